@@ -1,1 +1,17 @@
+//! husk: Kubernetes pods without Kubernetes.
+//!
+//! The crate is one engine in layers; `ARCHITECTURE.md` has the map and the rules, and the tidy test in
+//! `tests/it/tidy.rs` keeps the table of which layer may use which.
 
+pub mod api;
+pub mod app;
+pub mod base;
+pub mod cli;
+pub mod image;
+pub mod net;
+pub mod node;
+pub mod pod;
+pub mod runtime;
+pub mod store;
+pub mod vfs;
+pub mod volume;

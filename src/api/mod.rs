@@ -1,0 +1,1 @@
+//! Kubernetes types, pure: decode, default, validate, the field support table.

@@ -1,0 +1,1 @@
+//! The agent: one worker per pod, executing what the planner decides.

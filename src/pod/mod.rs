@@ -1,0 +1,1 @@
+//! The pure pod engine: plan, restart and back-off, termination, environment, status, events.

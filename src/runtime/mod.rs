@@ -1,0 +1,211 @@
+//! Container runtimes: the mechanism of creating, starting, signalling and waiting for containers, and nothing else.
+//! No grace periods, no restarts, no policy: those are the planner's. `wasm` runs WebAssembly in this process;
+//! `fake` is driven by tests.
+
+pub mod fake;
+pub mod wasm;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::base::id::{ContainerId, PodUid};
+use crate::base::pipe::{PipeReader, PipeWriter};
+use crate::net::PodNetwork;
+use crate::vfs::MountTable;
+
+/// What the containers of one pod share.
+#[derive(Debug, Clone)]
+pub struct PodSandbox {
+    /// The pod's UID.
+    pub uid: PodUid,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// What `hostname` says inside.
+    pub hostname: String,
+    /// The pod's network.
+    pub network: Arc<PodNetwork>,
+}
+
+/// A declared port of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerPort {
+    /// `ports[].containerPort`.
+    pub port: u16,
+    /// Whether it is UDP (else TCP).
+    pub udp: bool,
+}
+
+/// One container instance to create.
+#[derive(Debug, Clone)]
+pub struct ContainerConfig {
+    /// Identifies the instance.
+    pub id: ContainerId,
+    /// The container's name in the pod.
+    pub name: String,
+    /// 0 for the first instance, counting restarts.
+    pub attempt: u32,
+    /// The program and its arguments; `argv[0]` is looked up on `PATH` in the container's own filesystem unless it
+    /// contains a slash.
+    pub argv: Vec<String>,
+    /// The whole environment, in order.
+    pub env: Vec<(String, String)>,
+    /// The absolute working directory.
+    pub working_dir: String,
+    /// The container's filesystem.
+    pub mounts: MountTable,
+    /// Standard input; `None` reads as end of file at once.
+    pub stdin: Option<PipeReader>,
+    /// Standard output.
+    pub stdout: PipeWriter,
+    /// Standard error.
+    pub stderr: PipeWriter,
+    /// Whether standard input, output and error are a terminal.
+    pub tty: bool,
+    /// Declared ports, in order: where 0.1 modules get listening sockets and `wasi:http` handlers are served.
+    pub ports: Vec<ContainerPort>,
+    /// `resources.limits.memory` in bytes.
+    pub memory_limit: Option<u64>,
+    /// `resources.limits.cpu` in thousandths of a core.
+    pub cpu_limit_millis: Option<u64>,
+}
+
+/// A program to run in the context of a running container.
+#[derive(Debug, Clone)]
+pub struct ExecRequest {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Standard input.
+    pub stdin: Option<PipeReader>,
+    /// Standard output.
+    pub stdout: PipeWriter,
+    /// Standard error.
+    pub stderr: PipeWriter,
+    /// Whether the three are a terminal.
+    pub tty: bool,
+}
+
+/// The signals husk delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Signal {
+    /// SIGHUP, 1.
+    Hup,
+    /// SIGINT, 2.
+    Int,
+    /// SIGQUIT, 3.
+    Quit,
+    /// SIGKILL, 9; cannot be caught.
+    Kill,
+    /// SIGUSR1, 10.
+    Usr1,
+    /// SIGUSR2, 12.
+    Usr2,
+    /// SIGTERM, 15.
+    Term,
+}
+
+impl Signal {
+    /// Linux's number.
+    pub fn number(self) -> i32 {
+        match self {
+            Self::Hup => 1,
+            Self::Int => 2,
+            Self::Quit => 3,
+            Self::Kill => 9,
+            Self::Usr1 => 10,
+            Self::Usr2 => 12,
+            Self::Term => 15,
+        }
+    }
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExitStatus {
+    /// 0..=255; 128+n for a signal, 134 for a trap.
+    pub code: i32,
+    /// Why.
+    pub reason: ExitReason,
+    /// What the runtime has to say of it, such as a trap's message and backtrace.
+    pub message: Option<String>,
+}
+
+/// Why a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitReason {
+    /// The program ended by itself with this code.
+    Exited,
+    /// A signal it did not catch.
+    Signaled(Signal),
+    /// A WebAssembly trap.
+    Trapped,
+    /// It asked for more memory than its limit.
+    OomKilled,
+}
+
+/// Why a container could not be created or started.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// `argv[0]` is not in the container's filesystem.
+    #[error("exec: {program:?}: {detail}")]
+    ProgramNotFound {
+        /// What was looked for.
+        program: String,
+        /// As Linux would say it, such as `executable file not found in $PATH`.
+        detail: String,
+    },
+    /// The file is no program this runtime can run.
+    #[error("exec: {program:?}: {detail}")]
+    NotExecutable {
+        /// The program.
+        program: String,
+        /// Why, and what to do about it.
+        detail: String,
+    },
+    /// The runtime itself could not do it (instantiation, memory, ports).
+    #[error("{0}")]
+    Failed(String),
+    /// The container is not in a state for this.
+    #[error("container {0} is not running")]
+    NotRunning(ContainerId),
+}
+
+/// A container found running when the agent started. WebAssembly containers die with the agent: none of theirs.
+#[derive(Debug)]
+pub struct AdoptedContainer {
+    /// The instance.
+    pub id: ContainerId,
+}
+
+/// Creates containers of one kind.
+pub trait ContainerRuntime: Send + Sync {
+    /// The scheme of container IDs, such as `wasm`.
+    fn name(&self) -> &'static str;
+
+    /// Makes a container ready to start: finds its program, compiles it where needed.
+    fn create<'a>(
+        &'a self,
+        sandbox: &'a PodSandbox,
+        config: ContainerConfig,
+    ) -> BoxFuture<'a, Result<Arc<dyn Container>, RuntimeError>>;
+
+    /// Containers that survived a restart of the agent.
+    fn adopt(&self) -> BoxFuture<'_, Vec<AdoptedContainer>>;
+}
+
+/// One container instance. Dropping the last handle of a running container kills it.
+pub trait Container: Send + Sync {
+    /// Starts the program; returns once it runs.
+    fn start(&self) -> BoxFuture<'_, Result<(), RuntimeError>>;
+
+    /// Delivers a signal; to a container that has ended, nothing happens.
+    fn signal(&self, signal: Signal);
+
+    /// Runs another program in the container's context: same filesystem, network, limits and environment.
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>>;
+
+    /// Resolves when the program has ended, always, with the same answer to every caller.
+    fn wait(&self) -> BoxFuture<'_, ExitStatus>;
+}

@@ -1,0 +1,1 @@
+//! Versioned objects kept in memory, and watches on them.

@@ -1,0 +1,1 @@
+//! Pod volumes, from their specification to something a container can mount.
