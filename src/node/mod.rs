@@ -1,1 +1,138 @@
-//! The agent: one worker per pod, executing what the planner decides.
+//! The agent: one worker per pod, executing what the planner decides. It sees the rest of the cluster only through
+//! [`Cluster`], so that the same node serves `husk run`, a local API server or a real cluster.
+
+mod container;
+mod executor;
+mod logs;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container as ContainerSpec, PersistentVolumeClaim, Pod, PodStatus, Secret, Service,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::pipe::PipeReader;
+use crate::image::ImageStore;
+use crate::net::{PublishedPort, Switch};
+use crate::pod::EventRecord;
+use crate::runtime::ContainerRuntime;
+
+pub use logs::{LogChunk, LogStream};
+
+/// What a node needs from the cluster it belongs to, and tells it.
+pub trait Cluster: Send + Sync {
+    /// A ConfigMap by namespace and name.
+    fn config_map(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>>;
+    /// A Secret.
+    fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>>;
+    /// A PersistentVolumeClaim.
+    fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>>;
+    /// All Services of a namespace.
+    fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
+    /// Publishes the status of a pod.
+    fn update_status(&self, pod: &Pod, status: &PodStatus);
+    /// Posts a Kubernetes event about a pod.
+    fn post_event(&self, pod: &Pod, event: &EventRecord, at: Timestamp);
+}
+
+/// Gives a container its standard input when its instance starts; `None` leaves it without input.
+pub type StdinSource = dyn Fn(&Pod, &ContainerSpec) -> Option<PipeReader> + Send + Sync;
+
+/// Publishes the ports of a pod that are wanted beside its `hostPort`s, once its network is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publish {
+    /// Where the host listens.
+    pub host: std::net::SocketAddr,
+    /// The port inside the pod.
+    pub port: u16,
+    /// UDP instead of TCP.
+    pub udp: bool,
+}
+
+/// What a node is made of.
+pub struct NodeConfig {
+    /// The node's name, for `spec.nodeName`.
+    pub name: String,
+    /// The node's addresses, for `status.hostIP`.
+    pub host_ips: Vec<String>,
+    /// Domain of Services and pods.
+    pub cluster_domain: String,
+    /// CPU the node can give, in thousandths of a core.
+    pub allocatable_cpu_millis: u64,
+    /// Memory the node can give, in bytes.
+    pub allocatable_memory: u64,
+    /// The host's `/etc/resolv.conf`, for dnsPolicy Default.
+    pub host_resolv_conf: String,
+    /// The host's `/etc/hosts`, for pods on the host's network.
+    pub host_hosts: String,
+    /// Where pods keep their files, a folder per UID.
+    pub pods_dir: PathBuf,
+    /// Where the directories of PersistentVolumeClaims are.
+    pub volumes_dir: PathBuf,
+    /// The clock.
+    pub clock: Clock,
+    /// Runs containers.
+    pub runtime: Arc<dyn ContainerRuntime>,
+    /// Has images.
+    pub images: Arc<ImageStore>,
+    /// Connects pods.
+    pub switch: Arc<Switch>,
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// Takes what containers print.
+    pub logs: mpsc::Sender<LogChunk>,
+    /// Gives containers their standard input.
+    pub stdin: Box<StdinSource>,
+}
+
+/// The agent.
+pub struct Node {
+    config: Arc<NodeConfig>,
+}
+
+/// One pod on a node. Dropping it kills what runs.
+pub struct PodHandle {
+    desired: watch::Sender<Arc<Pod>>,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    /// A node without pods.
+    pub fn new(config: NodeConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    /// Starts the worker that owns `pod` from now on. The pod must be defaulted, validated and have a UID.
+    pub fn run_pod(&self, pod: Arc<Pod>, publish: Vec<Publish>) -> PodHandle {
+        let (desired, receiver) = watch::channel(pod);
+        let task = tokio::spawn(worker::Worker::new(Arc::clone(&self.config), receiver, publish).run());
+        PodHandle { desired, task }
+    }
+}
+
+impl PodHandle {
+    /// Tells the worker what the pod should be now; an update the worker has not seen yet is replaced.
+    pub fn update(&self, pod: Arc<Pod>) {
+        self.desired.send_replace(pod);
+    }
+
+    /// Resolves when no container, sandbox or volume of the pod is left.
+    pub async fn finished(&mut self) {
+        // A worker that panicked has left nothing running either: its tasks die with it.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for PodHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Ports of the host that lead into a pod, kept for as long as its sandbox.
+type PublishedPorts = Vec<PublishedPort>;

@@ -1,0 +1,121 @@
+//! What containers print, on its way out: chunks as they come, with the time and the stream they came on, and the tail
+//! that a termination message may need.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::pipe::PipeReader;
+
+/// Bytes of output kept for `FallbackToLogsOnError` (kubelet v1.36: the last 2048 bytes or 80 lines).
+const TAIL_BYTES: usize = 2048;
+/// Lines of output kept for `FallbackToLogsOnError`.
+const TAIL_LINES: usize = 80;
+/// Largest chunk passed on, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// Which stream of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Something a container printed, or the end of what an instance prints.
+#[derive(Debug, Clone)]
+pub struct LogChunk {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// Which stream; `None` says that the instance has ended and nothing follows.
+    pub stream: Option<LogStream>,
+    /// When it was taken from the container.
+    pub time: Timestamp,
+    /// The bytes, lines or not.
+    pub bytes: Bytes,
+}
+
+/// The last output of one container instance. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogTail(Arc<Mutex<VecDeque<u8>>>);
+
+impl LogTail {
+    fn push(&self, bytes: &[u8]) {
+        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        let excess = tail.len().saturating_sub(TAIL_BYTES);
+        tail.drain(..excess);
+    }
+
+    /// The last lines, within both limits.
+    pub(super) fn text(&self) -> String {
+        let tail: Vec<u8> = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let text = String::from_utf8_lossy(&tail);
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].concat()
+    }
+}
+
+/// Identifies the container whose output is pumped.
+#[derive(Debug, Clone)]
+pub(super) struct LogSource {
+    pub(super) namespace: String,
+    pub(super) pod: String,
+    pub(super) container: String,
+}
+
+impl LogSource {
+    fn chunk(&self, stream: Option<LogStream>, time: Timestamp, bytes: Bytes) -> LogChunk {
+        let Self { namespace, pod, container } = self.clone();
+        LogChunk { namespace, pod, container, stream, time, bytes }
+    }
+
+    /// Passes on everything that comes out of both streams, until both end; then says so.
+    pub(super) async fn pump(
+        self,
+        stdout: PipeReader,
+        stderr: PipeReader,
+        tail: LogTail,
+        clock: Clock,
+        logs: mpsc::Sender<LogChunk>,
+    ) {
+        let one = |stream: LogStream, reader: PipeReader| {
+            let (source, tail, logs) = (self.clone(), tail.clone(), logs.clone());
+            async move {
+                while let Ok(Some(bytes)) = reader.read(CHUNK).await {
+                    tail.push(&bytes);
+                    if logs.send(source.chunk(Some(stream), clock.now(), bytes)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        futures::join!(one(LogStream::Stdout, stdout), one(LogStream::Stderr, stderr));
+        let _ = logs.send(self.chunk(None, clock.now(), Bytes::new())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_keeps_the_last_80_lines_within_2048_bytes() {
+        let tail = LogTail::default();
+        for number in 0..100 {
+            tail.push(format!("{number}\n").as_bytes());
+        }
+        assert!(tail.text().starts_with("20\n"));
+        assert!(tail.text().ends_with("99\n"));
+        tail.push(&[b'x'; 5000]);
+        assert_eq!(tail.text().len(), 2048);
+    }
+}
