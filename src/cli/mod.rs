@@ -13,6 +13,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub const EXIT_BAD_INPUT: u8 = 2;
 /// Exit code when `--timeout` ended the run.
 pub const EXIT_TIMEOUT: u8 = 124;
+/// Exit code after SIGTERM.
+pub const EXIT_TERMINATED: u8 = 143;
 /// Exit code after Ctrl-C.
 pub const EXIT_INTERRUPTED: u8 = 130;
 

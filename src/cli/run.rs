@@ -31,9 +31,6 @@ pub struct RunArgs {
     /// Whether pods may reach what lies outside: connections and DNS through this machine
     #[arg(long, value_enum, default_value_t = EgressArg::Allow)]
     pub egress: EgressArg,
-    /// Pass standard input to the container that has `stdin: true` (always on for a .wasm program)
-    #[arg(short = 'i', long = "stdin")]
-    pub stdin: bool,
     /// Set an environment variable for the .wasm program
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,

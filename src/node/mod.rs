@@ -13,7 +13,8 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Container as ContainerSpec, PersistentVolumeClaim, Pod, PodStatus, Secret, Service,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::pipe::PipeReader;
@@ -98,7 +99,8 @@ pub struct Node {
 /// One pod on a node. Dropping it kills what runs.
 pub struct PodHandle {
     desired: watch::Sender<Arc<Pod>>,
-    task: JoinHandle<()>,
+    task: AbortHandle,
+    finished: CancellationToken,
 }
 
 impl Node {
@@ -110,8 +112,15 @@ impl Node {
     /// Starts the worker that owns `pod` from now on. The pod must be defaulted, validated and have a UID.
     pub fn run_pod(&self, pod: Arc<Pod>, publish: Vec<Publish>) -> PodHandle {
         let (desired, receiver) = watch::channel(pod);
-        let task = tokio::spawn(worker::Worker::new(Arc::clone(&self.config), receiver, publish).run());
-        PodHandle { desired, task }
+        let worker = worker::Worker::new(Arc::clone(&self.config), receiver, publish);
+        let finished = CancellationToken::new();
+        // Dropped in any case: a worker that panics has left nothing running either, its tasks die with it.
+        let guard = finished.clone().drop_guard();
+        let task = tokio::spawn(async move {
+            worker.run().await;
+            drop(guard);
+        });
+        PodHandle { desired, task: task.abort_handle(), finished }
     }
 }
 
@@ -122,9 +131,8 @@ impl PodHandle {
     }
 
     /// Resolves when no container, sandbox or volume of the pod is left.
-    pub async fn finished(&mut self) {
-        // A worker that panicked has left nothing running either: its tasks die with it.
-        let _ = (&mut self.task).await;
+    pub fn finished(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.finished.clone().cancelled_owned()
     }
 }
 

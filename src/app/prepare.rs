@@ -1,0 +1,283 @@
+//! Before anything runs: loads manifests, fills the store, and refuses what could not work, all problems at once.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, EnvVar, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+use super::cluster::PodKey;
+use super::manifests::{self, Input};
+use super::paths::Paths;
+use crate::api::{self, Object};
+use crate::base::clock::Timestamp;
+use crate::base::id::PodUid;
+use crate::base::pipe::{self, PipeReader, PipeWriter};
+use crate::cli::run::{PublishSpec, RunArgs};
+use crate::cli::{Global, Switch as OnOff};
+use crate::image::ImageStore;
+use crate::node::{Publish, StdinSource};
+use crate::store::Store;
+
+/// Bytes of standard input read at a time.
+const STDIN_CHUNK: usize = 64 * 1024;
+
+/// A run that is ready to start.
+pub(super) struct Session {
+    pub(super) args: RunArgs,
+    /// The shorthand: one program, printed as if it ran without husk.
+    pub(super) program: bool,
+    pub(super) paths: Paths,
+    pub(super) host: Host,
+    pub(super) images: Arc<ImageStore>,
+    pub(super) store: Store,
+    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) publish: BTreeMap<PodKey, Vec<Publish>>,
+    pub(super) warnings: Vec<String>,
+    /// Whether standard input is free for a container.
+    stdin_free: bool,
+}
+
+/// What pods may learn of the machine.
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) cpu_millis: u64,
+    pub(super) memory_bytes: u64,
+    pub(super) resolv_conf: String,
+    pub(super) hosts: String,
+}
+
+impl Host {
+    fn detect() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        Self {
+            name: host_name(),
+            cpu_millis: cpus as u64 * 1000,
+            memory_bytes: host_memory(),
+            resolv_conf: read("/etc/resolv.conf"),
+            hosts: read("/etc/hosts"),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+}
+
+#[cfg(not(unix))]
+fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "localhost".to_owned()).to_lowercase()
+}
+
+#[cfg(target_os = "linux")]
+fn host_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram as u64 * u64::from(info.mem_unit)
+}
+
+/// Where the system does not tell, resource fields show this much.
+#[cfg(not(target_os = "linux"))]
+fn host_memory() -> u64 {
+    4 << 30
+}
+
+impl Session {
+    /// Loads and checks everything the command line names.
+    pub(super) fn prepare(global: &Global, args: RunArgs) -> anyhow::Result<Self> {
+        let paths = Paths::new(global)?;
+        let images = ImageStore::open(&paths.images, global.image_aliases == OnOff::On)?;
+        let input = manifests::read(&args.files)?;
+        let mut session = Self {
+            program: matches!(input, Input::Program(_)),
+            stdin_free: args.files.iter().all(|file| file.as_os_str() != "-"),
+            args,
+            paths,
+            host: Host::detect(),
+            images,
+            store: Store::default(),
+            pods: Vec::new(),
+            publish: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
+        match input {
+            Input::Manifests(texts) => session.load(&texts)?,
+            Input::Program(file) => session.add_program(&file)?,
+        }
+        session.check_images()?;
+        session.assign_ports()?;
+        Ok(session)
+    }
+
+    fn load(&mut self, texts: &[(String, String)]) -> anyhow::Result<()> {
+        if !self.args.args.is_empty() || !self.args.env.is_empty() {
+            bail!("arguments after -- and --env are for a .wasm program: containers have `args` and `env` in their manifest");
+        }
+        let mut errors = Vec::new();
+        for (source, text) in texts {
+            match api::load(source, text, &self.args.namespace) {
+                Ok(loaded) => {
+                    for loaded in loaded {
+                        let place = loaded.origin.place_of("");
+                        self.warnings.extend(loaded.warnings);
+                        if let Err(error) = self.add(loaded.object) {
+                            errors.push(format!("{place}: {error}"));
+                        }
+                    }
+                }
+                Err(found) => errors.extend(found.into_iter().map(|error| error.to_string())),
+            }
+        }
+        if !errors.is_empty() {
+            bail!("{}", errors.join("\nerror: "));
+        }
+        if self.pods.is_empty() {
+            bail!("no Pod in {}", self.args.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, object: Object) -> anyhow::Result<()> {
+        let store = self.store.clone();
+        match object {
+            Object::Pod(pod) => self.add_pod(*pod)?,
+            Object::ConfigMap(object) => drop(store.create(*object)?),
+            Object::Secret(object) => drop(store.create(*object)?),
+            Object::PersistentVolumeClaim(object) => drop(store.create(*object)?),
+            Object::Service(object) => drop(store.create(*object)?),
+            Object::ServiceAccount(object) => drop(store.create(*object)?),
+            Object::Namespace(object) => drop(store.create(*object)?),
+        }
+        Ok(())
+    }
+
+    /// What the API server and the scheduler add to a pod that is created.
+    fn add_pod(&mut self, mut pod: Pod) -> anyhow::Result<()> {
+        pod.metadata.uid = Some(PodUid::random().to_string());
+        pod.metadata.creation_timestamp = Some(Time(Timestamp::now()));
+        pod.metadata.generation = Some(1);
+        pod.status = None;
+        if let Some(spec) = &mut pod.spec {
+            spec.node_name = Some(self.host.name.clone());
+        }
+        self.pods.push(self.store.create(pod)?);
+        Ok(())
+    }
+
+    /// `husk run app.wasm -- args`: the pod people would write for it.
+    fn add_program(&mut self, file: &Path) -> anyhow::Result<()> {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        let label: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+        let label = label.trim_matches('-');
+        let name = if label.is_empty() { "program" } else { label };
+        let image = format!("localhost/{name}:latest");
+        self.images.add_transient(&image, file)?;
+        let env = self.args.env.iter().map(|variable| {
+            let (name, value) = variable.split_once('=').with_context(|| format!("--env {variable}: write NAME=VALUE"))?;
+            Ok(EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None })
+        });
+        let container = ContainerSpec {
+            name: name.to_owned(),
+            image: Some(image),
+            args: Some(self.args.args.clone()),
+            env: Some(env.collect::<anyhow::Result<_>>()?),
+            stdin: Some(true),
+            ..ContainerSpec::default()
+        };
+        let spec = PodSpec {
+            containers: vec![container],
+            restart_policy: Some("Never".to_owned()),
+            enable_service_links: Some(false),
+            ..PodSpec::default()
+        };
+        let namespace = Some(self.args.namespace.clone());
+        let metadata = ObjectMeta { name: Some(name.to_owned()), namespace, ..ObjectMeta::default() };
+        let mut pod = Pod { metadata, spec: Some(spec), status: None };
+        api::default_pod(&mut pod);
+        self.add_pod(pod)
+    }
+
+    /// Images that cannot be had would keep their pods waiting for ever; nothing here can pull them.
+    fn check_images(&self) -> anyhow::Result<()> {
+        let mut problems = Vec::new();
+        for pod in &self.pods {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let spec = pod.spec.iter();
+            for container in spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers)) {
+                let image = container.image.as_deref().unwrap_or_default();
+                if let Err(error) = self.images.resolve(image) {
+                    problems.push(format!("pod {name}, container {}: {error}", container.name));
+                }
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        bail!("{}\n`husk image ls` shows what there is, `husk image import` adds a program", problems.join("\nerror: "))
+    }
+
+    /// Finds the pod of each `-p`, and makes sure that the host's port is free before anything starts.
+    fn assign_ports(&mut self) -> anyhow::Result<()> {
+        for spec in &self.args.publish {
+            let PublishSpec { host, pod, port, udp } = spec;
+            let key = match (pod, &self.pods[..]) {
+                (None, [only]) => PodKey::of(only),
+                (None, _) => bail!("-p {host}:{port}: there are several pods: name one as {}:POD:{port}", host.port()),
+                (Some(name), pods) => {
+                    let found = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(name));
+                    PodKey::of(found.with_context(|| format!("-p {host}:{name}:{port}: no pod is called {name:?}"))?)
+                }
+            };
+            check_free(*host, *udp).with_context(|| format!("cannot publish port {port} on {host}"))?;
+            self.publish.entry(key).or_default().push(Publish { host: *host, port: *port, udp: *udp });
+        }
+        Ok(())
+    }
+
+    /// Standard input goes to the first container that wants it.
+    pub(super) fn stdin_source(&self) -> Box<StdinSource> {
+        let wants = self.pods.iter().find_map(|pod| {
+            let containers = pod.spec.as_ref()?.containers.iter();
+            let container = containers.filter(|container| container.stdin == Some(true)).find(|_| true)?;
+            Some((PodKey::of(pod), container.name.clone()))
+        });
+        let Some((key, name)) = wants.filter(|_| self.stdin_free) else { return Box::new(|_, _| None) };
+        let input = Mutex::new(None);
+        Box::new(move |pod, container| {
+            if PodKey::of(pod) != key || container.name != name {
+                return None;
+            }
+            let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(input.get_or_insert_with(read_stdin).clone())
+        })
+    }
+}
+
+fn check_free(addr: SocketAddr, udp: bool) -> std::io::Result<()> {
+    if udp { UdpSocket::bind(addr).map(drop) } else { TcpListener::bind(addr).map(drop) }
+}
+
+/// Reads this process's standard input on a thread of its own, which ends with the input or the process.
+fn read_stdin() -> PipeReader {
+    let (writer, reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || pass_on_stdin(&runtime, &writer));
+    reader
+}
+
+fn pass_on_stdin(runtime: &tokio::runtime::Handle, writer: &PipeWriter) {
+    let mut input = std::io::stdin().lock();
+    let mut buffer = vec![0; STDIN_CHUNK];
+    while let Ok(count @ 1..) = input.read(&mut buffer) {
+        let bytes = Bytes::copy_from_slice(&buffer[..count]);
+        if runtime.block_on(writer.write_all(bytes)).is_err() {
+            return;
+        }
+    }
+}

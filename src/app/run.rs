@@ -1,0 +1,341 @@
+//! `husk run`: runs prepared pods until they end, watched by signals and a time limit, and tells how it went.
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::cluster::{Change, PodKey, QUEUE, StoreCluster};
+use super::notices::Notices;
+use super::outcome;
+use super::prepare::Session;
+use crate::api::print;
+use crate::base::clock::{Clock, Timestamp};
+use crate::cli::output::printer::{OutputStream, PrintOptions, Printer};
+use crate::cli::output::{objects, table};
+use crate::cli::run::{EgressArg, RunArgs};
+use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
+use crate::net::{Egress, Switch};
+use crate::node::{LogChunk, LogStream, Node, NodeConfig, PodHandle};
+use crate::runtime::wasm::WasmRuntime;
+
+/// Chunks of output that may wait for the printer.
+const LOG_QUEUE: usize = 256;
+/// Domain of Services and pods, as clusters have it by default.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// `terminationGracePeriodSeconds` where a pod has none.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+/// Runs the command.
+pub(super) fn run(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
+    let session = Session::prepare(global, args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(session.run());
+    // Whatever still blocks, such as a read of standard input, must not hold back the exit.
+    runtime.shutdown_background();
+    code
+}
+
+/// Why the pods are being ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Interrupted,
+    Terminated,
+    TimedOut,
+}
+
+impl Ending {
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupted => EXIT_INTERRUPTED,
+            Self::Terminated => EXIT_TERMINATED,
+            Self::TimedOut => EXIT_TIMEOUT,
+        }
+    }
+}
+
+impl Session {
+    /// Runs all pods to their end and prints the outcome.
+    async fn run(self) -> anyhow::Result<u8> {
+        let (printer, printing) = Printer::start(self.print_options())?;
+        for warning in &self.warnings {
+            printer.notice(format!("warning: {warning}")).await;
+        }
+        let (logs, log_chunks) = mpsc::channel(LOG_QUEUE);
+        let (changes, changed) = mpsc::channel(QUEUE);
+        let clock = Clock::system();
+        let cluster = StoreCluster::new(self.store.clone(), changes);
+        let node = self.node(clock, cluster, logs)?;
+        let notices = (!self.args.quiet && !self.program).then(|| Notices::new(self.args.events));
+        let output = tokio::spawn(show(printer.clone(), log_chunks, changed, notices, self.names()));
+        let pods: Vec<(Arc<Pod>, PodHandle)> = self
+            .pods
+            .iter()
+            .map(|pod| {
+                let publish = self.publish.get(&PodKey::of(pod)).cloned().unwrap_or_default();
+                (Arc::clone(pod), node.run_pod(Arc::clone(pod), publish))
+            })
+            .collect();
+        let ending = self.watch(&pods, &printer, clock).await;
+        drop((pods, node));
+        finish_output(output).await;
+        let code = self.report(&printer, ending).await?;
+        drop(printer);
+        printing.finish();
+        Ok(code)
+    }
+
+    fn print_options(&self) -> PrintOptions {
+        let prefixes = (!self.args.no_prefix && !self.program).then(|| self.names().prefixes(&self.pods));
+        let logs_to_stderr = self.args.output.is_some();
+        PrintOptions { prefixes, timestamps: self.args.timestamps, logs_to_stderr }
+    }
+
+    fn names(&self) -> SourceNames {
+        SourceNames { with_pod: self.pods.len() > 1 }
+    }
+
+    fn node(&self, clock: Clock, cluster: StoreCluster, logs: mpsc::Sender<LogChunk>) -> anyhow::Result<Node> {
+        let egress = match self.args.egress {
+            EgressArg::Allow => Egress::Allow,
+            EgressArg::Deny => Egress::Deny,
+        };
+        let host = &self.host;
+        Ok(Node::new(NodeConfig {
+            name: host.name.clone(),
+            host_ips: vec!["127.0.0.1".to_owned()],
+            cluster_domain: CLUSTER_DOMAIN.to_owned(),
+            allocatable_cpu_millis: host.cpu_millis,
+            allocatable_memory: host.memory_bytes,
+            host_resolv_conf: host.resolv_conf.clone(),
+            host_hosts: host.hosts.clone(),
+            pods_dir: self.paths.pods.clone(),
+            volumes_dir: self.paths.volumes.clone(),
+            clock,
+            runtime: self.wasm_runtime()?,
+            images: Arc::clone(&self.images),
+            switch: Switch::new(egress),
+            cluster: Arc::new(cluster),
+            logs,
+            stdin: self.stdin_source(),
+        }))
+    }
+
+    fn wasm_runtime(&self) -> anyhow::Result<Arc<WasmRuntime>> {
+        let progress = super::progress::CompileProgress::new(std::io::stderr().is_terminal() && !self.args.quiet);
+        Ok(WasmRuntime::new(crate::runtime::wasm::WasmConfig {
+            code_cache: Some(self.paths.code.clone()),
+            observer: Arc::new(progress),
+        })?)
+    }
+
+    /// Waits for all pods to end; on a signal or at the time limit, ends them gracefully, and kills them the second time.
+    async fn watch(&self, pods: &[(Arc<Pod>, PodHandle)], printer: &Printer, clock: Clock) -> Option<Ending> {
+        let mut all_finished = std::pin::pin!(join_all(pods.iter().map(|(_, handle)| handle.finished())));
+        let mut timeout = std::pin::pin!(sleep_or_never(self.args.timeout));
+        let mut signals = Signals::listen();
+        let mut ending: Option<Ending> = None;
+        loop {
+            let asked = tokio::select! {
+                _ = &mut all_finished => return ending,
+                ending = signals.next() => ending,
+                () = &mut timeout, if ending.is_none() => Ending::TimedOut,
+                () = printer.broken(), if ending.is_none() => Ending::Interrupted,
+            };
+            let again = ending.is_some();
+            let grace = again.then_some(0);
+            if !self.args.quiet && !self.program {
+                printer.notice(ending_notice(asked, again)).await;
+            }
+            for (pod, handle) in pods {
+                self.delete(pod, handle, grace, clock.now());
+            }
+            ending = ending.or(Some(asked));
+        }
+    }
+
+    /// Marks a pod as deleted, as the API does (registry/core/pod strategy): the deadline can only come closer.
+    fn delete(&self, pod: &Pod, handle: &PodHandle, grace: Option<i64>, now: Timestamp) {
+        let key = PodKey::of(pod);
+        let changed = self.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+            let spec_grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+            let grace = grace.or(spec_grace).unwrap_or(DEFAULT_GRACE_SECONDS);
+            let metadata = &mut pod.metadata;
+            if metadata.deletion_grace_period_seconds.is_some_and(|current| current <= grace) {
+                return;
+            }
+            metadata.deletion_grace_period_seconds = Some(grace);
+            metadata.deletion_timestamp = Some(Time(now + jiff::SignedDuration::from_secs(grace)));
+            metadata.generation = metadata.generation.map(|generation| generation + 1);
+        });
+        if let Ok(pod) = changed {
+            handle.update(pod);
+        }
+    }
+
+    /// Prints the final table or objects and gives the exit code.
+    async fn report(&self, printer: &Printer, ending: Option<Ending>) -> anyhow::Result<u8> {
+        let pods: Vec<Pod> = self
+            .pods
+            .iter()
+            .filter_map(|pod| {
+                let key = PodKey::of(pod);
+                self.store.get::<Pod>(&key.namespace, &key.name).map(Arc::unwrap_or_clone)
+            })
+            .collect();
+        if let Some(format) = self.args.output {
+            printer.stdout(objects::render(format, &pods)?).await;
+        }
+        let code = ending.map_or_else(|| outcome::exit_code(&pods), Ending::exit_code);
+        if !self.args.quiet && (!self.program || code != 0) {
+            let explained = pods.iter().flat_map(outcome::explain);
+            if !self.program {
+                printer.notice(status_table(&pods).trim_end().to_owned()).await;
+            }
+            for line in explained {
+                printer.notice(line).await;
+            }
+        }
+        Ok(code)
+    }
+}
+
+fn ending_notice(asked: Ending, again: bool) -> &'static str {
+    match (asked, again) {
+        (_, true) => "Killing the pods",
+        (Ending::TimedOut, false) => "Time is up: stopping the pods",
+        (Ending::Interrupted | Ending::Terminated, false) => "Stopping the pods (Ctrl-C again kills them)",
+    }
+}
+
+fn status_table(pods: &[Pod]) -> String {
+    let namespaces: std::collections::BTreeSet<_> = pods.iter().map(|pod| &pod.metadata.namespace).collect();
+    let with_namespace = namespaces.len() > 1;
+    let head: &[&str] = &["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE"];
+    let now = Timestamp::now();
+    let rows = pods.iter().map(|pod| {
+        let columns = print::pod_columns(pod, now);
+        let namespace = with_namespace.then(|| pod.metadata.namespace.clone().unwrap_or_default());
+        let cells = [columns.name, columns.ready, columns.status, columns.restarts, columns.age];
+        namespace.into_iter().chain(cells).collect()
+    });
+    table::render(&head[usize::from(!with_namespace)..], &rows.collect::<Vec<Vec<String>>>())
+}
+
+async fn sleep_or_never(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the output to be shown; a signal meanwhile gives up on it, since its reader may have stopped reading.
+async fn finish_output(output: JoinHandle<()>) {
+    let mut signals = Signals::listen();
+    tokio::select! {
+        _ = output => {}
+        _ = signals.next() => {}
+    }
+}
+
+/// How containers are called in log lines.
+#[derive(Debug, Clone, Copy)]
+struct SourceNames {
+    with_pod: bool,
+}
+
+impl SourceNames {
+    fn name(self, pod: &str, container: &str) -> String {
+        if self.with_pod { format!("{pod}/{container}") } else { container.to_owned() }
+    }
+
+    fn prefixes(self, pods: &[Arc<Pod>]) -> Vec<String> {
+        let names = pods.iter().flat_map(|pod| {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let spec = pod.spec.iter();
+            spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
+                .map(move |container| self.name(name, &container.name))
+        });
+        names.collect()
+    }
+}
+
+/// Shows what containers print and what happens to pods, in the order it happened: a container's last words come
+/// before the line that tells of its end.
+async fn show(
+    printer: Printer,
+    mut logs: mpsc::Receiver<LogChunk>,
+    mut changes: mpsc::Receiver<Change>,
+    mut notices: Option<Notices>,
+    names: SourceNames,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            Some(chunk) = logs.recv() => {
+                let source = names.name(&chunk.pod, &chunk.container);
+                match chunk.stream {
+                    Some(LogStream::Stdout) => printer.log(&source, OutputStream::Stdout, chunk.time, chunk.bytes).await,
+                    Some(LogStream::Stderr) => printer.log(&source, OutputStream::Stderr, chunk.time, chunk.bytes).await,
+                    None => printer.end(&source).await,
+                }
+            }
+            Some(change) = changes.recv() => {
+                for line in notices.iter_mut().flat_map(|notices| notices.lines(&change)) {
+                    printer.notice(line).await;
+                }
+            }
+            else => return,
+        }
+    }
+}
+
+/// The signals that end a run.
+struct Signals {
+    #[cfg(unix)]
+    terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Self { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
+        }
+        #[cfg(not(unix))]
+        Self {}
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) -> Ending {
+        fn wait(signal: &mut Option<tokio::signal::unix::Signal>) -> impl Future<Output = ()> {
+            async move {
+                match signal {
+                    Some(signal) if signal.recv().await.is_some() => {}
+                    _ => std::future::pending().await,
+                }
+            }
+        }
+        tokio::select! {
+            () = wait(&mut self.interrupt) => Ending::Interrupted,
+            () = wait(&mut self.terminate) => Ending::Terminated,
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) -> Ending {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Ending::Interrupted
+    }
+}

@@ -1,0 +1,112 @@
+//! The task that owns one pod: plans, records the plan, carries it out, waits for something to happen.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info_span, Instrument};
+
+use super::executor::Executor;
+use super::{NodeConfig, Publish};
+use crate::pod::{Desired, Event, Lifecycle, NodeFacts, Observed, Plan, plan};
+
+/// Events that may wait for the worker; a sender then waits.
+const INBOX: usize = 64;
+
+/// The owner of one pod.
+pub(super) struct Worker {
+    config: Arc<NodeConfig>,
+    desired: watch::Receiver<Arc<Pod>>,
+    observed: Observed,
+    published: Option<PodStatus>,
+    inbox: mpsc::Receiver<Event>,
+    executor: Executor,
+}
+
+impl Worker {
+    pub(super) fn new(config: Arc<NodeConfig>, desired: watch::Receiver<Arc<Pod>>, publish: Vec<Publish>) -> Self {
+        let pod = desired.borrow().clone();
+        let (events, inbox) = mpsc::channel(INBOX);
+        let node = NodeFacts { host_ips: config.host_ips.clone() };
+        let observed = Observed::new(node, pod.status.clone().unwrap_or_default());
+        let executor = Executor::new(Arc::clone(&config), pod, publish, events);
+        Self { config, desired, observed, published: None, inbox, executor }
+    }
+
+    /// Runs until nothing of the pod is left.
+    pub(super) async fn run(self) {
+        let metadata = self.desired.borrow().metadata.clone();
+        let span = info_span!(
+            "pod",
+            ns = metadata.namespace.as_deref().unwrap_or_default(),
+            name = metadata.name.as_deref().unwrap_or_default(),
+            uid = metadata.uid.as_deref().unwrap_or_default(),
+        );
+        self.run_inner().instrument(span).await;
+    }
+
+    async fn run_inner(mut self) {
+        loop {
+            let pod = self.desired.borrow_and_update().clone();
+            let now = self.config.clock.now();
+            let desired = Desired { pod };
+            let plan = plan(&desired, &self.observed, now);
+            self.observed.record(&plan, now);
+            if !plan.actions.is_empty() {
+                debug!(actions = ?plan.actions, "plan");
+            }
+            self.publish(&desired.pod, &plan);
+            let mut happened = false;
+            for action in plan.actions {
+                for event in self.executor.execute(&desired.pod, action) {
+                    self.observed.apply(event, self.config.clock.now());
+                    happened = true;
+                }
+            }
+            if matches!(plan.lifecycle, Lifecycle::Terminated { .. }) {
+                return;
+            }
+            if !happened && plan.wake_at.is_none_or(|time| time > now) {
+                let wake_at = plan.wake_at.map(|time| self.config.clock.instant_at(time));
+                self.wait(wake_at).await;
+            }
+        }
+    }
+
+    /// Waits until something happened that calls for a new plan, and takes it in.
+    async fn wait(&mut self, wake_at: Option<tokio::time::Instant>) {
+        let sleep = async {
+            match wake_at {
+                Some(instant) => tokio::time::sleep_until(instant).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.inbox.recv() => {
+                if let Some(event) = event {
+                    self.observed.apply(event, self.config.clock.now());
+                }
+                while let Ok(event) = self.inbox.try_recv() {
+                    self.observed.apply(event, self.config.clock.now());
+                }
+            }
+            changed = self.desired.changed() => {
+                if changed.is_err() {
+                    // The handle is gone, and with it whoever wanted the pod; its tasks are aborted next.
+                    std::future::pending::<()>().await;
+                }
+            }
+            () = sleep => {}
+        }
+    }
+
+    fn publish(&mut self, pod: &Pod, plan: &Plan) {
+        for event in &plan.events {
+            self.config.cluster.post_event(pod, event, self.config.clock.now());
+        }
+        if self.published.as_ref() != Some(&plan.status) {
+            self.config.cluster.update_status(pod, &plan.status);
+            self.published = Some(plan.status.clone());
+        }
+    }
+}
