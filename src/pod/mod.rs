@@ -12,7 +12,9 @@
 //! `wake_at`).
 
 pub mod command;
+pub mod dns;
 pub mod downward;
+pub mod env;
 mod observed;
 mod plan;
 mod quantity;
