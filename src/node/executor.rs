@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::container::{self, StartError};
+use super::context::{self, PodContext};
 use super::logs::{LogSource, LogTail};
-use super::{NodeConfig, Publish, PublishedPorts};
+use super::{NodeState, Publish, PublishedPorts};
 use crate::base::clock::Timestamp;
 use crate::image::{Image, ImageError};
-use crate::net::{NetError, PodNetwork};
+use crate::net::PodNetwork;
 use crate::pod::{Action, ContainerKind, Event, ImageFailure, StartFailureReason, StopSignal, VolumeFailure};
 use crate::runtime::{Container, PodSandbox, Signal};
 use crate::volume::PodVolumes;
@@ -33,9 +34,9 @@ pub(super) struct Executor {
 }
 
 /// What the tasks of one pod share.
-pub(super) struct Shared {
-    pub(super) config: Arc<NodeConfig>,
-    pub(super) pod_dir: PathBuf,
+struct Shared {
+    node: Arc<NodeState>,
+    pod_dir: PathBuf,
     publish: Vec<Publish>,
     events: mpsc::Sender<Event>,
     state: Mutex<State>,
@@ -76,13 +77,13 @@ impl Shared {
 
 impl Executor {
     pub(super) fn new(
-        config: Arc<NodeConfig>,
+        node: Arc<NodeState>,
         pod: Arc<Pod>,
         publish: Vec<Publish>,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let pod_dir = config.pods_dir.join(pod.metadata.uid.as_deref().unwrap_or_default());
-        let shared = Shared { config, pod_dir, publish, events, state: Mutex::default() };
+        let pod_dir = node.config.pods_dir.join(pod.metadata.uid.as_deref().unwrap_or_default());
+        let shared = Shared { node, pod_dir, publish, events, state: Mutex::default() };
         Self { shared: Arc::new(shared), tasks: JoinSet::new(), set_up: CancellationToken::new() }
     }
 
@@ -129,7 +130,7 @@ impl Executor {
         let (shared, pod, cancel) = (Arc::clone(&self.shared), Arc::clone(pod), self.set_up.clone());
         self.tasks.spawn(async move {
             let for_work = Arc::clone(&shared);
-            let work = tokio::task::spawn_blocking(move || container::set_up_volumes(&for_work, &pod));
+            let work = tokio::task::spawn_blocking(move || set_up(&for_work, &pod));
             let result = tokio::select! {
                 result = work => result,
                 () = cancel.cancelled() => return,
@@ -162,7 +163,7 @@ impl Executor {
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let pod_dir = shared.pod_dir.clone();
-            let work = tokio::task::spawn_blocking(move || container::tear_down_volumes(volumes, &pod_dir));
+            let work = tokio::task::spawn_blocking(move || tear_down(volumes, &pod_dir));
             match work.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => warn!(%error, "volumes were not torn down completely"),
@@ -174,7 +175,7 @@ impl Executor {
     }
 
     fn create_sandbox(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
-        let network = match container::attach(&self.shared.config, pod) {
+        let network = match context::attach(&self.shared.node.config, pod) {
             Ok(network) => network,
             Err(error) => return vec![Event::SandboxFailed { message: error.to_string() }],
         };
@@ -217,7 +218,7 @@ impl Executor {
     }
 
     fn find_image(&mut self, container: String, image: &str) -> Event {
-        match self.shared.config.images.resolve(image) {
+        match self.shared.node.config.images.resolve(image) {
             Ok(found) => {
                 let note = found.stands_in.as_ref().map(|built_in| {
                     format!("Image \"{image}\" is served by the built-in image \"{built_in}\"")
@@ -262,9 +263,13 @@ impl Executor {
 
 fn keep_sandbox(shared: &Shared, pod: &Pod, network: Arc<PodNetwork>, published: PublishedPorts) -> Event {
     let ips = network.ips().iter().map(ToString::to_string).collect();
-    let sandbox = Sandbox { pod: container::sandbox(pod, network), published };
-    shared.state().sandbox = Some(Arc::new(sandbox));
-    Event::SandboxReady { ips }
+    match context::sandbox(&shared.node.config, pod, network) {
+        Ok(sandbox) => {
+            shared.state().sandbox = Some(Arc::new(Sandbox { pod: sandbox, published }));
+            Event::SandboxReady { ips }
+        }
+        Err(error) => Event::SandboxFailed { message: error.to_string() },
+    }
 }
 
 async fn publish_ports(
@@ -275,8 +280,8 @@ async fn publish_ports(
     let mut published = Vec::new();
     for Publish { host, port, udp } in ports {
         let result = match udp {
-            false => shared.config.switch.publish_tcp(network, *host, *port).await,
-            true => shared.config.switch.publish_udp(network, *host, *port).await,
+            false => shared.node.config.switch.publish_tcp(network, *host, *port).await,
+            true => shared.node.config.switch.publish_udp(network, *host, *port).await,
         };
         published.push(result.map_err(|error| format!("cannot publish port {port} on {host}: {error}"))?);
     }
@@ -307,7 +312,7 @@ impl StartingInstance {
                     reason: error.reason,
                     message: error.message,
                     created: error.created,
-                    at: self.shared.config.clock.now(),
+                    at: self.shared.node.config.clock.now(),
                 };
                 self.shared.report(event).await;
             }
@@ -315,7 +320,7 @@ impl StartingInstance {
     }
 
     async fn start(&self) -> Result<Running, StartError> {
-        let config = &self.shared.config;
+        let config = &self.shared.node.config;
         let (sandbox, volumes, image) = {
             let state = self.shared.state();
             let image = state.images.get(&self.container).cloned();
@@ -324,7 +329,15 @@ impl StartingInstance {
         let sandbox = sandbox.ok_or_else(|| StartError::create("the pod's sandbox is gone"))?;
         let image = image.ok_or_else(|| StartError::create("the container's image is gone"))?;
         let subject = container::Subject { pod: &self.pod, container: &self.container, attempt: self.attempt };
-        let prepared = container::prepare(&self.shared, &subject, &sandbox.pod, volumes.as_deref(), &image)?;
+        let ips = sandbox.pod.network.ips().iter().map(ToString::to_string).collect();
+        let context = PodContext::new(config, &self.pod, ips).map_err(StartError::create)?;
+        let storage = container::Storage {
+            image: &image,
+            volumes: volumes.as_deref(),
+            layers: &self.shared.node.layers,
+            pod_dir: &self.shared.pod_dir,
+        };
+        let prepared = container::prepare(&context, &subject, &sandbox, storage)?;
         let id = format!("{}://{}", config.runtime.name(), prepared.config.id);
         let created = config.runtime.create(&sandbox.pod, prepared.config).await;
         let container = created.map_err(|error| StartError::run(&id, &error))?;
@@ -356,7 +369,7 @@ impl StartingInstance {
             container: container.clone(),
         };
         let (stdout, stderr) = running.output;
-        let pump = source.pump(stdout, stderr, tail.clone(), shared.config.clock, shared.config.logs.clone());
+        let pump = source.pump(stdout, stderr, tail.clone(), shared.node.config.clock, shared.node.config.logs.clone());
         let end = async {
             shared.report(started).await;
             running.container.wait().await
@@ -366,7 +379,7 @@ impl StartingInstance {
             instance.running = None;
         }
         let message = running.message.read(&exit, &tail);
-        let at: Timestamp = shared.config.clock.now();
+        let at: Timestamp = shared.node.config.clock.now();
         let reason = container::exit_reason(&exit);
         debug!(container, attempt, code = exit.code, "container ended");
         shared.report(Event::ContainerExited { container, attempt, exit_code: exit.code, reason, message, at }).await;

@@ -2,8 +2,10 @@
 //! [`Cluster`], so that the same node serves `husk run`, a local API server or a real cluster.
 
 mod container;
+mod context;
 mod executor;
 mod logs;
+mod rootfs;
 mod worker;
 
 use std::path::PathBuf;
@@ -93,7 +95,13 @@ pub struct NodeConfig {
 
 /// The agent.
 pub struct Node {
-    config: Arc<NodeConfig>,
+    shared: Arc<NodeState>,
+}
+
+/// What the workers of a node share.
+struct NodeState {
+    config: NodeConfig,
+    layers: rootfs::LayerCache,
 }
 
 /// One pod on a node. Dropping it kills what runs.
@@ -106,13 +114,13 @@ pub struct PodHandle {
 impl Node {
     /// A node without pods.
     pub fn new(config: NodeConfig) -> Self {
-        Self { config: Arc::new(config) }
+        Self { shared: Arc::new(NodeState { config, layers: rootfs::LayerCache::default() }) }
     }
 
     /// Starts the worker that owns `pod` from now on. The pod must be defaulted, validated and have a UID.
     pub fn run_pod(&self, pod: Arc<Pod>, publish: Vec<Publish>) -> PodHandle {
         let (desired, receiver) = watch::channel(pod);
-        let worker = worker::Worker::new(Arc::clone(&self.config), receiver, publish);
+        let worker = worker::Worker::new(Arc::clone(&self.shared), receiver, publish);
         let finished = CancellationToken::new();
         // Dropped in any case: a worker that panics has left nothing running either, its tasks die with it.
         let guard = finished.clone().drop_guard();

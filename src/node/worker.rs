@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info_span, Instrument};
 
 use super::executor::Executor;
-use super::{NodeConfig, Publish};
+use super::{NodeState, Publish};
 use crate::pod::{Desired, Event, Lifecycle, NodeFacts, Observed, Plan, plan};
 
 /// Events that may wait for the worker; a sender then waits.
@@ -15,7 +15,7 @@ const INBOX: usize = 64;
 
 /// The owner of one pod.
 pub(super) struct Worker {
-    config: Arc<NodeConfig>,
+    node: Arc<NodeState>,
     desired: watch::Receiver<Arc<Pod>>,
     observed: Observed,
     published: Option<PodStatus>,
@@ -24,13 +24,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(config: Arc<NodeConfig>, desired: watch::Receiver<Arc<Pod>>, publish: Vec<Publish>) -> Self {
+    pub(super) fn new(node: Arc<NodeState>, desired: watch::Receiver<Arc<Pod>>, publish: Vec<Publish>) -> Self {
         let pod = desired.borrow().clone();
         let (events, inbox) = mpsc::channel(INBOX);
-        let node = NodeFacts { host_ips: config.host_ips.clone() };
-        let observed = Observed::new(node, pod.status.clone().unwrap_or_default());
-        let executor = Executor::new(Arc::clone(&config), pod, publish, events);
-        Self { config, desired, observed, published: None, inbox, executor }
+        let facts = NodeFacts { host_ips: node.config.host_ips.clone() };
+        let observed = Observed::new(facts, pod.status.clone().unwrap_or_default());
+        let executor = Executor::new(Arc::clone(&node), pod, publish, events);
+        Self { node, desired, observed, published: None, inbox, executor }
     }
 
     /// Runs until nothing of the pod is left.
@@ -48,7 +48,7 @@ impl Worker {
     async fn run_inner(mut self) {
         loop {
             let pod = self.desired.borrow_and_update().clone();
-            let now = self.config.clock.now();
+            let now = self.node.config.clock.now();
             let desired = Desired { pod };
             let plan = plan(&desired, &self.observed, now);
             self.observed.record(&plan, now);
@@ -59,7 +59,7 @@ impl Worker {
             let mut happened = false;
             for action in plan.actions {
                 for event in self.executor.execute(&desired.pod, action) {
-                    self.observed.apply(event, self.config.clock.now());
+                    self.observed.apply(event, self.node.config.clock.now());
                     happened = true;
                 }
             }
@@ -67,7 +67,7 @@ impl Worker {
                 return;
             }
             if !happened && plan.wake_at.is_none_or(|time| time > now) {
-                let wake_at = plan.wake_at.map(|time| self.config.clock.instant_at(time));
+                let wake_at = plan.wake_at.map(|time| self.node.config.clock.instant_at(time));
                 self.wait(wake_at).await;
             }
         }
@@ -84,10 +84,10 @@ impl Worker {
         tokio::select! {
             event = self.inbox.recv() => {
                 if let Some(event) = event {
-                    self.observed.apply(event, self.config.clock.now());
+                    self.observed.apply(event, self.node.config.clock.now());
                 }
                 while let Ok(event) = self.inbox.try_recv() {
-                    self.observed.apply(event, self.config.clock.now());
+                    self.observed.apply(event, self.node.config.clock.now());
                 }
             }
             changed = self.desired.changed() => {
@@ -102,10 +102,10 @@ impl Worker {
 
     fn publish(&mut self, pod: &Pod, plan: &Plan) {
         for event in &plan.events {
-            self.config.cluster.post_event(pod, event, self.config.clock.now());
+            self.node.config.cluster.post_event(pod, event, self.node.config.clock.now());
         }
         if self.published.as_ref() != Some(&plan.status) {
-            self.config.cluster.update_status(pod, &plan.status);
+            self.node.config.cluster.update_status(pod, &plan.status);
             self.published = Some(plan.status.clone());
         }
     }

@@ -1,0 +1,226 @@
+//! From a container of the spec to what a runtime starts: program, environment, limits, ports, filesystem.
+
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
+
+use super::context::PodContext;
+use super::executor::Sandbox;
+use super::logs::LogTail;
+use super::rootfs::{self, LayerCache};
+use crate::api::quantity::Quantity;
+use crate::base::id::ContainerId;
+use crate::base::pipe::{self, PipeReader};
+use crate::image::Image;
+use crate::pod::{StartFailureReason, command, env};
+use crate::runtime::{ContainerConfig, ContainerPort, ExitReason, ExitStatus, RuntimeError, Signal};
+use crate::vfs::MemoryFile;
+use crate::volume::PodVolumes;
+
+/// Longest termination message, in bytes (kubelet v1.36 `kuberuntime_container.go`).
+const MAX_TERMINATION_MESSAGE: usize = 4096;
+/// Where the termination message is written unless the spec says otherwise.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// Why an instance does not run.
+#[derive(Debug)]
+pub(super) struct StartError {
+    pub(super) reason: StartFailureReason,
+    pub(super) message: String,
+    /// The identifier, if an instance came to exist.
+    pub(super) created: Option<String>,
+}
+
+impl StartError {
+    pub(super) fn cancelled() -> Self {
+        let message = "the start was given up: the pod is stopping".to_owned();
+        Self { reason: StartFailureReason::Cancelled, message, created: None }
+    }
+
+    /// Something the configuration names is missing or refused.
+    pub(super) fn config(error: impl ToString) -> Self {
+        Self { reason: StartFailureReason::Config, message: error.to_string(), created: None }
+    }
+
+    /// The container could not be created.
+    pub(super) fn create(error: impl ToString) -> Self {
+        Self { reason: StartFailureReason::Create, message: error.to_string(), created: None }
+    }
+
+    /// The runtime did not start the instance `id`: it existed, and counts.
+    pub(super) fn run(id: &str, error: &RuntimeError) -> Self {
+        let message = format!("failed to start container {:?}: {error}", id.rsplit('/').next().unwrap_or(id));
+        Self { reason: StartFailureReason::Run, message, created: Some(id.to_owned()) }
+    }
+}
+
+/// Both output streams of an instance.
+pub(super) type Output = (PipeReader, PipeReader);
+
+/// An instance that is ready for its runtime.
+pub(super) struct Prepared {
+    pub(super) config: ContainerConfig,
+    pub(super) output: Output,
+    pub(super) stop_signal: Signal,
+    pub(super) termination_message: TerminationMessage,
+}
+
+/// Which instance of which container of which pod.
+pub(super) struct Subject<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) container: &'a str,
+    pub(super) attempt: u32,
+}
+
+impl Subject<'_> {
+    fn spec(&self) -> Option<&ContainerSpec> {
+        let spec = self.pod.spec.as_ref()?;
+        let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        all.find(|container| container.name == self.container)
+    }
+}
+
+/// What a container's filesystem comes from.
+pub(super) struct Storage<'a> {
+    pub(super) image: &'a Image,
+    pub(super) volumes: Option<&'a PodVolumes>,
+    pub(super) layers: &'a LayerCache,
+    /// Where the pod's own files are.
+    pub(super) pod_dir: &'a Path,
+}
+
+/// Resolves everything an instance needs, anew at each start (kubelet v1.36 `generateContainerConfig`).
+pub(super) fn prepare(
+    context: &PodContext<'_>,
+    subject: &Subject<'_>,
+    sandbox: &Sandbox,
+    storage: Storage<'_>,
+) -> Result<Prepared, StartError> {
+    let Storage { image, volumes, layers, pod_dir } = storage;
+    let container = subject.spec().ok_or_else(|| StartError::create("the pod has no such container"))?;
+    let variables = env::variables(&context.env(), container).map_err(StartError::config)?;
+    let command = container.command.as_deref().unwrap_or_default();
+    let args = container.args.as_deref().unwrap_or_default();
+    let argv = command::argv(&image.config.entrypoint, &image.config.cmd, command, args, &variables);
+    if argv.is_empty() {
+        return Err(StartError::create("no command specified: neither the container nor its image names one"));
+    }
+    let id = ContainerId::random();
+    let message_file = MemoryFile::new(0o666);
+    let parts = rootfs::Parts {
+        layers,
+        image,
+        volumes,
+        scratch: pod_dir.join("containers").join(&id.0),
+        files: rootfs::ManagedFiles {
+            names: &context.names,
+            pod_ips: &context.facts.pod_ips,
+            termination_log: (termination_path(container), message_file.clone()),
+        },
+    };
+    let mounts = rootfs::build(context, container, &parts, &variables)?;
+    let (stdout, stdout_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
+    let (stderr, stderr_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
+    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let limit = |name: &str| limits.and_then(|limits| limits.get(name)).and_then(|limit| Quantity::of(limit).ok());
+    let config = ContainerConfig {
+        id,
+        name: container.name.clone(),
+        attempt: subject.attempt,
+        argv,
+        env: env::with_image(&image.config.env, &sandbox.pod.hostname, &variables),
+        working_dir: working_dir(container, image),
+        mounts,
+        stdin: (container.stdin == Some(true)).then(|| (context.config.stdin)(subject.pod, container)).flatten(),
+        stdout,
+        stderr,
+        tty: container.tty == Some(true),
+        ports: ports(container),
+        memory_limit: limit("memory").and_then(|limit| u64::try_from(limit.value()).ok()).filter(|limit| *limit > 0),
+        cpu_limit_millis: limit("cpu").and_then(|limit| u64::try_from(limit.milli_value()).ok()).filter(|l| *l > 0),
+    };
+    let fallback = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+    Ok(Prepared {
+        config,
+        output: (stdout_reader, stderr_reader),
+        stop_signal: image.config.stop_signal.as_deref().and_then(parse_signal).unwrap_or(Signal::Term),
+        termination_message: TerminationMessage { file: message_file, fallback_to_logs: fallback },
+    })
+}
+
+fn termination_path(container: &ContainerSpec) -> &str {
+    container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(TERMINATION_LOG)
+}
+
+fn working_dir(container: &ContainerSpec, image: &Image) -> String {
+    let dir = container.working_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or(&image.config.working_dir);
+    if dir.starts_with('/') { dir.to_owned() } else { format!("/{dir}") }
+}
+
+fn ports(container: &ContainerSpec) -> Vec<ContainerPort> {
+    let declared = container.ports.iter().flatten();
+    let ports = declared.filter_map(|port| {
+        let number = u16::try_from(port.container_port).ok()?;
+        Some(ContainerPort { port: number, udp: port.protocol.as_deref() == Some("UDP") })
+    });
+    ports.collect()
+}
+
+/// The signal an image names as its `StopSignal`, by name or number; `None` for one husk does not deliver.
+fn parse_signal(text: &str) -> Option<Signal> {
+    let all = [Signal::Hup, Signal::Int, Signal::Quit, Signal::Kill, Signal::Usr1, Signal::Usr2, Signal::Term];
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let by_name = |signal: &Signal| format!("{signal:?}").eq_ignore_ascii_case(name);
+    all.into_iter().find(|signal| by_name(signal) || text.parse() == Ok(signal.number()))
+}
+
+/// `reason` of the terminated state where it is not `Completed` or `Error` by the exit code.
+pub(super) fn exit_reason(exit: &ExitStatus) -> Option<String> {
+    match exit.reason {
+        ExitReason::OomKilled => Some("OOMKilled".to_owned()),
+        ExitReason::Exited | ExitReason::Signaled(_) | ExitReason::Trapped => None,
+    }
+}
+
+/// Where the message of a terminated container comes from.
+pub(super) struct TerminationMessage {
+    file: MemoryFile,
+    fallback_to_logs: bool,
+}
+
+impl TerminationMessage {
+    /// The message: what the runtime says, and the file's content, or the end of the log where the policy falls back
+    /// (kubelet v1.36 `getTerminationMessage`).
+    pub(super) fn read(&self, exit: &ExitStatus, tail: &LogTail) -> Option<String> {
+        let file = self.file.contents();
+        let mut written = String::from_utf8_lossy(&file).into_owned();
+        if written.is_empty() && self.fallback_to_logs && exit.code != 0 {
+            written = tail.text();
+        }
+        let runtime = exit.message.clone().unwrap_or_default();
+        let separator = if runtime.is_empty() || written.is_empty() { "" } else { ": " };
+        let mut message = format!("{runtime}{separator}{written}");
+        let end = message.floor_char_boundary(MAX_TERMINATION_MESSAGE);
+        message.truncate(end);
+        (!message.is_empty()).then_some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stop_signals_have_names_and_numbers() {
+        for (text, signal) in [
+            ("SIGQUIT", Some(Signal::Quit)),
+            ("QUIT", Some(Signal::Quit)),
+            ("15", Some(Signal::Term)),
+            ("SIGKILL", Some(Signal::Kill)),
+            ("SIGWINCH", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_signal(text), signal, "{text}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What of a pod, its cluster and its node goes into containers and volumes: names, addresses, fields, sources.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ObjectFieldSelector, PersistentVolumeClaim, Pod, ResourceFieldSelector, Secret, Service,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::{Cluster, NodeConfig};
+use crate::net::{NetError, PodNetwork};
+use crate::pod::dns::{self, HostnameTooLong, PodNames};
+use crate::pod::downward::{self, DownwardFacts};
+use crate::pod::env::{ConfigSource, EnvContext};
+use crate::runtime::PodSandbox;
+use crate::volume;
+
+/// Why a pod has no network.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttachError {
+    /// Its hostname is too long.
+    #[error(transparent)]
+    Hostname(#[from] HostnameTooLong),
+    /// The switch has no place for it.
+    #[error("cannot attach the pod to the network: {0}")]
+    Net(#[from] NetError),
+}
+
+/// One pod and everything that can be looked up for it.
+pub(super) struct PodContext<'a> {
+    pub(super) config: &'a NodeConfig,
+    pub(super) pod: &'a Pod,
+    pub(super) names: PodNames,
+    pub(super) facts: DownwardFacts,
+    services: Vec<Arc<Service>>,
+}
+
+impl<'a> PodContext<'a> {
+    /// Gathers what `pod` can learn now; `pod_ips` is empty before its network is there.
+    pub(super) fn new(config: &'a NodeConfig, pod: &'a Pod, pod_ips: Vec<String>) -> Result<Self, HostnameTooLong> {
+        let names = dns::names(pod, &config.cluster_domain)?;
+        let allocatable = BTreeMap::from([
+            ("cpu".to_owned(), Quantity(format!("{}m", config.allocatable_cpu_millis))),
+            ("memory".to_owned(), Quantity(config.allocatable_memory.to_string())),
+        ]);
+        let facts = DownwardFacts { host_ips: config.host_ips.clone(), pod_ips, allocatable };
+        let services = config.cluster.services(namespace(pod));
+        Ok(Self { config, pod, names, facts, services })
+    }
+
+    /// What environment variables are resolved from.
+    pub(super) fn env(&self) -> EnvContext<'_> {
+        EnvContext { pod: self.pod, source: self, facts: &self.facts, services: &self.services }
+    }
+}
+
+impl ConfigSource for PodContext<'_> {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>> {
+        self.config.cluster.config_map(namespace, name)
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>> {
+        self.config.cluster.secret(namespace, name)
+    }
+}
+
+impl volume::Sources for PodContext<'_> {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>> {
+        self.config.cluster.config_map(namespace, name)
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>> {
+        self.config.cluster.secret(namespace, name)
+    }
+
+    fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        self.config.cluster.claim(namespace, name)
+    }
+}
+
+impl volume::DownwardSource for PodContext<'_> {
+    fn field(&self, selector: &ObjectFieldSelector) -> Result<String, String> {
+        downward::field(self.pod, &self.facts, &selector.field_path).map_err(|error| error.to_string())
+    }
+
+    fn resource(&self, selector: &ResourceFieldSelector) -> Result<String, String> {
+        downward::resource(self.pod, None, selector, &self.facts).map_err(|error| error.to_string())
+    }
+}
+
+/// The pod's namespace.
+pub(super) fn namespace(pod: &Pod) -> &str {
+    pod.metadata.namespace.as_deref().unwrap_or("default")
+}
+
+/// Attaches a pod to the node's network under its names.
+pub(super) fn attach(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, AttachError> {
+    let names = dns::names(pod, &config.cluster_domain)?;
+    let network = config.switch.attach(&names.short, names.domain.as_deref())?;
+    let aliases = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
+    for alias in aliases {
+        if let Ok(ip) = alias.ip.parse::<IpAddr>() {
+            network.add_host_alias(ip, alias.hostnames.as_deref().unwrap_or_default());
+        }
+    }
+    Ok(network)
+}
+
+/// What the pod's containers share.
+pub(super) fn sandbox(config: &NodeConfig, pod: &Pod, network: Arc<PodNetwork>) -> Result<PodSandbox, HostnameTooLong> {
+    let names = dns::names(pod, &config.cluster_domain)?;
+    let field = |value: &Option<String>| value.clone().unwrap_or_default();
+    Ok(PodSandbox {
+        uid: crate::base::id::PodUid(field(&pod.metadata.uid)),
+        namespace: namespace(pod).to_owned(),
+        name: field(&pod.metadata.name),
+        hostname: names.hostname,
+        network,
+    })
+}

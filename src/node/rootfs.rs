@@ -1,0 +1,128 @@
+//! The filesystem of one container instance: its image's layers, what it changes, volumes, and the files the kubelet
+//! manages.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use k8s_openapi::api::core::v1::Container as ContainerSpec;
+
+use super::container::StartError;
+use super::context::PodContext;
+use crate::image::{Image, ImageLayer, LayerContent};
+use crate::pod::command;
+use crate::pod::dns::{self, PodNames, ResolvConf};
+use crate::vfs::{DeviceFs, Layer, LayerStack, MemoryFile, MountTable, MountTableBuilder, TreeFs};
+use crate::volume::PodVolumes;
+
+/// Images whose merged layers are kept in memory.
+const MAX_CACHED_IMAGES: usize = 64;
+
+/// Merged layers of images, shared by all containers.
+#[derive(Default)]
+pub(super) struct LayerCache(Mutex<HashMap<String, Arc<LayerStack>>>);
+
+impl LayerCache {
+    fn stack(&self, image: &Image) -> Result<Arc<LayerStack>, StartError> {
+        if let Some(stack) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&image.id) {
+            return Ok(Arc::clone(stack));
+        }
+        let layers = image.layers.iter().map(open_layer).collect::<Result<_, _>>()?;
+        let stack = LayerStack::new(layers)
+            .map_err(|error| StartError::create(format!("image {}: {error}", image.reference)))?;
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= MAX_CACHED_IMAGES {
+            cache.clear();
+        }
+        cache.insert(image.id.clone(), Arc::clone(&stack));
+        Ok(stack)
+    }
+}
+
+fn open_layer(layer: &ImageLayer) -> Result<Arc<Layer>, StartError> {
+    let failed = |error: std::io::Error| StartError::create(format!("image layer {}: {error}", layer.diff_id));
+    match &layer.content {
+        LayerContent::TarFile(path) => {
+            let file = File::open(path).map_err(failed)?;
+            Layer::from_tar_file(&layer.diff_id, file).map_err(failed)
+        }
+        LayerContent::TarBytes(bytes) => Layer::from_tar_bytes(&layer.diff_id, bytes.clone()).map_err(failed),
+        LayerContent::SingleFile { path, contents } => Ok(Layer::from_single_file(path, contents.clone())),
+    }
+}
+
+/// Files of a container that the kubelet writes.
+pub(super) struct ManagedFiles<'a> {
+    pub(super) names: &'a PodNames,
+    pub(super) pod_ips: &'a [String],
+    /// Where the termination message goes, and the file that takes it.
+    pub(super) termination_log: (&'a str, MemoryFile),
+}
+
+/// What a container's filesystem is made of beside the container itself.
+pub(super) struct Parts<'a> {
+    pub(super) layers: &'a LayerCache,
+    pub(super) image: &'a Image,
+    pub(super) volumes: Option<&'a PodVolumes>,
+    /// Where what the container changes is kept.
+    pub(super) scratch: std::path::PathBuf,
+    pub(super) files: ManagedFiles<'a>,
+}
+
+/// Builds the mount table. `variables` is what `subPathExpr` refers to.
+pub(super) fn build(
+    context: &PodContext<'_>,
+    container: &ContainerSpec,
+    parts: &Parts<'_>,
+    variables: &[(String, String)],
+) -> Result<MountTable, StartError> {
+    let stack = parts.layers.stack(parts.image)?;
+    let root = TreeFs::over(stack, parts.scratch.clone(), None);
+    let security = container.security_context.as_ref();
+    let read_only = security.and_then(|security| security.read_only_root_filesystem) == Some(true);
+    let mut builder = MountTable::builder(root).root_read_only(read_only);
+    builder = builder.mount("/dev", DeviceFs::new(), false);
+    builder = add_managed_files(builder, context, container, &parts.files);
+    builder = add_volumes(builder, container, parts.volumes, variables)?;
+    builder.build().map_err(StartError::create)
+}
+
+fn add_managed_files(
+    mut builder: MountTableBuilder,
+    context: &PodContext<'_>,
+    container: &ContainerSpec,
+    files: &ManagedFiles<'_>,
+) -> MountTableBuilder {
+    let taken = |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
+    let host = ResolvConf::parse(&context.config.host_resolv_conf);
+    // No cluster DNS answers on the pod network: names are resolved by the network itself, this file is for reading.
+    let resolv_conf = dns::resolv_conf(context.pod, &[], &context.config.cluster_domain, &host);
+    let generated = [
+        ("/etc/hosts", dns::hosts_file(context.pod, files.names, files.pod_ips)),
+        ("/etc/hostname", dns::hostname_file(files.names)),
+        ("/etc/resolv.conf", resolv_conf.to_string()),
+    ];
+    for (path, content) in generated {
+        if !taken(path) {
+            builder = builder.mount(path, MemoryFile::with_contents(Bytes::from(content), 0o644), false);
+        }
+    }
+    let (path, file) = &files.termination_log;
+    if taken(path) { builder } else { builder.mount(path, file.clone(), false) }
+}
+
+fn add_volumes(
+    mut builder: MountTableBuilder,
+    container: &ContainerSpec,
+    volumes: Option<&PodVolumes>,
+    variables: &[(String, String)],
+) -> Result<MountTableBuilder, StartError> {
+    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
+    let Some(volumes) = volumes.filter(|_| !mounts.is_empty()) else { return Ok(builder) };
+    let sub_path = |expression: &str| command::sub_path(expression, variables).map_err(|missing| missing.to_string());
+    for mount in volumes.mounts_for(mounts, &sub_path).map_err(StartError::config)? {
+        builder = builder.mount(&mount.path, mount.source, mount.read_only);
+    }
+    Ok(builder)
+}
