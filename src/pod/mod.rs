@@ -11,8 +11,13 @@
 //! `record` the plan, then carry it out (publish the status, post the events, execute the actions, sleep until
 //! `wake_at`).
 
+pub mod command;
+pub mod dns;
+pub mod downward;
+pub mod env;
 mod observed;
 mod plan;
+mod quantity;
 
 pub use observed::{
     ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Lifecycle, NodeFacts, Observed,
