@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::p1;
 use super::signals::Signals;
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::net::PodNetwork;
@@ -19,7 +20,14 @@ pub(super) struct GuestState {
     pub(super) wasi: WasiCtx,
     /// What the fronts of husk's own need.
     pub(super) process: ProcessContext,
+    /// Descriptors of a 0.1 module, made at its first use.
+    pub(super) p1: Option<p1::Descriptors>,
 }
+
+/// A program's own end: what `proc_exit` makes of its trap, so that the runtime finds the code by downcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("exited with code {0}")]
+pub(super) struct GuestExit(pub(super) i32);
 
 /// What a guest process shares with its container, and what it was started with.
 pub(super) struct ProcessContext {
