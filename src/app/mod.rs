@@ -5,6 +5,8 @@ mod images;
 mod manifests;
 mod notices;
 mod outcome;
+mod prepare;
+mod progress;
 mod paths;
 mod run;
 

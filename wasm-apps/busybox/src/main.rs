@@ -18,8 +18,7 @@ use std::process::ExitCode;
 /// An applet: its arguments (without `argv[0]`) in, its exit code out.
 type Applet = fn(Vec<OsString>) -> Result<u8, Failure>;
 
-/// Every applet, sorted by name. `build.rs` of husk makes a symbolic link in `/bin` for each line of
-/// `busybox/applets.txt`, which the program checks against this table with `busybox --list`.
+/// Every applet, in the order of `applets.txt`: husk's `build.rs` links each line of it to this program.
 const APPLETS: &[(&str, Applet)] = &[
     ("[", condition::bracket),
     ("basename", system::basename),
@@ -52,6 +51,27 @@ const APPLETS: &[(&str, Applet)] = &[
     ("wc", text::wc),
     ("yes", text::yes),
 ];
+
+const _: () = assert!(lists_applets(include_bytes!("../applets.txt")), "applets.txt is not the table of applets");
+
+/// Whether `list` has exactly the applets' names, a line each.
+const fn lists_applets(list: &[u8]) -> bool {
+    let (mut position, mut applet) = (0, 0);
+    while applet < APPLETS.len() {
+        let name = APPLETS[applet].0.as_bytes();
+        let mut index = 0;
+        while index <= name.len() {
+            let expected = if index < name.len() { name[index] } else { b'\n' };
+            if position >= list.len() || list[position] != expected {
+                return false;
+            }
+            position += 1;
+            index += 1;
+        }
+        applet += 1;
+    }
+    position == list.len()
+}
 
 /// Why an applet could not do what it was asked.
 #[derive(Debug)]
