@@ -1,6 +1,5 @@
 //! `husk run`: runs prepared pods until they end, watched by signals and a time limit, and tells how it went.
 
-use std::future::Future;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::cluster::{Change, PodKey, QUEUE, StoreCluster};
 use super::notices::Notices;
 use super::outcome;
 use super::prepare::Session;
+use super::progress::CompileProgress;
 use crate::api::print;
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::output::printer::{OutputStream, PrintOptions, Printer};
@@ -23,7 +23,7 @@ use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
 use crate::net::{Egress, Switch};
 use crate::node::{LogChunk, LogStream, Node, NodeConfig, PodHandle};
-use crate::runtime::wasm::WasmRuntime;
+use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
 /// Chunks of output that may wait for the printer.
 const LOG_QUEUE: usize = 256;
@@ -128,11 +128,13 @@ impl Session {
     }
 
     fn wasm_runtime(&self) -> anyhow::Result<Arc<WasmRuntime>> {
-        let progress = super::progress::CompileProgress::new(std::io::stderr().is_terminal() && !self.args.quiet);
-        Ok(WasmRuntime::new(crate::runtime::wasm::WasmConfig {
-            code_cache: Some(self.paths.code.clone()),
-            observer: Arc::new(progress),
-        })?)
+        let progress = CompileProgress::new(std::io::stderr().is_terminal() && !self.args.quiet);
+        let config = WasmRuntimeConfig {
+            cache_dir: Some(self.paths.code.clone()),
+            observer: Some(Arc::new(progress)),
+            ..WasmRuntimeConfig::default()
+        };
+        Ok(WasmRuntime::new(config)?)
     }
 
     /// Waits for all pods to end; on a signal or at the time limit, ends them gracefully, and kills them the second time.
@@ -317,13 +319,13 @@ impl Signals {
 
     #[cfg(unix)]
     async fn next(&mut self) -> Ending {
-        fn wait(signal: &mut Option<tokio::signal::unix::Signal>) -> impl Future<Output = ()> {
-            async move {
-                match signal {
-                    Some(signal) if signal.recv().await.is_some() => {}
-                    _ => std::future::pending().await,
-                }
+        async fn wait(signal: &mut Option<tokio::signal::unix::Signal>) {
+            if let Some(signal) = signal
+                && signal.recv().await.is_some()
+            {
+                return;
             }
+            std::future::pending().await
         }
         tokio::select! {
             () = wait(&mut self.interrupt) => Ending::Interrupted,

@@ -19,6 +19,8 @@ use crate::volume::PodVolumes;
 
 /// Longest termination message, in bytes (kubelet v1.36 `kuberuntime_container.go`).
 const MAX_TERMINATION_MESSAGE: usize = 4096;
+/// Bytes a container may write to its termination message file; only the first 4096 show.
+const TERMINATION_LOG_LIMIT: usize = 64 * 1024;
 /// Where the termination message is written unless the spec says otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
@@ -106,7 +108,7 @@ pub(super) fn prepare(
         return Err(StartError::create("no command specified: neither the container nor its image names one"));
     }
     let id = ContainerId::random();
-    let message_file = MemoryFile::new(0o666);
+    let message_file = MemoryFile::new("", 0o666, TERMINATION_LOG_LIMIT);
     let parts = rootfs::Parts {
         layers,
         image,

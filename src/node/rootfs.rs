@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use k8s_openapi::api::core::v1::Container as ContainerSpec;
 
 use super::container::StartError;
@@ -105,7 +104,7 @@ fn add_managed_files(
     ];
     for (path, content) in generated {
         if !taken(path) {
-            builder = builder.mount(path, MemoryFile::with_contents(Bytes::from(content), 0o644), false);
+            builder = builder.mount(path, MemoryFile::generated(content, 0o644), false);
         }
     }
     let (path, file) = &files.termination_log;
