@@ -1,0 +1,152 @@
+//! The life of pods on the real planner and real guests: order, restarts, ends.
+
+use rustix::process::Signal;
+
+use crate::support::{Husk, container, pod, termination};
+
+const BASE: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n";
+
+#[test]
+fn init_containers_run_in_order_before_the_others() {
+    let husk = Husk::new();
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: Never
+  volumes: [{{name: v, emptyDir: {{}}}}]
+  initContainers:
+    - {{name: one, image: busybox, command: [touch, /v/one], volumeMounts: [{{name: v, mountPath: /v}}]}}
+    - {{name: two, image: busybox, command: [mv, /v/one, /v/two], volumeMounts: [{{name: v, mountPath: /v}}]}}
+  containers:
+    - {{name: c, image: busybox, command: [ls, /v], volumeMounts: [{{name: v, mountPath: /v}}]}}
+"
+    );
+    husk.run(&yaml, &["--no-prefix"]).exits(0).has("two");
+}
+
+#[test]
+fn a_failed_init_container_fails_the_pod_and_nothing_else_starts() {
+    let husk = Husk::new();
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: Never
+  initContainers: [{{name: i, image: test/p1/exit, args: ['9']}}]
+  containers: [{{name: c, image: test/p1/hello}}]
+"
+    );
+    let outcome = husk.run(&yaml, &["--no-prefix"]).exits(9).says("Init:Error");
+    assert!(!outcome.stdout.contains("hello"), "{outcome:?}");
+    let pod = husk.final_pod(&yaml);
+    assert_eq!(pod.status.as_ref().unwrap().phase.as_deref(), Some("Failed"));
+    let waiting = container(&pod, "c").state.as_ref().unwrap().waiting.as_ref().unwrap();
+    assert_eq!(waiting.reason.as_deref(), Some("PodInitializing"));
+}
+
+#[test]
+fn on_failure_restarts_until_success_without_losing_count() {
+    let husk = Husk::new();
+    // Fails while the file is missing, and makes it on the way: the second instance succeeds, without waiting.
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: OnFailure
+  volumes: [{{name: v, emptyDir: {{}}}}]
+  containers:
+    - name: c
+      image: test/p1/files
+      args: [mkdir, /v/once, ',', rmdir, /v/first]
+      volumeMounts: [{{name: v, mountPath: /v}}]
+"
+    );
+    let husk_pod = {
+        let mut running = husk.start(&yaml, &[]);
+        running.wait_for("Container exited with code 1");
+        running.wait_for("Started");
+        running.wait_for("BackOff");
+        running.signal(Signal::INT);
+        running.end()
+    };
+    assert_eq!(husk_pod.0, 130, "{husk_pod:?}");
+    assert!(husk_pod.1.iter().any(|line| line.contains("back-off") || line.contains("Back-off")), "{husk_pod:?}");
+}
+
+#[test]
+fn a_sidecar_runs_beside_the_others_and_ends_after_them() {
+    let husk = Husk::new();
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 5
+  initContainers: [{{name: side, image: test/p1/signals, restartPolicy: Always}}]
+  containers: [{{name: c, image: test/p2/hello}}]
+"
+    );
+    let outcome = husk.run(&yaml, &[]).exits(0);
+    let place = |text: &str| outcome.stderr.find(text).unwrap_or_else(|| panic!("no {text:?} in {outcome:?}"));
+    assert!(place("p/side: Container started") < place("p/c: Container started"));
+    assert!(place("p/c: Container exited with code 0") < place("p/side: Container exited with code 0"));
+    assert!(outcome.stdout.contains("got signal 15"), "{outcome:?}");
+}
+
+#[test]
+fn ctrl_c_once_is_graceful_and_twice_kills() {
+    let husk = Husk::new();
+    let mut running = husk.start(&pod("test/p2/busy", &[], ""), &[]);
+    running.wait_for("busy");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("exited with code 143")), "{lines:?}");
+
+    let mut running = husk.start(&pod("test/p1/signals", &["ignore"], ""), &[]);
+    running.wait_for("waiting");
+    running.signal(Signal::INT);
+    running.wait_for("got signal 15");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("exited with code 137")), "{lines:?}");
+}
+
+#[test]
+fn the_grace_period_ends_with_kill() {
+    let husk = Husk::new();
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  activeDeadlineSeconds: 1
+  containers: [{{name: c, image: test/p2/signals, args: [ignore]}}]
+"
+    );
+    let pod = husk.final_pod(&yaml);
+    assert_eq!(termination(&pod, "c").0, 137);
+    let status = pod.status.as_ref().unwrap();
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+}
+
+#[test]
+fn a_time_limit_ends_the_run_with_124() {
+    let husk = Husk::new();
+    let file = husk.manifest(&pod("test/p1/busy", &[], ""));
+    let outcome = husk.husk(["run".as_ref(), "--timeout".as_ref(), "1s".as_ref(), file.as_os_str()]);
+    outcome.exits(124).says("Time is up").says("exited with code 143");
+}
+
+#[test]
+fn nothing_of_a_pod_is_left_behind() {
+    let husk = Husk::new();
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: Never
+  volumes: [{{name: v, emptyDir: {{}}}}]
+  containers:
+    - name: c
+      image: test/p1/files
+      args: [write, /v/f, x, ',', write, /g, x]
+      volumeMounts: [{{name: v, mountPath: /v}}]
+"
+    );
+    husk.run(&yaml, &[]).exits(0);
+    let left: Vec<_> = std::fs::read_dir(husk.dir().join("data/pods")).map(|dir| dir.flatten().collect()).unwrap_or_default();
+    assert!(left.is_empty(), "{left:?}");
+}

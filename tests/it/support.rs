@@ -1,0 +1,263 @@
+//! Runs the real `husk` program in a directory of its own, on real guests.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+/// No run of a test takes longer, in husk's own notation; a test that hangs fails with exit code 124.
+const TIME_LIMIT: &str = "120s";
+
+/// How long a test waits for a line that must come.
+const LINE_LIMIT: Duration = Duration::from_secs(90);
+
+/// One user's husk: a data directory of its own, the compiled-code cache shared with all tests.
+pub struct Husk {
+    dir: tempfile::TempDir,
+    imported: Mutex<Vec<String>>,
+}
+
+/// What a run printed and how it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
+}
+
+impl Husk {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), imported: Mutex::default() }
+    }
+
+    /// A place for files of the test.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file of the test and gives its path.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, contents).unwrap();
+        path
+    }
+
+    pub fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_husk"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("HUSK_DATA_DIR", self.dir.path().join("data"))
+            .env("HUSK_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env_remove("HUSK_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs husk to its end.
+    pub fn husk<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Outcome {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Makes an image of a test guest and gives its name: `test/p2/print` for `("p2", "print")`.
+    pub fn image(&self, level: &str, guest: &str) -> String {
+        let name = format!("test/{level}/{guest}");
+        let mut imported = self.imported.lock().unwrap();
+        if !imported.contains(&name) {
+            let file = guest_file(level, guest);
+            let outcome = self.husk([OsStr::new("image"), "import".as_ref(), file.as_ref(), name.as_ref()]);
+            assert_eq!(outcome.code, 0, "{outcome:?}");
+            imported.push(name.clone());
+        }
+        name
+    }
+
+    /// Writes manifests to a file, importing every image called `test/LEVEL/GUEST` that they name.
+    pub fn manifest(&self, yaml: &str) -> PathBuf {
+        for word in yaml.split(['"', ' ', '\n', ',', '}', '{']).filter(|word| word.starts_with("test/")) {
+            if let [_, level, guest] = word.split('/').collect::<Vec<_>>()[..] {
+                self.image(level, guest);
+            }
+        }
+        self.write("pod.yaml", yaml)
+    }
+
+    /// `husk run --timeout … ARGS pod.yaml`, to its end.
+    pub fn run(&self, yaml: &str, args: &[&str]) -> Outcome {
+        self.run_command(yaml, args).output().unwrap().into()
+    }
+
+    /// The same, not started yet.
+    pub fn run_command(&self, yaml: &str, args: &[&str]) -> Command {
+        let file = self.manifest(yaml);
+        let mut command = self.command(["run", "--timeout", TIME_LIMIT]);
+        command.args(args).arg(file);
+        command
+    }
+
+    /// Runs one pod with `-o json` and gives it as it was at the end.
+    pub fn final_pod(&self, yaml: &str) -> Pod {
+        let outcome = self.run(yaml, &["-o", "json"]);
+        serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"))
+    }
+
+    /// Starts a run and leaves it running.
+    pub fn start(&self, yaml: &str, args: &[&str]) -> Running {
+        let mut command = self.run_command(yaml, args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::new(command.spawn().unwrap())
+    }
+}
+
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Self {
+        Self {
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
+}
+
+impl Outcome {
+    /// Asserts success and gives standard output.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.stdout
+    }
+
+    /// Asserts that standard output has this line, and gives everything back for more.
+    #[track_caller]
+    pub fn has(self, line: &str) -> Self {
+        assert!(self.stdout.lines().any(|found| found == line), "no line {line:?} in {self:?}");
+        self
+    }
+
+    /// Asserts that standard error holds this text.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no {text:?} in {self:?}");
+        self
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+}
+
+/// A run under way.
+pub struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Running {
+    fn new(mut child: Child) -> Self {
+        let (sender, lines) = mpsc::channel();
+        let stdout = child.stdout.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        for reader in [Box::new(stdout) as Box<dyn std::io::Read + Send>, Box::new(stderr)] {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(reader).lines() {
+                    let Ok(line) = line else { return };
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line, of output or error, that contains `text`.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(LINE_LIMIT) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no line with {text:?} ({error}) in {:#?}", self.seen),
+            }
+        }
+    }
+
+    pub fn write_stdin(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn close_stdin(&mut self) {
+        self.child.stdin = None;
+    }
+
+    /// Sends a signal to husk itself.
+    #[cfg(unix)]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end and gives the exit code and all lines.
+    pub fn end(mut self) -> (i32, Vec<String>) {
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        self.seen.extend(self.lines.iter());
+        (code, std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The file of a test guest, as the build made it.
+pub fn guest_file(level: &str, guest: &str) -> PathBuf {
+    let file = Path::new(env!("HUSK_GUESTS_DIR")).join(level).join(format!("{guest}.wasm"));
+    assert!(file.exists(), "no guest {}", file.display());
+    file
+}
+
+/// The status of a container, init or app.
+#[track_caller]
+pub fn container<'a>(pod: &'a Pod, name: &str) -> &'a ContainerStatus {
+    let status = pod.status.as_ref().unwrap();
+    let mut all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    all.find(|container| container.name == name).unwrap_or_else(|| panic!("no container {name} in {status:?}"))
+}
+
+/// Exit code, reason and message of a terminated container.
+#[track_caller]
+pub fn termination(pod: &Pod, name: &str) -> (i32, String, String) {
+    let state = container(pod, name).state.as_ref().unwrap();
+    let terminated = state.terminated.as_ref().unwrap_or_else(|| panic!("{name} is not terminated: {state:?}"));
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    (terminated.exit_code, text(&terminated.reason), text(&terminated.message))
+}
+
+/// A pod with one container, called `c`, that is not restarted. `more` is YAML at the container's level.
+pub fn pod(image: &str, args: &[&str], more: &str) -> String {
+    let args = serde_json::to_string(args).unwrap();
+    let more: String = more.lines().map(|line| format!("      {line}\n")).collect();
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  restartPolicy: Never\n  containers:\n    \
+         - name: c\n      image: {image}\n      args: {args}\n{more}"
+    )
+}
