@@ -1,1 +1,62 @@
-//! The command line, one file per verb.
+//! The command line: what can be typed, one file per verb, and how results are printed. What a verb does with the
+//! engine is wired in `app`.
+
+pub mod image;
+pub mod output;
+pub mod run;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Exit code for input husk cannot use: arguments, manifests, images.
+pub const EXIT_BAD_INPUT: u8 = 2;
+/// Exit code when `--timeout` ended the run.
+pub const EXIT_TIMEOUT: u8 = 124;
+/// Exit code after Ctrl-C.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Kubernetes pods without Kubernetes: runs Pod YAML as WebAssembly on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "husk", version, max_term_width = 100)]
+pub struct Cli {
+    /// Options every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options every command takes.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Where images, volumes and pods' files are kept
+    #[arg(long, env = "HUSK_DATA_DIR", value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Where compiled code is kept
+    #[arg(long, env = "HUSK_CACHE_DIR", value_name = "DIR", global = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// Whether built-in images stand in for names such as busybox and nginx
+    #[arg(long, env = "HUSK_IMAGE_ALIASES", value_name = "on|off", default_value = "on", global = true)]
+    pub image_aliases: Switch,
+}
+
+/// A setting that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run pods from YAML or JSON manifests, or one WebAssembly program, until they end
+    Run(run::RunArgs),
+    /// Manage the images on this machine
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+}

@@ -1,1 +1,171 @@
-//! Versioned objects kept in memory, and watches on them.
+//! Versioned objects kept in memory, each change under one ordered revision counter. What a durable store will keep
+//! on disk, `husk run` keeps here for as long as it runs. Knows nothing of pods' lives: `node` reads and writes
+//! through an interface of its own, which `app` implements over this.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{Metadata, Resource};
+
+/// Why an object could not be stored.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The name is taken.
+    #[error("{kind} {name:?} already exists in namespace {namespace:?}")]
+    AlreadyExists {
+        /// The object's kind.
+        kind: &'static str,
+        /// Its namespace; empty for kinds that have none.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// There is no such object.
+    #[error("{kind} {name:?} not found in namespace {namespace:?}")]
+    NotFound {
+        /// The object's kind.
+        kind: &'static str,
+        /// Its namespace; empty for kinds that have none.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A kind of object the store can keep.
+pub trait Object: Resource + Metadata<Ty = ObjectMeta> + Clone + Send + Sync + 'static {}
+impl<T: Resource + Metadata<Ty = ObjectMeta> + Clone + Send + Sync + 'static> Object for T {}
+
+/// The objects of one process. Clones share them.
+#[derive(Debug, Default, Clone)]
+pub struct Store {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    revision: u64,
+    objects: BTreeMap<Key, Arc<dyn Any + Send + Sync>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+}
+
+impl Key {
+    fn new<T: Object>(namespace: &str, name: &str) -> Self {
+        Self { kind: T::KIND, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    fn of<T: Object>(object: &T) -> Self {
+        let metadata = object.metadata();
+        Self::new::<T>(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+    }
+}
+
+impl Store {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a new object, under a fresh `resourceVersion`.
+    pub fn create<T: Object>(&self, object: T) -> Result<Arc<T>, StoreError> {
+        let key = Key::of(&object);
+        let mut state = self.lock();
+        if state.objects.contains_key(&key) {
+            let Key { kind, namespace, name } = key;
+            return Err(StoreError::AlreadyExists { kind, namespace, name });
+        }
+        Ok(state.put(key, object))
+    }
+
+    /// The object of that name, if there is one. Kinds without namespaces use an empty one.
+    pub fn get<T: Object>(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
+        let object = self.lock().objects.get(&Key::new::<T>(namespace, name))?.clone();
+        object.downcast().ok()
+    }
+
+    /// All objects of a kind in one namespace, by name.
+    pub fn list<T: Object>(&self, namespace: &str) -> Vec<Arc<T>> {
+        let state = self.lock();
+        let start = Key::new::<T>(namespace, "");
+        let of_kind = state.objects.range(start..).take_while(|(key, _)| key.kind == T::KIND && key.namespace == namespace);
+        of_kind.filter_map(|(_, object)| object.clone().downcast().ok()).collect()
+    }
+
+    /// Changes an object in place, under a fresh `resourceVersion`.
+    pub fn update<T: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut T),
+    ) -> Result<Arc<T>, StoreError> {
+        let key = Key::new::<T>(namespace, name);
+        let mut state = self.lock();
+        let current = state.objects.get(&key).cloned().and_then(|object| object.downcast::<T>().ok());
+        let Some(current) = current else {
+            let Key { kind, namespace, name } = key;
+            return Err(StoreError::NotFound { kind, namespace, name });
+        };
+        let mut object = T::clone(&current);
+        change(&mut object);
+        Ok(state.put(key, object))
+    }
+}
+
+impl State {
+    fn put<T: Object>(&mut self, key: Key, mut object: T) -> Arc<T> {
+        self.revision += 1;
+        object.metadata_mut().resource_version = Some(self.revision.to_string());
+        let object = Arc::new(object);
+        self.objects.insert(key, object.clone());
+        object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+
+    fn config_map(name: &str) -> ConfigMap {
+        let metadata = ObjectMeta { namespace: Some("ns".into()), name: Some(name.into()), ..Default::default() };
+        ConfigMap { metadata, ..Default::default() }
+    }
+
+    #[test]
+    fn a_name_is_taken_once_per_kind_and_namespace() {
+        let store = Store::default();
+        store.create(config_map("a")).unwrap();
+        let error = store.create(config_map("a")).unwrap_err();
+        assert_eq!(error.to_string(), r#"ConfigMap "a" already exists in namespace "ns""#);
+        assert!(store.get::<Secret>("ns", "a").is_none());
+        assert!(store.get::<ConfigMap>("other", "a").is_none());
+    }
+
+    #[test]
+    fn every_change_has_a_newer_resource_version() {
+        let store = Store::default();
+        let first = store.create(config_map("a")).unwrap();
+        let second = store.update::<ConfigMap>("ns", "a", |object| object.immutable = Some(true)).unwrap();
+        let version = |object: &ConfigMap| object.metadata.resource_version.as_deref().unwrap().parse::<u64>().unwrap();
+        assert!(version(&second) > version(&first));
+        assert_eq!(store.get::<ConfigMap>("ns", "a").unwrap().immutable, Some(true));
+    }
+
+    #[test]
+    fn a_list_holds_one_kind_of_one_namespace_in_order() {
+        let store = Store::default();
+        for name in ["b", "a"] {
+            store.create(config_map(name)).unwrap();
+        }
+        let names: Vec<_> = store.list::<ConfigMap>("ns").iter().map(|object| object.metadata.name.clone()).collect();
+        assert_eq!(names, [Some("a".to_owned()), Some("b".to_owned())]);
+        assert!(store.list::<Secret>("ns").is_empty());
+    }
+}

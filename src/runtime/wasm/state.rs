@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::p1;
+use super::http_client::PodHttpClient;
+use super::limits::ProcessLimits;
 use super::signals::Signals;
+use super::stdio::{GuestStdin, GuestStdout};
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::net::PodNetwork;
 use crate::runtime::ContainerPort;
@@ -22,12 +26,13 @@ pub(super) struct GuestState {
     pub(super) process: ProcessContext,
     /// Descriptors of a 0.1 module, made at its first use.
     pub(super) p1: Option<p1::Descriptors>,
+    /// Settings of `wasi:http`.
+    http: WasiHttpCtx,
+    /// Where outgoing requests go.
+    http_client: PodHttpClient,
+    /// What the guest may allocate.
+    pub(super) limits: ProcessLimits,
 }
-
-/// A program's own end: what `proc_exit` makes of its trap, so that the runtime finds the code by downcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("exited with code {0}")]
-pub(super) struct GuestExit(pub(super) i32);
 
 /// What a guest process shares with its container, and what it was started with.
 pub(super) struct ProcessContext {
@@ -55,8 +60,36 @@ pub(super) struct ProcessContext {
     pub(super) signals: Arc<Signals>,
 }
 
+/// The error with which a host function ends the guest as `exit(code)` would. Only the low eight bits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("exited with code {0}")]
+pub(super) struct GuestExit(pub(super) i32);
+
+impl GuestState {
+    /// The state of a new process.
+    pub(super) fn new(process: ProcessContext, limits: ProcessLimits) -> Self {
+        let tty = process.tty;
+        let wasi = WasiCtx::builder()
+            .args(&process.argv)
+            .envs(&process.env)
+            .initial_cwd(&process.working_dir)
+            .stdin(GuestStdin { reader: process.stdin.clone(), tty })
+            .stdout(GuestStdout { writer: process.stdout.clone(), tty })
+            .stderr(GuestStdout { writer: process.stderr.clone(), tty })
+            .build();
+        let http_client = PodHttpClient::new(&process.network);
+        Self { table: ResourceTable::new(), wasi, process, p1: None, http: WasiHttpCtx::new(), http_client, limits }
+    }
+}
+
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http_client, table: &mut self.table, ctx: &mut self.http }
     }
 }

@@ -1,0 +1,85 @@
+//! Running a command: `_start` of a 0.1 module, or `wasi:cli/run` of a component.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use wasmtime::{Engine, Store};
+
+use super::container::ProcessSeed;
+use super::cpu::{Schedule, yield_at_ticks};
+use super::limits::OutOfMemory;
+use super::process::{exited, failed};
+use super::program::Program;
+use super::state::GuestState;
+use crate::runtime::{ExitStatus, RuntimeError};
+
+/// Tells whoever starts a process that it runs, or why it could not.
+pub(super) type Started = oneshot::Sender<Result<(), RuntimeError>>;
+
+/// A store for one guest process: limited and interruptible.
+pub(super) fn store(engine: &Engine, state: GuestState, schedule: &Schedule) -> Store<GuestState> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limits);
+    yield_at_ticks(&mut store, schedule);
+    store
+}
+
+/// Runs a command to its end. Not for [`Program::Server`].
+pub(super) async fn run(engine: Engine, program: Arc<Program>, seed: ProcessSeed, started: Started) -> ExitStatus {
+    let schedule = seed.schedule();
+    let guest = async {
+        let mut store = store(&engine, GuestState::new(seed.context(), seed.limits()), &schedule);
+        match call(&mut store, &program, started).await {
+            Ok(code) => exited(code),
+            Err(error) => failed(&error),
+        }
+    };
+    schedule.run(guest).await
+}
+
+async fn call(store: &mut Store<GuestState>, program: &Program, started: Started) -> wasmtime::Result<i32> {
+    match program {
+        Program::Module(module) => {
+            let instance = report(module.instantiate_async(&mut *store).await, started)?;
+            let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+            start.call_async(&mut *store, ()).await?;
+            Ok(0)
+        }
+        Program::Command2(command) => {
+            let command = report(command.instantiate_async(&mut *store).await, started)?;
+            let result = command.wasi_cli_run().call_run(&mut *store).await?;
+            Ok(i32::from(result.is_err()))
+        }
+        #[cfg(feature = "wasi-p3")]
+        Program::Command3(command) => {
+            let command = report(command.instantiate_async(&mut *store).await, started)?;
+            let call = async |accessor: &wasmtime::component::Accessor<GuestState>| {
+                command.wasi_cli_run().call_run(accessor).await
+            };
+            let result = store.run_concurrent(call).await??;
+            Ok(i32::from(result.is_err()))
+        }
+        Program::Server(_) => wasmtime::bail!("an HTTP handler cannot be run as a command"),
+    }
+}
+
+/// Tells `started` how instantiation went. A guest that runs into its memory limit, traps or exits right there counts as
+/// started; one there was no room for does not.
+fn report<I>(instance: wasmtime::Result<I>, started: Started) -> wasmtime::Result<I> {
+    let outcome = match &instance {
+        Err(error) if !is_guests_fault(error) => {
+            Err(RuntimeError::Failed(format!("the program could not be instantiated: {error:#}")))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    };
+    // Whoever started the process may have stopped waiting.
+    let _ = started.send(outcome);
+    instance
+}
+
+fn is_guests_fault(error: &wasmtime::Error) -> bool {
+    error.is::<OutOfMemory>()
+        || error.is::<wasmtime::Trap>()
+        || error.is::<wasmtime_wasi::I32Exit>()
+        || error.is::<super::state::GuestExit>()
+}

@@ -1,0 +1,127 @@
+//! Serving HTTP with components that export a `wasi:http` handler: a server on the pod's network, requests handed to
+//! instances.
+//!
+//! ```text
+//!  listener ─▶ connection (hyper) ─▶ request ─▶ an idle worker, or a new one ─▶ instance ─▶ response
+//! ```
+//! The instances are `http_workers`' business. TERM makes the server finish what has begun and exit 0.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::command::Started;
+use super::container::ProcessSeed;
+use super::http_workers::WorkerPool;
+use super::process::exited;
+use super::stdio::PipeBytes;
+use crate::net::{NetError, TcpListener, TcpStream};
+use crate::runtime::{ExitStatus, RuntimeError, Signal};
+
+/// The port of a server whose container declares none.
+const DEFAULT_PORT: u16 = 80;
+
+/// Connections waiting to be accepted.
+const BACKLOG: usize = 1024;
+
+/// Connections served at the same time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// How long a client may take to send a request's headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Serves until TERM; a caller that kills the server drops the future, and everything ends with it.
+pub(super) async fn serve(
+    pool: impl FnOnce(CancellationToken) -> WorkerPool,
+    seed: ProcessSeed,
+    started: Started,
+) -> ExitStatus {
+    let listener = match listen(&seed) {
+        Ok(listener) => listener,
+        Err(error) => {
+            // Whoever started the process may have stopped waiting.
+            let _ = started.send(Err(RuntimeError::Failed(error)));
+            return exited(1);
+        }
+    };
+    seed.signals.catch(Signal::Term);
+    let _ = started.send(Ok(()));
+    let killed = CancellationToken::new();
+    let _kill_at_the_end = killed.clone().drop_guard();
+    let pool = Arc::new(pool(killed.clone()));
+    let stop = CancellationToken::new();
+    let connections = TaskTracker::new();
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = poll_fn(|context| seed.signals.poll_ready(context)) => break,
+            accepted = accept(&listener, &free) => accepted,
+        };
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            // The pod's network is gone, and the container will be too.
+            Err(error) => {
+                tracing::debug!(%error, "stopped accepting requests");
+                break;
+            }
+        };
+        let connection = serve_connection(Arc::clone(&pool), stream, stop.clone());
+        let killed = killed.clone();
+        connections.spawn(async move {
+            killed.run_until_cancelled(connection).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    stop.cancel();
+    connections.close();
+    connections.wait().await;
+    exited(0)
+}
+
+fn listen(seed: &ProcessSeed) -> Result<TcpListener, String> {
+    let port = seed.ports.iter().find(|port| !port.udp).map_or(DEFAULT_PORT, |port| port.port);
+    // The unspecified IPv6 address takes IPv4 as well.
+    let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    let listening = seed.network.bind_tcp(address).and_then(|binding| seed.network.listen(binding, BACKLOG));
+    listening.map_err(|error| format!("cannot listen on port {port}: {error}"))
+}
+
+async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Result<(TcpStream, OwnedSemaphorePermit), NetError> {
+    let permit = Arc::clone(free).acquire_owned().await.map_err(|_| NetError::ConnectionAborted)?;
+    Ok((listener.accept().await?, permit))
+}
+
+async fn serve_connection(pool: Arc<WorkerPool>, stream: TcpStream, stop: CancellationToken) {
+    let io = TokioIo::new(PipeBytes::both(stream.reader.clone(), stream.writer.clone()));
+    let service = service_fn(|request| {
+        let pool = Arc::clone(&pool);
+        async move { Ok::<_, Infallible>(pool.answer(request).await) }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(io, service)
+    );
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, peer = %stream.peer, "connection ended");
+    }
+}

@@ -1,0 +1,178 @@
+//! One guest process: a task with a `wasmtime::Store`, from its start to its exit status.
+//!
+//! ```text
+//!  Process::new ─▶ start(body) ─▶ running ──body ends──────────────▶ ended(status)
+//!       │                           └──── kill, container gone ──▶ ended(128 + signal)
+//!       └── signal before start ──────────────────────────────────▶ ended(128 + signal)
+//! ```
+//! What the body is, a command or a server, is decided in `command` and `http`.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::limits::OutOfMemory;
+use super::signals::{Delivery, Signals};
+use super::state::GuestExit;
+use crate::runtime::{ExitReason, ExitStatus, Signal};
+
+/// Bytes of an exit message, as Kubernetes bounds termination messages.
+const MAX_MESSAGE_BYTES: usize = 4096;
+
+/// Exit code of a trap: what a native program that aborts exits with (128 + SIGABRT).
+const TRAP_EXIT_CODE: i32 = 134;
+
+/// Added to a signal's number for the exit code of a process that died of it.
+const SIGNAL_EXIT_BASE: i32 = 128;
+
+/// A guest process, as those outside see it.
+#[derive(Debug)]
+pub(super) struct Process {
+    signals: Arc<Signals>,
+    /// Cancelled with the signal in `killed_by` when the process must die.
+    kill: CancellationToken,
+    killed_by: Mutex<Option<Signal>>,
+    status: watch::Sender<Option<ExitStatus>>,
+    started: Mutex<bool>,
+}
+
+impl Process {
+    /// A process that has not started.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            signals: Arc::default(),
+            kill: CancellationToken::new(),
+            killed_by: Mutex::new(None),
+            status: watch::Sender::new(None),
+            started: Mutex::new(false),
+        })
+    }
+
+    /// Where its signals arrive.
+    pub(super) fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.status.borrow().is_some()
+    }
+
+    /// Starts `body`, which gives the exit status unless the process is killed first. `with_container` is cancelled when
+    /// the container is gone. Returns false if it was started, or killed, before.
+    pub(super) fn start<F>(self: &Arc<Self>, with_container: CancellationToken, body: F) -> bool
+    where
+        F: Future<Output = ExitStatus> + Send + 'static,
+    {
+        {
+            let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+            if *started || self.has_ended() {
+                return false;
+            }
+            *started = true;
+        }
+        let end = EndOnDrop(Arc::clone(self));
+        // The cooperative budget of tokio, which a guest's many small waits use up, makes it livelock under load; guests
+        // yield by epochs instead.
+        tokio::spawn(tokio::task::unconstrained(async move {
+            let process = &end.0;
+            let status = tokio::select! {
+                biased;
+                () = process.kill.cancelled() => signaled(process.fatal_signal()),
+                () = with_container.cancelled() => signaled(Signal::Kill),
+                status = body => status,
+            };
+            process.end(status);
+        }));
+        true
+    }
+
+    /// Delivers a signal: the guest takes it, or dies of it.
+    pub(super) fn signal(&self, signal: Signal) {
+        if self.has_ended() {
+            return;
+        }
+        if signal != Signal::Kill && self.signals.deliver(signal) == Delivery::Caught {
+            return;
+        }
+        self.killed_by.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(signal);
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        if *started {
+            self.kill.cancel();
+        } else {
+            self.end(signaled(signal));
+        }
+    }
+
+    /// Waits for the exit status.
+    pub(super) async fn wait(&self) -> ExitStatus {
+        let mut receiver = self.status.subscribe();
+        let ended = receiver.wait_for(Option::is_some).await;
+        ended.ok().and_then(|status| status.clone()).unwrap_or_else(|| signaled(Signal::Kill))
+    }
+
+    fn fatal_signal(&self) -> Signal {
+        self.killed_by.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Signal::Kill)
+    }
+
+    fn end(&self, status: ExitStatus) {
+        self.status.send_if_modified(|slot| {
+            let first = slot.is_none();
+            if first {
+                *slot = Some(status);
+            }
+            first
+        });
+    }
+}
+
+/// Gives the process an end even if its task is dropped with the executor, or panics.
+struct EndOnDrop(Arc<Process>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end(signaled(Signal::Kill));
+    }
+}
+
+/// The status of a process that a signal ended.
+pub(super) fn signaled(signal: Signal) -> ExitStatus {
+    ExitStatus { code: SIGNAL_EXIT_BASE + signal.number(), reason: ExitReason::Signaled(signal), message: None }
+}
+
+/// The status of a process that ended by itself; only the low eight bits of the code count, as on Linux.
+pub(super) fn exited(code: i32) -> ExitStatus {
+    ExitStatus { code: code & 0xff, reason: ExitReason::Exited, message: None }
+}
+
+/// The status of a process whose guest ended with an error: an exit in disguise, a limit, or a trap.
+pub(super) fn failed(error: &wasmtime::Error) -> ExitStatus {
+    if let Some(GuestExit(code)) = error.downcast_ref::<GuestExit>() {
+        return exited(*code);
+    }
+    if let Some(wasmtime_wasi::I32Exit(code)) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return exited(*code);
+    }
+    if error.is::<OutOfMemory>() {
+        return ExitStatus { message: Some(message(error)), reason: ExitReason::OomKilled, ..signaled(Signal::Kill) };
+    }
+    ExitStatus { code: TRAP_EXIT_CODE, reason: ExitReason::Trapped, message: Some(message(error)) }
+}
+
+/// What went wrong, then where: the root cause before the backtrace, since the end is what gets cut off.
+pub(super) fn message(error: &wasmtime::Error) -> String {
+    let mut text = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        text.push('\n');
+        text.push_str(&backtrace.to_string());
+    }
+    text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
+    text.truncate(text.trim_end().len());
+    text
+}

@@ -1,0 +1,82 @@
+//! The host side of `husk:process/signals`, through which components catch signals. The twin for 0.1 modules is in
+//! `p1`; both stand on [`Signals`](super::signals::Signals).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+use self::bindings::husk::process::signals;
+use super::signals::Signals;
+use super::state::GuestState;
+use crate::runtime::Signal;
+
+#[expect(missing_docs, unreachable_pub, reason = "generated")]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "wit/husk-process",
+        world: "guest",
+        imports: { default: trappable },
+        require_store_data_send: true,
+        with: { "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll },
+    });
+}
+
+/// Adds `husk:process/signals` to a component linker.
+pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    signals::add_to_linker::<GuestState, HasSelf<GuestState>>(linker, |state| state)
+}
+
+impl signals::Host for GuestState {
+    fn catch(&mut self, signals: Vec<signals::Signal>) -> wasmtime::Result<()> {
+        for signal in signals {
+            self.process.signals.catch(from_guest(signal));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> wasmtime::Result<Option<signals::Signal>> {
+        Ok(self.process.signals.take().and_then(to_guest))
+    }
+
+    fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        let arrival = self.table.push(Arrival(Arc::clone(&self.process.signals)))?;
+        subscribe(&mut self.table, arrival)
+    }
+}
+
+/// A pollable that is ready while a signal is pending.
+struct Arrival(Arc<Signals>);
+
+#[async_trait]
+impl Pollable for Arrival {
+    async fn ready(&mut self) {
+        poll_fn(|context| self.0.poll_ready(context)).await;
+    }
+}
+
+fn from_guest(signal: signals::Signal) -> Signal {
+    match signal {
+        signals::Signal::Hup => Signal::Hup,
+        signals::Signal::Int => Signal::Int,
+        signals::Signal::Quit => Signal::Quit,
+        signals::Signal::Usr1 => Signal::Usr1,
+        signals::Signal::Usr2 => Signal::Usr2,
+        signals::Signal::Term => Signal::Term,
+    }
+}
+
+/// The guest's name of a signal; KILL has none, it never gets this far.
+fn to_guest(signal: Signal) -> Option<signals::Signal> {
+    match signal {
+        Signal::Hup => Some(signals::Signal::Hup),
+        Signal::Int => Some(signals::Signal::Int),
+        Signal::Quit => Some(signals::Signal::Quit),
+        Signal::Usr1 => Some(signals::Signal::Usr1),
+        Signal::Usr2 => Some(signals::Signal::Usr2),
+        Signal::Term => Some(signals::Signal::Term),
+        Signal::Kill => None,
+    }
+}
