@@ -1,14 +1,37 @@
 //! The pod network: a user-space switch. Every pod has an address, a port space and a loopback; connections between
 //! wasm guests are pairs of in-memory pipes, never OS sockets. Edges lead outside: published ports, egress, probes.
 //!
-//! The WASI fronts in `runtime/wasm` translate [`NetError`] to errno one to one.
+//! ```text
+//!  guest ── TcpStream ══ two pipes ══ TcpStream ── guest        same pod (loopback, own address) or another pod
+//!  guest ── TcpStream ══ two pipes ══ splice ── host socket     egress, and published ports the other way round
+//!  agent ── TcpStream ══ two pipes ══ TcpStream ── guest        probes: `PodNetwork::connect_from_node`
+//! ```
+//!
+//! Port spaces behave as Linux's: `::` listeners take IPv4 too, wildcard and specific addresses get in each other's
+//! way, a full accept queue makes clients wait, leaving something unread resets. Pods have an IPv4 address and both
+//! loopbacks; IPv6 addresses of their own they don't have yet. What egress reaches is written in `egress`.
+//!
+//! The WASI fronts in `runtime/wasm` translate [`NetError`] to errno one to one. Nothing here knows of WASI, of
+//! Services or of Kubernetes objects.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+mod addr;
+mod egress;
+mod io;
+mod pod;
+mod ports;
+mod publish;
+mod resolve;
+mod switch;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod udp;
 
-use bytes::Bytes;
-
-use crate::base::pipe::{PipeReader, PipeWriter};
+pub use pod::{MAX_TCP_SOCKETS, MAX_UDP_SOCKETS, PodNetwork};
+pub use publish::PublishedPort;
+pub use switch::{Egress, Switch};
+pub use tcp::{MAX_BACKLOG, TcpBinding, TcpListener, TcpStream};
+pub use udp::{Datagram, MAX_DATAGRAM, UdpSocket};
 
 /// Why a socket operation failed, in POSIX's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,138 +84,4 @@ pub enum NetError {
     /// `EAI_AGAIN`.
     #[error("temporary failure in name resolution")]
     NameTemporary,
-}
-
-/// Whether pods may reach what lies outside the switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Egress {
-    /// Connections and DNS go out through the host.
-    Allow,
-    /// Nothing leaves the switch.
-    Deny,
-}
-
-/// All pods of this process and the edges to the outside.
-#[derive(Debug)]
-pub struct Switch {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-/// One pod's network: its addresses, port space, loopback and names. Detached from the switch by `close` or on drop.
-#[derive(Debug)]
-pub struct PodNetwork {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-/// A listening TCP socket.
-#[derive(Debug)]
-pub struct TcpListener {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-/// One end of a TCP connection. Dropping both handles closes it.
-#[derive(Debug)]
-pub struct TcpStream {
-    /// Our address.
-    pub local: SocketAddr,
-    /// The other end's address.
-    pub peer: SocketAddr,
-    /// What the peer sends.
-    pub reader: PipeReader,
-    /// What we send.
-    pub writer: PipeWriter,
-}
-
-/// A bound UDP socket.
-#[derive(Debug)]
-pub struct UdpSocket {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-/// A datagram and where it came from or goes to.
-#[derive(Debug, Clone)]
-pub struct Datagram {
-    /// The content.
-    pub bytes: Bytes,
-    /// The other end.
-    pub peer: SocketAddr,
-}
-
-/// A port of the host that leads into a pod, until dropped.
-#[derive(Debug)]
-pub struct PublishedPort {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-/// A local port that is taken but does not listen yet; released on drop.
-#[derive(Debug)]
-pub struct TcpBinding {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-impl Switch {
-    /// A switch without pods.
-    pub fn new(egress: Egress) -> Arc<Self> {
-        todo!("{egress:?}")
-    }
-    /// Gives a pod its address and names. `hostname` and `domain` resolve inside the pod to its own address.
-    pub fn attach(self: &Arc<Self>, hostname: &str, domain: Option<&str>) -> Result<Arc<PodNetwork>, NetError> {
-        todo!("{hostname} {domain:?}")
-    }
-    /// Publishes `pod_port` of `pod` on the host's `host` address (port 0: any), TCP.
-    pub async fn publish_tcp(&self, pod: &Arc<PodNetwork>, host: SocketAddr, pod_port: u16) -> std::io::Result<PublishedPort> {
-        todo!("{pod:?} {host} {pod_port}")
-    }
-    /// The same for UDP.
-    pub async fn publish_udp(&self, pod: &Arc<PodNetwork>, host: SocketAddr, pod_port: u16) -> std::io::Result<PublishedPort> {
-        todo!("{pod:?} {host} {pod_port}")
-    }
-}
-
-impl PublishedPort {
-    /// The host's address, with the port that was chosen.
-    pub fn host_addr(&self) -> SocketAddr {
-        todo!()
-    }
-}
-
-impl PodNetwork {
-    /// The pod's addresses, the first one being `status.podIP`.
-    pub fn ips(&self) -> &[IpAddr] {
-        todo!()
-    }
-    /// Takes a local TCP port (port 0: an ephemeral one).
-    pub fn bind_tcp(self: &Arc<Self>, addr: SocketAddr) -> Result<TcpBinding, NetError> {
-        todo!("{addr}")
-    }
-    /// Starts listening; at most `backlog` connections wait to be accepted.
-    pub fn listen(&self, binding: TcpBinding, backlog: usize) -> Result<TcpListener, NetError> {
-        todo!("{binding:?} {backlog}")
-    }
-    /// Connects from this pod to `peer`: loopback, own address, another pod's, or outside by policy.
-    pub async fn connect(self: &Arc<Self>, binding: Option<TcpBinding>, peer: SocketAddr) -> Result<TcpStream, NetError> {
-        todo!("{binding:?} {peer}")
-    }
-    /// Binds a UDP socket (port 0: an ephemeral one).
-    pub fn bind_udp(self: &Arc<Self>, addr: SocketAddr) -> Result<UdpSocket, NetError> {
-        todo!("{addr}")
-    }
-    /// Resolves a name as a guest would see it: literals, localhost, the pod's own names, hostAliases, then the host's DNS.
-    pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, NetError> {
-        todo!("{name}")
-    }
-    /// Adds names that resolve inside this pod only (`spec.hostAliases`).
-    pub fn add_host_alias(&self, ip: IpAddr, names: &[String]) {
-        todo!("{ip} {names:?}")
-    }
-    /// Detaches the pod: listeners close, connections are reset.
-    pub fn close(&self) {
-        todo!()
-    }
 }

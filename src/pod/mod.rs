@@ -1,1 +1,27 @@
 //! The pure pod engine: plan, restart and back-off, termination, environment, status, events.
+//!
+//! ```text
+//!   event ──▶ Observed::apply ──▶ plan(desired, observed, now) ──▶ Plan { actions, status, events, wake_at }
+//!                                          ▲                          │
+//!                                          └──── Observed::record ◀───┘
+//! ```
+//!
+//! Nothing here waits, reads a file, takes a lock or looks at a clock: whatever kubelet looks up sideways while it
+//! plans is a field of [`Observed`]. The worker that owns a pod repeats four steps: `apply` what happened, `plan`,
+//! `record` the plan, then carry it out (publish the status, post the events, execute the actions, sleep until
+//! `wake_at`).
+
+pub mod command;
+pub mod dns;
+pub mod downward;
+pub mod env;
+mod observed;
+mod plan;
+mod quantity;
+
+pub use observed::{
+    ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Lifecycle, NodeFacts, Observed,
+    ProbeKind, ProbeVerdicts, Pulled, SandboxState, StartFailure, StartFailureReason, TerminationCause, VolumeFailure,
+    VolumesState,
+};
+pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, Plan, PullPolicy, StopSignal, plan};

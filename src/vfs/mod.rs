@@ -3,11 +3,48 @@
 //! A [`MountTable`] is what one container sees. It owns path resolution (`.`, `..`, symlinks relative and absolute,
 //! mount crossings), confined to the container, and answers inline: no call here waits for another task.
 //! The WASI fronts in `runtime/wasm` translate to and from these types; volumes are built in `volume`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `table` | [`MountTable`]: the root, what is mounted where, how mount points come to be |
+//! | `walk` | [`Dir`]: path resolution, and every operation that takes a path |
+//! | `file` | [`File`]: what an open file allows |
+//! | `node` | the two traits a filesystem implements: a directory and an open file |
+//! | `tree` | [`TreeFs`]: inodes in memory, copy-on-write over image layers, contents on disk or in memory |
+//! | `layer`, `tar`, `stack` | image layers, their index, and their merge |
+//! | `host` | [`HostDirFs`]: a directory of the host |
+//! | `device`, `memory_file` | `/dev`, and files the host makes or reads back |
+//!
+//! Owners and permission checks are not modelled: a guest acts with all rights to what is mounted for it.
 
-use std::sync::Arc;
+mod confined;
+mod device;
+mod errno;
+mod file;
+mod host;
+mod layer;
+mod memory_file;
+mod node;
+mod path;
+mod quota;
+mod stack;
+mod table;
+mod tar;
+mod tree;
+mod walk;
+
 use std::time::SystemTime;
 
-use bytes::Bytes;
+pub use confined::DescendError;
+pub use device::{Device, DeviceFs};
+pub use file::File;
+pub use host::HostDirFs;
+pub use layer::{Layer, LayerError};
+pub use memory_file::MemoryFile;
+pub use stack::LayerStack;
+pub use table::{MountError, MountSource, MountTable, MountTableBuilder};
+pub use tree::TreeFs;
+pub use walk::Dir;
 
 /// Why a file operation failed, in POSIX's terms. Each front translates this one to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +109,7 @@ pub enum Errno {
     /// Illegal byte sequence: a name that is not UTF-8 where the guest needs UTF-8 (`EILSEQ`).
     #[error("illegal byte sequence")]
     IllegalSequence,
-    /// Text file busy, quota and other rare cases end as `EIO`; too many open files (`EMFILE`).
+    /// Too many open files (`EMFILE`).
     #[error("too many open files")]
     TooManyOpen,
 }
@@ -167,150 +204,27 @@ pub enum Opened {
     Dir(Dir),
 }
 
-/// An open file. Clones share it; the position is the front's business.
-#[derive(Debug, Clone)]
-pub struct File {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
+/// The longest name of one path component, in bytes (Linux' `NAME_MAX`).
+pub const MAX_NAME: usize = 255;
+/// The longest path a call takes, in bytes (Linux' `PATH_MAX`).
+pub const MAX_PATH: usize = 4096;
+/// How many symlinks one path may lead through (as on Linux).
+pub const MAX_SYMLINKS: u32 = 40;
+/// The most bytes [`File::contents`] gathers in memory; larger files are `FileTooLarge` there.
+pub const MAX_CONTENTS: u64 = 1 << 30;
+
+/// The current time, for the times of files.
+#[allow(clippy::disallowed_methods, reason = "file times are wall-clock times of the machine, like those of a disk")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
-/// An open directory of a mount table, the base of relative paths. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Dir {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-/// What one container sees as `/`: a root filesystem and what is mounted over it.
-#[derive(Debug, Clone)]
-pub struct MountTable {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-impl MountTable {
-    /// The directory `/`.
-    pub fn root(&self) -> Dir {
-        todo!()
-    }
-}
-
-impl Dir {
-    /// Opens `path`, resolved from this directory (an absolute path: from the container's root).
-    pub fn open(&self, path: &str, options: OpenOptions) -> Result<Opened, Errno> {
-        todo!("{path} {options:?}")
-    }
-    /// Metadata of this directory itself.
-    pub fn stat(&self) -> Result<Stat, Errno> {
-        todo!()
-    }
-    /// Metadata of `path`; `follow` says whether a symlink in the last component is followed.
-    pub fn stat_at(&self, path: &str, follow: bool) -> Result<Stat, Errno> {
-        todo!("{path} {follow}")
-    }
-    /// Sets times of this directory itself.
-    pub fn set_times(&self, accessed: SetTime, modified: SetTime) -> Result<(), Errno> {
-        todo!("{accessed:?} {modified:?}")
-    }
-    /// Sets times of `path`.
-    pub fn set_times_at(&self, path: &str, follow: bool, accessed: SetTime, modified: SetTime) -> Result<(), Errno> {
-        todo!("{path} {follow} {accessed:?} {modified:?}")
-    }
-    /// Makes a directory.
-    pub fn create_dir(&self, path: &str, mode: u32) -> Result<(), Errno> {
-        todo!("{path} {mode}")
-    }
-    /// Removes an empty directory.
-    pub fn remove_dir(&self, path: &str) -> Result<(), Errno> {
-        todo!("{path}")
-    }
-    /// Removes a name that is not a directory.
-    pub fn unlink(&self, path: &str) -> Result<(), Errno> {
-        todo!("{path}")
-    }
-    /// Moves `path` to `to_path` under `to`, replacing what POSIX lets it replace.
-    pub fn rename(&self, path: &str, to: &Dir, to_path: &str) -> Result<(), Errno> {
-        todo!("{path} {to:?} {to_path}")
-    }
-    /// Makes `new_path` under `new` another name of `path`.
-    pub fn link(&self, path: &str, follow: bool, new: &Dir, new_path: &str) -> Result<(), Errno> {
-        todo!("{path} {follow} {new:?} {new_path}")
-    }
-    /// Makes a symlink at `path` with the content `target`, kept as it is.
-    pub fn symlink(&self, target: &str, path: &str) -> Result<(), Errno> {
-        todo!("{path} {target}")
-    }
-    /// The content of the symlink `path`.
-    pub fn read_link(&self, path: &str) -> Result<String, Errno> {
-        todo!("{path}")
-    }
-    /// The entries, in a stable order.
-    pub fn entries(&self) -> Result<Vec<DirEntry>, Errno> {
-        todo!()
-    }
-}
-
-impl File {
-    /// Reads at `offset` into `buffer`; 0 at the end of the file.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        todo!("{} {offset}", buffer.len())
-    }
-    /// Writes `bytes` at `offset`, growing the file as needed; returns how many were written.
-    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
-        todo!("{} {offset}", bytes.len())
-    }
-    /// Writes at the end, atomically with respect to other appends; returns (written, offset after the write).
-    pub fn append(&self, bytes: &[u8]) -> Result<(usize, u64), Errno> {
-        todo!("{}", bytes.len())
-    }
-    /// Cuts or extends (with zeros) to `size` bytes.
-    pub fn set_size(&self, size: u64) -> Result<(), Errno> {
-        todo!("{size}")
-    }
-    /// Metadata.
-    pub fn stat(&self) -> Result<Stat, Errno> {
-        todo!()
-    }
-    /// Sets times.
-    pub fn set_times(&self, accessed: SetTime, modified: SetTime) -> Result<(), Errno> {
-        todo!("{accessed:?} {modified:?}")
-    }
-    /// Forces content (and with `metadata` metadata) to the disk, where there is one. May block: fronts offload it.
-    pub fn sync(&self, metadata: bool) -> Result<(), Errno> {
-        todo!("{metadata}")
-    }
-    /// Whether reads and writes go to a byte stream without positions (a character device such as `/dev/null`).
-    pub fn is_stream(&self) -> bool {
-        todo!()
-    }
-    /// The whole content, without copying where it lies in memory already.
-    pub fn contents(&self) -> Result<Bytes, Errno> {
-        todo!()
-    }
-    /// A name that stands for the content, for caches: known without reading for unchanged files of an image layer.
-    pub fn content_id(&self) -> Option<String> {
-        todo!()
-    }
-}
-
-/// One read-only layer of an image, shared by every container that uses it.
-#[derive(Debug)]
-pub struct Layer {
-    #[expect(dead_code, reason = "placeholder")]
-    todo: (),
-}
-
-impl Layer {
-    /// A layer from an uncompressed tar archive in memory (built-in images). `digest` is its diff ID.
-    pub fn from_tar_bytes(digest: &str, tar: Bytes) -> std::io::Result<Arc<Self>> {
-        todo!("{digest} {}", tar.len())
-    }
-    /// A layer from an uncompressed tar archive on disk; its files are read in place. `digest` is its diff ID.
-    pub fn from_tar_file(digest: &str, tar: std::fs::File) -> std::io::Result<Arc<Self>> {
-        todo!("{digest} {tar:?}")
-    }
-    /// A layer with one executable file at the absolute `path`.
-    pub fn from_single_file(path: &str, contents: Bytes) -> Arc<Self> {
-        todo!("{path} {}", contents.len())
+impl SetTime {
+    fn apply(self, to: &mut SystemTime) {
+        match self {
+            Self::Keep => {}
+            Self::Now => *to = now(),
+            Self::At(time) => *to = time,
+        }
     }
 }

@@ -11,7 +11,7 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 
-use super::signals_host;
+use super::{p1, signals_host};
 use super::state::GuestState;
 
 /// The linkers of one engine.
@@ -28,7 +28,7 @@ impl Linkers {
             return Ok(linker);
         }
         let mut linker = Linker::new(engine);
-        add_p1(&mut linker)?;
+        p1::add_to_linker(&mut linker)?;
         Ok(self.core.get_or_init(|| linker))
     }
 
@@ -44,11 +44,6 @@ impl Linkers {
         signals_host::add_to_linker(&mut linker)?;
         Ok(self.component.get_or_init(|| linker))
     }
-}
-
-fn add_p1(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    let _ = linker;
-    Ok(())
 }
 
 fn add_p2(linker: &mut component::Linker<GuestState>) -> wasmtime::Result<()> {

@@ -9,6 +9,8 @@
 //! ```
 //! `filesystem`, `sockets` and `p1` translate WASI's calls to `vfs` and `net`.
 
+mod filesystem;
+mod p1;
 mod code_cache;
 mod command;
 mod container;

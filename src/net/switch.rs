@@ -1,0 +1,138 @@
+//! The switch: which pod has which address, and where an address leads.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::addr::{self, NODE, POD_OFFSETS};
+use super::pod::PodCore;
+use super::resolve::{Names, Resolver};
+use super::{NetError, PodNetwork, PublishedPort, publish};
+
+/// Whether pods may reach what lies outside the switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Egress {
+    /// Connections and DNS go out through the host.
+    Allow,
+    /// Nothing leaves the switch.
+    Deny,
+}
+
+/// All pods of this process and the edges to the outside.
+#[derive(Debug)]
+pub struct Switch {
+    egress: Egress,
+    node: Arc<PodCore>,
+    resolver: Resolver,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    pods: HashMap<Ipv4Addr, Weak<PodCore>>,
+    next_offset: u32,
+}
+
+/// Where an address leads, seen from a pod.
+#[derive(Debug)]
+pub(super) enum Route {
+    /// To a pod (the one that asks included) or the node.
+    Pod(Arc<PodCore>),
+    /// Out through the host.
+    Outside,
+}
+
+impl Switch {
+    /// A switch without pods.
+    pub fn new(egress: Egress) -> Arc<Self> {
+        Arc::new(Self {
+            egress,
+            node: PodCore::new(NODE, Names::default()),
+            resolver: Resolver::new(egress),
+            state: Mutex::new(State { pods: HashMap::new(), next_offset: *POD_OFFSETS.start() }),
+        })
+    }
+
+    /// Gives a pod its address and names. `hostname` and, with a domain, `hostname.domain` resolve inside the pod to
+    /// its own address. Fails with [`NetError::AddressNotAvailable`] when every address is taken.
+    pub fn attach(self: &Arc<Self>, hostname: &str, domain: Option<&str>) -> Result<Arc<PodNetwork>, NetError> {
+        let mut state = self.lock();
+        let ip = state.free_address()?;
+        let core = PodCore::new(ip, Names::of_pod(ip, hostname, domain));
+        state.pods.insert(ip, Arc::downgrade(&core));
+        drop(state);
+        Ok(Arc::new(PodNetwork { core, switch: Arc::clone(self) }))
+    }
+
+    /// The node's own address on the switch, the peer pods see behind published ports and probes.
+    pub fn node_ip(&self) -> IpAddr {
+        self.node.ip.into()
+    }
+
+    /// Publishes `pod_port` of `pod` on the host's `host` address (port 0: any), TCP. Errors name address and cause.
+    pub async fn publish_tcp(
+        &self,
+        pod: &Arc<PodNetwork>,
+        host: SocketAddr,
+        pod_port: u16,
+    ) -> std::io::Result<PublishedPort> {
+        publish::tcp(pod, host, pod_port).await
+    }
+
+    /// The same for UDP.
+    pub async fn publish_udp(
+        &self,
+        pod: &Arc<PodNetwork>,
+        host: SocketAddr,
+        pod_port: u16,
+    ) -> std::io::Result<PublishedPort> {
+        publish::udp(pod, host, pod_port).await
+    }
+
+    pub(super) fn node(&self) -> &Arc<PodCore> {
+        &self.node
+    }
+
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    pub(super) fn detach(&self, ip: Ipv4Addr) {
+        self.lock().pods.remove(&ip);
+    }
+
+    /// Where `ip`, a destination, leads from `pod`. Loopback is always the pod's own, never the host's.
+    pub(super) fn route(&self, pod: &Arc<PodCore>, ip: IpAddr) -> Result<Route, NetError> {
+        match ip {
+            ip if ip.is_loopback() || ip == pod.ip => Ok(Route::Pod(Arc::clone(pod))),
+            IpAddr::V4(NODE) => Ok(Route::Pod(Arc::clone(&self.node))),
+            IpAddr::V4(ip) if addr::in_range(ip) => {
+                let target = self.lock().pods.get(&ip).and_then(Weak::upgrade);
+                target.map(Route::Pod).ok_or(NetError::Unreachable)
+            }
+            IpAddr::V4(ip) if ip.is_broadcast() => Err(NetError::Unreachable),
+            ip if ip.is_multicast() || ip.is_unspecified() => Err(NetError::Unreachable),
+            _ if self.egress == Egress::Deny => Err(NetError::AccessDenied),
+            _ => Ok(Route::Outside),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Goes round the whole range before it gives an address again, so that peers don't take a new pod for an old one.
+    fn free_address(&mut self) -> Result<Ipv4Addr, NetError> {
+        for _ in POD_OFFSETS {
+            let ip = addr::pod_address(self.next_offset);
+            self.next_offset =
+                if self.next_offset == *POD_OFFSETS.end() { *POD_OFFSETS.start() } else { self.next_offset + 1 };
+            if !self.pods.contains_key(&ip) {
+                return Ok(ip);
+            }
+        }
+        Err(NetError::AddressNotAvailable)
+    }
+}

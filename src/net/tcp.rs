@@ -1,0 +1,308 @@
+//! TCP on the switch: binding, listening, connecting.
+//!
+//! A connection is two byte pipes. It is established when it enters the listener's accept queue, as on Linux: the
+//! client may write before anybody has accepted. A full queue makes clients wait.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::addr::{self, Family, Scope};
+use super::pod::{PodCore, PortLease};
+use super::switch::Route;
+use super::{NetError, Switch, egress};
+use crate::base::pipe::{DuplexEnd, Guard, PipeReader, PipeWriter, Wakers, duplex};
+
+/// The longest accept queue a listener can have (Linux's `net.core.somaxconn`).
+pub const MAX_BACKLOG: usize = 4096;
+
+/// How long a connection attempt lasts: as Linux with its six retries.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+
+/// A local port that is taken but does not listen yet; released on drop.
+#[derive(Debug)]
+pub struct TcpBinding {
+    lease: PortLease,
+    family: Family,
+    local: SocketAddr,
+}
+
+impl TcpBinding {
+    /// The address that was bound, with the port that was chosen.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+/// A listening TCP socket. Dropping it resets the connections that nobody has accepted.
+#[derive(Debug)]
+pub struct TcpListener {
+    queue: Arc<AcceptQueue>,
+    binding: TcpBinding,
+}
+
+/// One end of a TCP connection. Dropping both handles closes it; with something unread, it resets it.
+#[derive(Debug)]
+pub struct TcpStream {
+    /// Our address.
+    pub local: SocketAddr,
+    /// The other end's address.
+    pub peer: SocketAddr,
+    /// What the peer sends.
+    pub reader: PipeReader,
+    /// What we send.
+    pub writer: PipeWriter,
+}
+
+impl TcpStream {
+    fn new(local: SocketAddr, peer: SocketAddr, end: DuplexEnd) -> Self {
+        Self { local, peer, reader: end.reader, writer: end.writer }
+    }
+
+    /// Resets the connection: both sides find it broken at once.
+    pub fn reset(&self) {
+        self.reader.reset();
+        self.writer.reset();
+    }
+}
+
+impl TcpListener {
+    /// The address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.binding.local
+    }
+
+    /// Takes a waiting connection, if there is one. Fails with [`NetError::TooManySockets`] when the pod has too many
+    /// already (the connection goes on waiting) and [`NetError::ConnectionAborted`] when the pod's network was closed.
+    pub fn try_accept(&self) -> Result<Option<TcpStream>, NetError> {
+        let core = self.binding.lease.core();
+        let mut state = self.queue.lock();
+        if state.closed {
+            return Err(NetError::ConnectionAborted);
+        }
+        if state.waiting.is_empty() {
+            return Ok(None);
+        }
+        if core.is_over_limit() {
+            return Err(NetError::TooManySockets);
+        }
+        Ok(state.waiting.pop_front().map(|waiting| waiting.stream))
+    }
+
+    /// Ready once [`TcpListener::try_accept`] has an answer.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.queue.lock();
+        if state.closed || !state.waiting.is_empty() {
+            return Poll::Ready(());
+        }
+        let evicted = state.wakers.register(context);
+        drop(state);
+        evicted.into_iter().for_each(Waker::wake);
+        Poll::Pending
+    }
+
+    /// Takes a connection once one waits; errors as [`TcpListener::try_accept`].
+    pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<Result<TcpStream, NetError>> {
+        loop {
+            if let Some(accepted) = self.try_accept().transpose() {
+                return Poll::Ready(accepted);
+            }
+            ready!(self.poll_ready(context));
+        }
+    }
+
+    /// Waits for a connection; errors as [`TcpListener::try_accept`].
+    pub async fn accept(&self) -> Result<TcpStream, NetError> {
+        poll_fn(|context| self.poll_accept(context)).await
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Connections that wait to be accepted.
+#[derive(Debug)]
+pub(super) struct AcceptQueue {
+    family: Family,
+    core: Arc<PodCore>,
+    /// One permit for each connection that fits.
+    room: Arc<Semaphore>,
+    state: Mutex<QueueState>,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    waiting: VecDeque<Waiting>,
+    closed: bool,
+    wakers: Wakers,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    stream: TcpStream,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AcceptQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room in the queue.
+    async fn reserve(&self) -> Result<OwnedSemaphorePermit, NetError> {
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+            return Ok(permit);
+        }
+        match tokio::time::timeout(CONNECT_TIMEOUT, Arc::clone(&self.room).acquire_owned()).await {
+            Ok(permit) => permit.map_err(|_closed| NetError::ConnectionRefused),
+            Err(_elapsed) => Err(NetError::TimedOut),
+        }
+    }
+
+    fn push(&self, stream: TcpStream, room: OwnedSemaphorePermit) -> Result<(), NetError> {
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            return Err(NetError::ConnectionRefused);
+        }
+        state.waiting.push_back(Waiting { stream, _room: room });
+        let wakers = state.wakers.take();
+        drop(state);
+        wakers.wake();
+        Ok(())
+    }
+
+    /// Refuses who waits for room and resets who waits to be accepted.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        let wakers = state.wakers.take();
+        drop(state);
+        self.room.close();
+        waiting.iter().for_each(|waiting| waiting.stream.reset());
+        wakers.wake();
+    }
+}
+
+/// Takes a local port.
+pub(super) fn bind(core: &Arc<PodCore>, address: SocketAddr) -> Result<TcpBinding, NetError> {
+    let lease = core.lease_tcp(Scope::of(address.ip(), core.ip)?, address.port())?;
+    let local = SocketAddr::new(address.ip(), lease.port());
+    Ok(TcpBinding { lease, family: Family::of(address), local })
+}
+
+/// Turns a binding into a listener.
+pub(super) fn listen(core: &Arc<PodCore>, binding: TcpBinding, backlog: usize) -> Result<TcpListener, NetError> {
+    if !Arc::ptr_eq(core, binding.lease.core()) {
+        return Err(NetError::Invalid);
+    }
+    let queue = Arc::new(AcceptQueue {
+        family: binding.family,
+        core: Arc::clone(core),
+        room: Arc::new(Semaphore::new(backlog.clamp(1, MAX_BACKLOG))),
+        state: Mutex::default(),
+    });
+    core.set_listener(&binding.lease, &queue)?;
+    Ok(TcpListener { queue, binding })
+}
+
+/// Connects to wherever `peer` leads.
+pub(super) async fn connect(
+    switch: &Switch,
+    core: &Arc<PodCore>,
+    binding: Option<TcpBinding>,
+    peer: SocketAddr,
+) -> Result<TcpStream, NetError> {
+    let family = Family::of(peer);
+    if binding.as_ref().is_some_and(|binding| binding.family != family) {
+        return Err(NetError::FamilyNotSupported);
+    }
+    let target = addr::destination(peer);
+    let route = switch.route(core, target.ip())?;
+    let scope = binding.as_ref().map_or(Scope::Any, |binding| binding.lease.scope());
+    let source = scope.source(target.ip(), core.ip)?;
+    let lease = match binding {
+        Some(binding) => binding.lease,
+        None => core.lease_tcp(Scope::One(source), 0)?,
+    };
+    let ends = Ends { family, source: SocketAddr::new(source, lease.port()), target };
+    match route {
+        Route::Pod(pod) => connect_inside(core, lease, &pod, ends).await,
+        Route::Outside => {
+            let host = egress::connect(target).await?;
+            let (ours, theirs) = establish(core, lease, None)?;
+            tokio::spawn(egress::splice(host, theirs));
+            Ok(TcpStream::new(ends.source_for(family), ends.target_for(family), ours))
+        }
+    }
+}
+
+/// The two addresses of a connection, canonical, and the family of the socket that made it.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    family: Family,
+    source: SocketAddr,
+    target: SocketAddr,
+}
+
+impl Ends {
+    fn source_for(&self, family: Family) -> SocketAddr {
+        family.show(self.source.ip(), self.source.port())
+    }
+
+    fn target_for(&self, family: Family) -> SocketAddr {
+        family.show(self.target.ip(), self.target.port())
+    }
+}
+
+async fn connect_inside(
+    core: &Arc<PodCore>,
+    lease: PortLease,
+    pod: &Arc<PodCore>,
+    ends: Ends,
+) -> Result<TcpStream, NetError> {
+    let queue = pod.find_listener(ends.target).ok_or(NetError::ConnectionRefused)?;
+    let room = queue.reserve().await?;
+    let (ours, theirs) = establish(core, lease, Some(&queue.core))?;
+    queue.push(TcpStream::new(ends.target_for(queue.family), ends.source_for(queue.family), theirs), room)?;
+    Ok(TcpStream::new(ends.source_for(ends.family), ends.target_for(ends.family), ours))
+}
+
+/// Makes the pipes of a connection and enters it with the pods concerned.
+fn establish(
+    core: &Arc<PodCore>,
+    lease: PortLease,
+    acceptor: Option<&Arc<PodCore>>,
+) -> Result<(DuplexEnd, DuplexEnd), NetError> {
+    let connections = core.connection_count().max(acceptor.map_or(0, |acceptor| acceptor.connection_count()));
+    let our_slot = core.reserve_connection(Some(lease));
+    let our_ticket = our_slot.ticket();
+    let their_slot = acceptor.map(|acceptor| acceptor.reserve_connection(None));
+    let their_ticket = their_slot.as_ref().map(|slot| slot.ticket());
+    let their_guard = their_slot.map(|slot| Box::new(slot) as Guard);
+    let (ours, theirs) = duplex(buffer_size(connections), Some(Box::new(our_slot)), their_guard);
+    core.enter_connection(our_ticket, ours.control())?;
+    if let (Some(acceptor), Some(ticket)) = (acceptor, their_ticket) {
+        acceptor.enter_connection(ticket, theirs.control()).map_err(|_closed| NetError::ConnectionRefused)?;
+    }
+    Ok((ours, theirs))
+}
+
+/// Bytes each direction of a new connection buffers. Pods with many connections get smaller buffers, so that the most
+/// a pod's sockets can hold stays below half a gigabyte.
+fn buffer_size(connections: usize) -> usize {
+    match connections {
+        0..256 => 256 * 1024,
+        256..1024 => 64 * 1024,
+        _ => 16 * 1024,
+    }
+}

@@ -1,0 +1,1 @@
+//! What programs on the switch notice.

@@ -1,0 +1,326 @@
+//! UDP on the switch: bounded queues of datagrams, and a socket of the host's for what goes outside.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::net::UdpSocket as HostSocket;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::addr::{self, Family};
+use super::pod::{PodCore, PortLease};
+use super::switch::Route;
+use super::{NetError, Switch, egress};
+use crate::base::pipe::Wakers;
+
+/// The longest datagram: what fits in IPv4.
+pub const MAX_DATAGRAM: usize = 65_507;
+
+/// Bytes a socket queues for its reader, [`DATAGRAM_OVERHEAD`] for each datagram included (Linux's `rmem_default`);
+/// what comes on top is dropped.
+const MAX_QUEUED: usize = 212_992;
+
+/// What a queued datagram costs besides its bytes.
+const DATAGRAM_OVERHEAD: usize = 256;
+
+/// Outside peers whose answers a socket lets in; the one it has not written to for longest is forgotten first.
+const MAX_OUTSIDE_PEERS: usize = 64;
+
+/// A datagram and where it came from or goes to.
+#[derive(Debug, Clone)]
+pub struct Datagram {
+    /// The content.
+    pub bytes: Bytes,
+    /// The other end.
+    pub peer: SocketAddr,
+}
+
+/// A bound UDP socket.
+#[derive(Debug)]
+pub struct UdpSocket {
+    switch: Arc<Switch>,
+    queue: Arc<DatagramQueue>,
+    lease: PortLease,
+    local_ip: IpAddr,
+    outside: Mutex<Outside>,
+}
+
+impl UdpSocket {
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.local_ip, self.lease.port())
+    }
+
+    /// The address it is connected to.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        let peer = self.queue.lock().peer?;
+        Some(self.queue.family.show(peer.ip(), peer.port()))
+    }
+
+    /// From now on sends to `peer` by default and receives from nobody else.
+    pub fn connect(&self, peer: SocketAddr) -> Result<(), NetError> {
+        let target = self.target(peer)?;
+        let core = self.lease.core();
+        self.switch.route(core, target.ip())?;
+        self.lease.scope().source(target.ip(), core.ip)?;
+        let mut state = self.queue.lock();
+        state.peer = Some(target);
+        state.error = None;
+        Ok(())
+    }
+
+    /// Receives from everybody again.
+    pub fn disconnect(&self) {
+        let mut state = self.queue.lock();
+        state.peer = None;
+        state.error = None;
+    }
+
+    /// Sends a datagram, to the connected peer unless told otherwise; never waits. As with UDP anywhere, `Ok` does not
+    /// mean that it arrives. Fails with [`NetError::NotConnected`] without a destination,
+    /// [`NetError::MessageTooLong`] beyond [`MAX_DATAGRAM`], [`NetError::ConnectionRefused`] when an earlier datagram
+    /// to the connected peer found nobody there.
+    pub fn try_send(&self, bytes: Bytes, peer: Option<SocketAddr>) -> Result<(), NetError> {
+        let connected = {
+            let mut state = self.queue.lock();
+            if let Some(error) = state.take_error() {
+                return Err(error);
+            }
+            state.peer
+        };
+        let target = match peer {
+            Some(peer) => self.target(peer)?,
+            None => connected.ok_or(NetError::NotConnected)?,
+        };
+        if bytes.len() > MAX_DATAGRAM {
+            return Err(NetError::MessageTooLong);
+        }
+        let core = self.lease.core();
+        let route = self.switch.route(core, target.ip())?;
+        let source = SocketAddr::new(self.lease.scope().source(target.ip(), core.ip)?, self.lease.port());
+        match route {
+            Route::Pod(pod) => {
+                let delivered = pod.find_datagram_queue(target).is_some_and(|queue| queue.deliver(bytes, source));
+                if !delivered && connected == Some(target) {
+                    self.queue.fail(NetError::ConnectionRefused);
+                }
+                Ok(())
+            }
+            Route::Outside => self.send_outside(&bytes, target),
+        }
+    }
+
+    /// Takes a received datagram, if there is one. Errors as [`UdpSocket::try_send`], and
+    /// [`NetError::ConnectionAborted`] when the pod's network was closed.
+    pub fn try_recv(&self) -> Result<Option<Datagram>, NetError> {
+        let mut state = self.queue.lock();
+        if let Some(error) = state.take_error() {
+            return Err(error);
+        }
+        Ok(state.pop())
+    }
+
+    /// Ready once [`UdpSocket::try_recv`] has an answer.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.queue.lock();
+        if state.closed || state.error.is_some() || !state.waiting.is_empty() {
+            return Poll::Ready(());
+        }
+        let evicted = state.readers.register(context);
+        drop(state);
+        evicted.into_iter().for_each(Waker::wake);
+        Poll::Pending
+    }
+
+    /// Takes a datagram once one is there.
+    pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Result<Datagram, NetError>> {
+        loop {
+            if let Some(received) = self.try_recv().transpose() {
+                return Poll::Ready(received);
+            }
+            ready!(self.poll_ready(context));
+        }
+    }
+
+    /// Waits for a datagram.
+    pub async fn recv(&self) -> Result<Datagram, NetError> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// The canonical destination, if a socket of this family can send there.
+    fn target(&self, peer: SocketAddr) -> Result<SocketAddr, NetError> {
+        if Family::of(peer) != self.queue.family {
+            return Err(NetError::FamilyNotSupported);
+        }
+        if peer.port() == 0 {
+            return Err(NetError::Invalid);
+        }
+        Ok(addr::destination(peer))
+    }
+
+    fn send_outside(&self, bytes: &[u8], target: SocketAddr) -> Result<(), NetError> {
+        let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = if target.is_ipv4() { &mut outside.v4 } else { &mut outside.v6 };
+        let host = match slot {
+            Some(host) => host,
+            None => slot.insert(HostSide::open(&self.queue, target).map_err(|error| egress::error_of_host(&error))?),
+        };
+        self.queue.lock().remember_outside(target);
+        match host.socket.try_send_to(bytes, target) {
+            Ok(_) => Ok(()),
+            // The host's buffer is full: the datagram is lost, as it would be on a busy wire.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(egress::error_of_host(&error)),
+        }
+    }
+}
+
+/// Binds a UDP socket.
+pub(super) fn bind(switch: &Arc<Switch>, core: &Arc<PodCore>, address: SocketAddr) -> Result<UdpSocket, NetError> {
+    let (lease, queue) = core.lease_udp(address)?;
+    Ok(UdpSocket { switch: Arc::clone(switch), queue, lease, local_ip: address.ip(), outside: Mutex::default() })
+}
+
+/// Sockets of the host's that carry what a socket sends outside; made when first needed.
+#[derive(Debug, Default)]
+struct Outside {
+    v4: Option<HostSide>,
+    v6: Option<HostSide>,
+}
+
+#[derive(Debug)]
+struct HostSide {
+    socket: Arc<HostSocket>,
+    _receiving: AbortOnDropHandle<()>,
+}
+
+impl HostSide {
+    fn open(queue: &Arc<DatagramQueue>, target: SocketAddr) -> io::Result<Self> {
+        let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        socket.set_nonblocking(true)?;
+        let socket = Arc::new(HostSocket::from_std(socket)?);
+        let receiving = tokio::spawn(receive_outside(Arc::clone(&socket), Arc::downgrade(queue)));
+        Ok(Self { socket, _receiving: AbortOnDropHandle::new(receiving) })
+    }
+}
+
+/// Takes in what the host's socket gets from peers that were written to.
+async fn receive_outside(socket: Arc<HostSocket>, queue: Weak<DatagramQueue>) {
+    while socket.readable().await.is_ok() {
+        let mut buffer = BytesMut::with_capacity(MAX_DATAGRAM);
+        loop {
+            buffer.clear();
+            match socket.try_recv_buf_from(&mut buffer) {
+                Ok((_, source)) => {
+                    let Some(queue) = queue.upgrade() else { return };
+                    queue.deliver_outside(&buffer, source);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Such as the rejection of something sent before: it concerns no datagram still to come.
+                Err(_error) => {}
+            }
+        }
+    }
+}
+
+/// What arrived at a socket and was not taken yet.
+#[derive(Debug)]
+pub(super) struct DatagramQueue {
+    family: Family,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Datagram>,
+    cost: usize,
+    /// The connected peer, canonical.
+    peer: Option<SocketAddr>,
+    /// Outside peers written to, the latest last.
+    outside: VecDeque<SocketAddr>,
+    error: Option<NetError>,
+    closed: bool,
+    readers: Wakers,
+}
+
+impl DatagramQueue {
+    pub(super) fn new(family: Family) -> Self {
+        Self { family, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a datagram or, for want of room, drops it; says whether the sender found somebody here.
+    fn deliver(&self, bytes: Bytes, source: SocketAddr) -> bool {
+        let mut state = self.lock();
+        if state.closed || state.peer.is_some_and(|peer| peer != source) {
+            return false;
+        }
+        let cost = bytes.len() + DATAGRAM_OVERHEAD;
+        if state.cost + cost > MAX_QUEUED {
+            return true;
+        }
+        state.cost += cost;
+        state.waiting.push_back(Datagram { bytes, peer: self.family.show(source.ip(), source.port()) });
+        let readers = state.readers.take();
+        drop(state);
+        readers.wake();
+        true
+    }
+
+    /// Only who was written to may answer: else every process of the host could pose as anybody.
+    fn deliver_outside(&self, bytes: &[u8], source: SocketAddr) {
+        if self.lock().outside.contains(&source) {
+            self.deliver(Bytes::copy_from_slice(bytes), source);
+        }
+    }
+
+    fn fail(&self, error: NetError) {
+        let mut state = self.lock();
+        state.error = Some(error);
+        let readers = state.readers.take();
+        drop(state);
+        readers.wake();
+    }
+
+    /// Fails the socket for good.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.waiting.clear();
+        state.cost = 0;
+        let readers = state.readers.take();
+        drop(state);
+        readers.wake();
+    }
+}
+
+impl State {
+    fn take_error(&mut self) -> Option<NetError> {
+        if self.closed { Some(NetError::ConnectionAborted) } else { self.error.take() }
+    }
+
+    fn pop(&mut self) -> Option<Datagram> {
+        let datagram = self.waiting.pop_front()?;
+        self.cost -= datagram.bytes.len() + DATAGRAM_OVERHEAD;
+        Some(datagram)
+    }
+
+    fn remember_outside(&mut self, peer: SocketAddr) {
+        if self.outside.back() == Some(&peer) {
+            return;
+        }
+        self.outside.retain(|known| *known != peer);
+        if self.outside.len() == MAX_OUTSIDE_PEERS {
+            self.outside.pop_front();
+        }
+        self.outside.push_back(peer);
+    }
+}

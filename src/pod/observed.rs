@@ -1,0 +1,418 @@
+//! What is known about one pod: the state that events and recorded plans build up. No decisions are taken here.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::PodStatus;
+
+use super::plan::Plan;
+use crate::base::clock::Timestamp;
+
+/// Facts about the node that go into every status.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// The node's addresses, for `hostIP` and `hostIPs`.
+    pub host_ips: Vec<String>,
+}
+
+/// Something that happened. Events about an instance that is no longer the current one are ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// All volumes are set up.
+    VolumesReady,
+    /// Some volumes could not be set up; they are tried again.
+    VolumesFailed {
+        /// Each volume that failed.
+        failures: Vec<VolumeFailure>,
+    },
+    /// All volumes are gone.
+    VolumesTornDown,
+    /// The sandbox is there.
+    SandboxReady {
+        /// The pod's addresses, the primary one first.
+        ips: Vec<String>,
+    },
+    /// The sandbox could not be created; it is tried again.
+    SandboxFailed {
+        /// Why.
+        message: String,
+    },
+    /// The sandbox is gone.
+    SandboxStopped,
+    /// The image is not in the local store and is being fetched.
+    PullStarted {
+        /// The container whose `PullImage` this is about.
+        container: String,
+    },
+    /// The image is there.
+    ImagePresent {
+        /// The container whose `PullImage` this answers.
+        container: String,
+        /// The name as resolved, for `image` of the container status.
+        resolved: String,
+        /// The digest, for `imageID`.
+        image_id: String,
+        /// What was fetched; `None` when the image was already in the local store.
+        pulled: Option<Pulled>,
+        /// Something the user should know, such as that a built-in image stands in for the one named.
+        note: Option<String>,
+    },
+    /// The image cannot be had; it is tried again.
+    ImageFailed {
+        /// The container whose `PullImage` this answers.
+        container: String,
+        /// What went wrong.
+        failure: ImageFailure,
+    },
+    /// The instance runs.
+    ContainerStarted {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// Its identifier as `<runtime>://<id>`.
+        id: String,
+        /// When it started.
+        at: Timestamp,
+    },
+    /// The instance does not run.
+    ContainerStartFailed {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// The waiting reason.
+        reason: StartFailureReason,
+        /// Why.
+        message: String,
+        /// The identifier (`<runtime>://<id>`) if an instance came to exist: then it counts as a restart and shows as
+        /// terminated with exit code 128 and reason `StartError`. `None` when nothing was created.
+        created: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A running instance ended.
+    ContainerExited {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// 0..=255.
+        exit_code: i32,
+        /// `OOMKilled` and the like; `None` gives `Completed` or `Error` by the code.
+        reason: Option<String>,
+        /// The termination message.
+        message: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The settled result of a probe changed.
+    ProbeResult {
+        /// The container's name.
+        container: String,
+        /// The instance probed.
+        attempt: u32,
+        /// Which probe.
+        kind: ProbeKind,
+        /// Whether it succeeds now.
+        success: bool,
+    },
+}
+
+/// A volume that could not be set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeFailure {
+    /// The volume's name.
+    pub volume: String,
+    /// Why, such as `configmap "c" not found`.
+    pub message: String,
+}
+
+/// What a pull fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulled {
+    /// How long it took.
+    pub took: std::time::Duration,
+    /// The image's size in bytes.
+    pub size: u64,
+}
+
+/// Why an image cannot be had; each is the waiting reason of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFailure {
+    /// `ErrImagePull`: neither in the store nor to be fetched, with the cause. Backs off.
+    Pull(String),
+    /// `ErrImageNeverPull`: not in the store, and the policy forbids to look further.
+    NeverPull,
+    /// `InvalidImageName`, with what is wrong with it.
+    InvalidName(String),
+    /// `ImageInspectError`: the store could not be read, with the cause.
+    Inspect(String),
+}
+
+/// Why an instance could not be started; each is the waiting reason of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartFailureReason {
+    /// `CreateContainerConfigError`: something the container's configuration names is missing or refused.
+    Config,
+    /// `CreateContainerError`: the runtime could not create it.
+    Create,
+    /// `RunContainerError`: the runtime could not start it.
+    Run,
+    /// The start was given up ([`super::Action::CancelStart`]).
+    Cancelled,
+}
+
+/// The probes of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// `startupProbe`.
+    Startup,
+    /// `readinessProbe`.
+    Readiness,
+    /// `livenessProbe`.
+    Liveness,
+}
+
+/// Everything known about one pod.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The node.
+    pub node: NodeFacts,
+    /// Where the pod is in its life.
+    pub lifecycle: Lifecycle,
+    /// When the agent first planned for the pod.
+    pub started_at: Option<Timestamp>,
+    /// The volumes.
+    pub volumes: VolumesState,
+    /// The sandbox.
+    pub sandbox: SandboxState,
+    /// What is known of each container, by name; none until an action or event concerns it.
+    pub containers: BTreeMap<String, ContainerRecord>,
+    /// The status of the last recorded plan.
+    pub status: PodStatus,
+}
+
+/// The life of a pod; forward only (kubelet `pod_workers`: sync, terminating, terminated).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Containers are started and restarted.
+    #[default]
+    Syncing,
+    /// Nothing starts any more; what runs is being stopped.
+    Terminating {
+        /// Why.
+        cause: TerminationCause,
+        /// When it began.
+        since: Timestamp,
+        /// The grace period in force, in seconds; a later deletion may shorten it.
+        grace_seconds: i64,
+        /// When the grace period ends.
+        kill_at: Timestamp,
+    },
+    /// No container, sandbox or volume is left.
+    Terminated {
+        /// Why.
+        cause: TerminationCause,
+    },
+}
+
+/// Why a pod terminates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TerminationCause {
+    /// It was deleted.
+    Deleted,
+    /// `activeDeadlineSeconds` has passed.
+    DeadlineExceeded,
+    /// Nothing is left to run.
+    Completed,
+}
+
+/// The pod's volumes as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumesState {
+    /// Nothing was done yet.
+    Absent,
+    /// Being set up.
+    SettingUp,
+    /// To be tried again.
+    Failed {
+        /// When.
+        retry_at: Timestamp,
+    },
+    /// Set up.
+    Ready,
+    /// Being torn down.
+    TearingDown,
+    /// Gone.
+    TornDown,
+}
+
+/// The pod's sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SandboxState {
+    /// Nothing was done yet.
+    Absent,
+    /// Being created.
+    Creating,
+    /// To be tried again.
+    Failed {
+        /// When.
+        retry_at: Timestamp,
+    },
+    /// There.
+    Ready {
+        /// The pod's addresses.
+        ips: Vec<String>,
+    },
+    /// Being stopped.
+    Stopping,
+    /// Gone.
+    Stopped,
+}
+
+/// What is known of one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerRecord {
+    /// The current instance and the dead one before it, oldest first; at most two.
+    pub instances: Vec<Instance>,
+    /// Dead instances that still have to be discarded.
+    pub discarded: Vec<u32>,
+    /// The image, for the next start.
+    pub image: ImageState,
+    /// The last start failure that no later start has cured.
+    pub start_failure: Option<StartFailure>,
+}
+
+/// One instance of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its number, which is the restart count.
+    pub attempt: u32,
+    /// The image name as resolved.
+    pub image: String,
+    /// The image's digest.
+    pub image_id: String,
+    /// Where it is in its life.
+    pub state: InstanceState,
+    /// When it was sent the stop signal.
+    pub term_sent: Option<Timestamp>,
+    /// Whether it was sent SIGKILL.
+    pub kill_sent: bool,
+    /// Whether its start was told to give up.
+    pub cancel_sent: bool,
+    /// What its probes say.
+    pub probes: ProbeVerdicts,
+}
+
+/// The life of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstanceState {
+    /// `StartContainer` is under way.
+    Starting,
+    /// It runs.
+    Running {
+        /// `<runtime>://<id>`.
+        id: String,
+        /// Since when.
+        started_at: Timestamp,
+    },
+    /// It ended.
+    Exited(Exit),
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// `<runtime>://<id>`.
+    pub id: String,
+    /// 0..=255.
+    pub code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, ….
+    pub reason: String,
+    /// The termination message.
+    pub message: Option<String>,
+    /// When it started; `None` if it never ran.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+/// Results of an instance's probes; `None` while there is no settled result. A container without the probe never has
+/// one and counts as passing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProbeVerdicts {
+    /// Whether the startup probe succeeded.
+    pub startup: Option<bool>,
+    /// Whether the readiness probe succeeds.
+    pub readiness: Option<bool>,
+    /// Whether the liveness probe succeeds.
+    pub liveness: Option<bool>,
+}
+
+/// The image of a container's next start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ImageState {
+    /// To be looked for.
+    #[default]
+    Unknown,
+    /// `PullImage` is under way.
+    Pulling {
+        /// The name in the spec.
+        image: String,
+    },
+    /// Ready for one start.
+    Present {
+        /// The name in the spec.
+        image: String,
+        /// The name as resolved.
+        resolved: String,
+        /// The digest.
+        image_id: String,
+    },
+    /// To be tried again.
+    Failed {
+        /// The name in the spec.
+        image: String,
+        /// Why.
+        failure: ImageFailure,
+        /// When to try again.
+        retry_at: Timestamp,
+    },
+}
+
+/// A start that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartFailure {
+    /// The waiting reason.
+    pub reason: StartFailureReason,
+    /// Why.
+    pub message: String,
+    /// When to try again, at the earliest.
+    pub retry_at: Timestamp,
+}
+
+impl Observed {
+    /// A pod that nothing has been done for yet. `status` is what its object says already, such as `startTime`.
+    pub fn new(node: NodeFacts, status: PodStatus) -> Self {
+        Self {
+            node,
+            lifecycle: Lifecycle::Syncing,
+            started_at: None,
+            volumes: VolumesState::Absent,
+            sandbox: SandboxState::Absent,
+            containers: BTreeMap::new(),
+            status,
+        }
+    }
+
+    /// Takes in something that happened.
+    pub fn apply(&mut self, event: Event, now: Timestamp) {
+        todo!("{event:?} {now}")
+    }
+
+    /// Takes in a plan that is about to be carried out: its actions are under way from now on, its status is the
+    /// published one, its events are posted.
+    pub fn record(&mut self, plan: &Plan, now: Timestamp) {
+        todo!("{plan:?} {now}")
+    }
+}

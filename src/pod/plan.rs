@@ -1,0 +1,154 @@
+//! `plan`: from what is desired and what is observed to what to do next. The decisions live in the files beside this
+//! one (`sync`, `termination`, `status`); here are the types they speak in and the order in which they are asked.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+
+use super::observed::{Lifecycle, Observed};
+use crate::base::clock::Timestamp;
+
+/// What should be: the pod as the API has it now, with metadata (`deletionTimestamp`, `deletionGracePeriodSeconds`)
+/// and the conditions others wrote into its status.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The defaulted and validated pod.
+    pub pod: Arc<Pod>,
+}
+
+/// What to do now. After carrying a plan out, or rather just before, the worker hands it to [`Observed::record`];
+/// planning again at the same time then gives no actions and no events.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where the pod is in its life. At [`Lifecycle::Terminated`] nothing is left: no container, sandbox or volume;
+    /// if the pod is being deleted its object may go.
+    pub lifecycle: Lifecycle,
+    /// What to start doing, in this order, each without waiting for the one before. Every action but
+    /// [`Action::Signal`] and [`Action::RemoveContainer`] is answered by an event sooner or later.
+    pub actions: Vec<Action>,
+    /// The whole status to publish; unchanged ones need no write.
+    pub status: PodStatus,
+    /// Kubernetes events to post, each once.
+    pub events: Vec<EventRecord>,
+    /// When to plan again if nothing happens before. `now` itself means: publish this status, then plan again at once.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Something for the executor to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Set up all volumes of the pod. Answered by `VolumesReady` or `VolumesFailed`.
+    SetUpVolumes,
+    /// Create the sandbox: network, addresses, hostname. Answered by `SandboxReady` or `SandboxFailed`.
+    CreateSandbox,
+    /// Make the image of a container available, before each of its starts. Answered by `ImagePresent` or
+    /// `ImageFailed`, with `PullStarted` before if bytes have to be fetched.
+    PullImage {
+        /// The container it is for.
+        container: String,
+        /// `image` of its spec.
+        image: String,
+        /// Whether to look in the registry or in the local store.
+        policy: PullPolicy,
+    },
+    /// Create and start an instance of a container from the image of its last `ImagePresent`. Answered by
+    /// `ContainerStarted` or `ContainerStartFailed`; after `ContainerStarted`, by `ContainerExited` when it ends.
+    StartContainer {
+        /// The container's name.
+        container: String,
+        /// Number of the instance, which is its restart count.
+        attempt: u32,
+        /// Which list of the spec it is from.
+        kind: ContainerKind,
+    },
+    /// Give up a start that is under way, because the pod is stopping. The start is still answered: by
+    /// `ContainerStartFailed` with `created: false`, or by `ContainerStarted` if it was quicker.
+    CancelStart {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+    },
+    /// Send a signal to a running instance. Its end is reported by `ContainerExited`.
+    Signal {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// Which signal.
+        signal: StopSignal,
+        /// Why, for the log.
+        reason: &'static str,
+    },
+    /// Discard what is left of a dead instance (its file system and log): a later one has died since.
+    RemoveContainer {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+    },
+    /// Stop the sandbox; no container runs in it. A `CreateSandbox` under way is cancelled first, and a pull under
+    /// way too; neither is answered then. Answered by `SandboxStopped`.
+    StopSandbox,
+    /// Tear down all volumes. A `SetUpVolumes` under way is cancelled first and not answered then. Answered by
+    /// `VolumesTornDown`.
+    TearDownVolumes,
+}
+
+/// Which list of the spec a container is from, and how it behaves there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ContainerKind {
+    /// `spec.containers`.
+    App,
+    /// `spec.initContainers`, to run to completion.
+    Init,
+    /// `spec.initContainers` with `restartPolicy: Always`.
+    Sidecar,
+}
+
+/// `imagePullPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Ask the registry at every start.
+    Always,
+    /// Pull when the local store does not have it.
+    IfNotPresent,
+    /// Local store only.
+    Never,
+}
+
+/// The two signals that stop a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// The image's stop signal, SIGTERM where it names none.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// `type` of a Kubernetes event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// `Normal`.
+    Normal,
+    /// `Warning`.
+    Warning,
+}
+
+/// A Kubernetes event about the pod, with source `kubelet`. Counting and merging repeats is the poster's work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRecord {
+    /// `type`.
+    pub type_: EventType,
+    /// `reason`.
+    pub reason: &'static str,
+    /// `message`.
+    pub message: String,
+    /// `involvedObject.fieldPath`, such as `spec.containers{c}`; `None` for the pod as a whole.
+    pub field_path: Option<String>,
+}
+
+/// Decides what to do next. A pure function: the same input gives the same plan.
+pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+    todo!("{desired:?} {observed:?} {now}")
+}

@@ -1,0 +1,375 @@
+//! The descriptor table of a 0.1 module: what stands behind each number, and the rules of handing numbers out.
+//! What can be done with a descriptor is in the modules beside this one.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::abi::{Errno, FdStat, FileType, fdflags, rights};
+use crate::base::pipe::{PipeReader, PipeWriter};
+use crate::net::TcpListener;
+use crate::runtime::wasm::signals::Signals;
+use crate::runtime::wasm::state::{GuestState, ProcessContext};
+use crate::vfs::{Dir, DirEntry, File};
+
+/// Descriptors one process may have open (Linux's usual soft limit).
+pub(super) const MAX_DESCRIPTORS: usize = 1024;
+
+/// Bytes that directory listings kept between `fd_readdir` calls may take, all descriptors together.
+const MAX_LISTING_BYTES: usize = 64 * 1024 * 1024;
+
+/// The container's root directory, the only preopened one.
+pub(super) const ROOT: u32 = 3;
+
+/// What stands behind a descriptor.
+pub(super) enum Descriptor {
+    Input(Input),
+    Output(Output),
+    File(OpenFile),
+    Directory(OpenDirectory),
+    Listener(Listener),
+    Connection(Connection),
+    Signals(SignalQueue),
+}
+
+/// Standard input; without a reader it is at its end.
+pub(super) struct Input {
+    pub(super) reader: Option<PipeReader>,
+    pub(super) tty: bool,
+    pub(super) flags: u16,
+}
+
+/// Standard output or error.
+pub(super) struct Output {
+    pub(super) writer: PipeWriter,
+    pub(super) tty: bool,
+    pub(super) flags: u16,
+}
+
+/// An open file with its position.
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    pub(super) position: u64,
+    pub(super) flags: u16,
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
+/// An open directory with the listing that cookies index.
+pub(super) struct OpenDirectory {
+    pub(super) dir: Dir,
+    pub(super) flags: u16,
+    pub(super) preopened: bool,
+    pub(super) listing: Option<Vec<DirEntry>>,
+}
+
+/// A listening socket.
+pub(super) struct Listener {
+    pub(super) listener: Arc<TcpListener>,
+    pub(super) flags: u16,
+}
+
+/// A connected socket.
+pub(super) struct Connection {
+    pub(super) reader: PipeReader,
+    pub(super) writer: PipeWriter,
+    /// What `sock_recv` peeked at and nobody has read yet.
+    pub(super) peeked: BytesMut,
+    pub(super) flags: u16,
+}
+
+/// Signals the guest catches, read as numbers.
+pub(super) struct SignalQueue {
+    pub(super) signals: Arc<Signals>,
+    pub(super) flags: u16,
+}
+
+impl Descriptor {
+    /// What `fd_fdstat_get` answers. For a file, `kind` is asked.
+    pub(super) fn fdstat(&self) -> Result<FdStat, Errno> {
+        // libc's isatty takes a character device that can neither seek nor tell for a terminal, and nothing else.
+        let stream_type = |tty| if tty { FileType::CharacterDevice } else { FileType::Unknown };
+        let common = rights::FDSTAT_SET_FLAGS | rights::FILESTAT_GET | rights::POLL_READWRITE;
+        let plain = |filetype, flags, rights| FdStat { filetype, flags, rights, inheriting: 0 };
+        Ok(match self {
+            Self::Input(input) => plain(stream_type(input.tty), input.flags, common | rights::FD_READ),
+            Self::Output(output) => plain(stream_type(output.tty), output.flags, common | rights::FD_WRITE),
+            Self::File(file) => plain(file.file.stat()?.kind.into(), file.flags, file.rights()),
+            Self::Directory(directory) => FdStat {
+                filetype: FileType::Directory,
+                flags: directory.flags,
+                rights: rights::DIRECTORY,
+                inheriting: rights::DIRECTORY | rights::FILE,
+            },
+            Self::Listener(listener) => {
+                plain(FileType::SocketStream, listener.flags, common | rights::SOCK_ACCEPT | rights::FD_READ)
+            }
+            Self::Connection(connection) => plain(
+                FileType::SocketStream,
+                connection.flags,
+                common | rights::FD_READ | rights::FD_WRITE | rights::SOCK_SHUTDOWN,
+            ),
+            Self::Signals(queue) => plain(FileType::Unknown, queue.flags, common | rights::FD_READ),
+        })
+    }
+
+    /// The descriptor's own `fdflags`.
+    pub(super) fn flags_mut(&mut self) -> &mut u16 {
+        match self {
+            Self::Input(input) => &mut input.flags,
+            Self::Output(output) => &mut output.flags,
+            Self::File(file) => &mut file.flags,
+            Self::Directory(directory) => &mut directory.flags,
+            Self::Listener(listener) => &mut listener.flags,
+            Self::Connection(connection) => &mut connection.flags,
+            Self::Signals(queue) => &mut queue.flags,
+        }
+    }
+}
+
+impl OpenFile {
+    pub(super) fn rights(&self) -> u64 {
+        let mut rights = rights::FILE;
+        if !self.read {
+            rights &= !rights::FD_READ;
+        }
+        if !self.write {
+            rights &= !rights::FILE_WRITE;
+        }
+        rights
+    }
+
+    /// Whether every write must reach the disk before it returns; `true` inside: metadata too.
+    pub(super) fn write_sync(&self) -> Option<bool> {
+        match (self.flags & fdflags::SYNC != 0, self.flags & fdflags::DSYNC != 0) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        }
+    }
+}
+
+/// The descriptors of one process. The lowest free number is handed out, as in POSIX.
+pub(in super::super) struct Descriptors {
+    slots: Vec<Option<Descriptor>>,
+    /// No slot below this one is free.
+    lowest_free: usize,
+    listing_bytes: usize,
+}
+
+impl Descriptors {
+    /// Standard streams at 0 to 2 and the container's root at 3.
+    pub(super) fn new(process: &ProcessContext) -> Self {
+        let output = |writer: &PipeWriter| {
+            Some(Descriptor::Output(Output { writer: writer.clone(), tty: process.tty, flags: 0 }))
+        };
+        let input = Input { reader: process.stdin.clone(), tty: process.tty && process.stdin.is_some(), flags: 0 };
+        let root = OpenDirectory { dir: process.root.clone(), flags: 0, preopened: true, listing: None };
+        let slots = vec![
+            Some(Descriptor::Input(input)),
+            output(&process.stdout),
+            output(&process.stderr),
+            Some(Descriptor::Directory(root)),
+        ];
+        let lowest_free = slots.len();
+        Self { slots, lowest_free, listing_bytes: 0 }
+    }
+
+    /// Whether [`Self::insert`] would find a number.
+    pub(super) fn has_room(&self) -> bool {
+        self.lowest_free < MAX_DESCRIPTORS
+    }
+
+    /// Gives `descriptor` the lowest free number.
+    pub(super) fn insert(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
+        if !self.has_room() {
+            return Err(Errno::MFile);
+        }
+        let number = self.lowest_free;
+        match self.slots.get_mut(number) {
+            Some(slot) => *slot = Some(descriptor),
+            None => self.slots.push(Some(descriptor)),
+        }
+        let next = self.slots.iter().skip(number).position(Option::is_none);
+        self.lowest_free = next.map_or(self.slots.len(), |ahead| number + ahead);
+        u32::try_from(number).map_err(|_| Errno::MFile)
+    }
+
+    pub(super) fn get(&self, number: u32) -> Result<&Descriptor, Errno> {
+        self.slots.get(number as usize).and_then(Option::as_ref).ok_or(Errno::Badf)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Result<&mut Descriptor, Errno> {
+        self.slots.get_mut(number as usize).and_then(Option::as_mut).ok_or(Errno::Badf)
+    }
+
+    /// Closes a descriptor; what it was the last handle of goes with it.
+    pub(super) fn close(&mut self, number: u32) -> Result<(), Errno> {
+        let closed = self.take(number)?;
+        self.forget_listing(&closed);
+        Ok(())
+    }
+
+    /// Moves `from` to the open descriptor `to`, which is closed.
+    pub(super) fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
+        self.get(from)?;
+        self.get(to)?;
+        if from == to {
+            return Ok(());
+        }
+        self.close(to)?;
+        let moved = self.take(from)?;
+        self.slots[to as usize] = Some(moved);
+        let free = self.slots.iter().position(Option::is_none);
+        self.lowest_free = free.unwrap_or(self.slots.len());
+        Ok(())
+    }
+
+    fn take(&mut self, number: u32) -> Result<Descriptor, Errno> {
+        let taken = self.slots.get_mut(number as usize).and_then(Option::take).ok_or(Errno::Badf)?;
+        self.lowest_free = self.lowest_free.min(number as usize);
+        Ok(taken)
+    }
+
+    pub(super) fn file_mut(&mut self, number: u32) -> Result<&mut OpenFile, Errno> {
+        match self.get_mut(number)? {
+            Descriptor::File(file) => Ok(file),
+            Descriptor::Directory(_) => Err(Errno::IsDir),
+            Descriptor::Input(_)
+            | Descriptor::Output(_)
+            | Descriptor::Listener(_)
+            | Descriptor::Connection(_)
+            | Descriptor::Signals(_) => Err(Errno::SPipe),
+        }
+    }
+
+    pub(super) fn directory(&self, number: u32) -> Result<&OpenDirectory, Errno> {
+        match self.get(number)? {
+            Descriptor::Directory(directory) => Ok(directory),
+            Descriptor::File(_)
+            | Descriptor::Input(_)
+            | Descriptor::Output(_)
+            | Descriptor::Listener(_)
+            | Descriptor::Connection(_)
+            | Descriptor::Signals(_) => Err(Errno::NotDir),
+        }
+    }
+
+    /// The listing of a directory: read afresh where `rewind` says so or there is none yet.
+    pub(super) fn listing(&mut self, number: u32, rewind: bool) -> Result<&[DirEntry], Errno> {
+        let directory = self.directory(number)?;
+        if rewind || directory.listing.is_none() {
+            let entries = directory.dir.entries()?;
+            let replaced = directory.listing.as_deref().map_or(0, listing_size);
+            let total = self.listing_bytes - replaced + listing_size(&entries);
+            if total > MAX_LISTING_BYTES {
+                return Err(Errno::NoMem);
+            }
+            self.listing_bytes = total;
+            if let Descriptor::Directory(directory) = self.get_mut(number)? {
+                directory.listing = Some(entries);
+            }
+        }
+        Ok(self.directory(number)?.listing.as_deref().unwrap_or_default())
+    }
+
+    /// Gives up a listing that was read to its end.
+    pub(super) fn drop_listing(&mut self, number: u32) {
+        let dropped = match self.get_mut(number) {
+            Ok(Descriptor::Directory(directory)) => directory.listing.take(),
+            Ok(_) | Err(_) => None,
+        };
+        self.listing_bytes -= dropped.as_deref().map_or(0, listing_size);
+    }
+
+    fn forget_listing(&mut self, closed: &Descriptor) {
+        if let Descriptor::Directory(OpenDirectory { listing: Some(entries), .. }) = closed {
+            self.listing_bytes -= listing_size(entries);
+        }
+    }
+}
+
+fn listing_size(entries: &[DirEntry]) -> usize {
+    entries.iter().map(|entry| size_of::<DirEntry>() + entry.name.len()).sum()
+}
+
+/// The descriptors of `state`, made now if this is their first use.
+pub(super) fn descriptors(state: &mut GuestState) -> &mut Descriptors {
+    let GuestState { p1, process, .. } = state;
+    p1.get_or_insert_with(|| Descriptors::new(process))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::pipe::pipe;
+
+    fn table() -> Descriptors {
+        Descriptors { slots: Vec::new(), lowest_free: 0, listing_bytes: 0 }
+    }
+
+    fn input() -> Descriptor {
+        Descriptor::Input(Input { reader: None, tty: false, flags: 0 })
+    }
+
+    fn output() -> Descriptor {
+        Descriptor::Output(Output { writer: pipe(1).0, tty: true, flags: 0 })
+    }
+
+    #[test]
+    fn the_lowest_free_number_is_handed_out() {
+        let mut table = table();
+        for expected in 0..5 {
+            assert_eq!(table.insert(input()), Ok(expected));
+        }
+        table.close(3).unwrap();
+        table.close(1).unwrap();
+        assert_eq!(table.insert(input()), Ok(1));
+        assert_eq!(table.insert(input()), Ok(3));
+        assert_eq!(table.insert(input()), Ok(5));
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_recovers() {
+        let mut table = table();
+        for _ in 0..MAX_DESCRIPTORS {
+            table.insert(input()).unwrap();
+        }
+        assert_eq!(table.insert(input()), Err(Errno::MFile));
+        table.close(7).unwrap();
+        assert_eq!(table.insert(input()), Ok(7));
+        assert!(!table.has_room());
+    }
+
+    #[test]
+    fn closed_and_unknown_numbers_are_bad_descriptors() {
+        let mut table = table();
+        table.insert(input()).unwrap();
+        assert_eq!(table.close(0), Ok(()));
+        assert_eq!(table.close(0), Err(Errno::Badf));
+        assert_eq!(table.close(u32::MAX), Err(Errno::Badf));
+        assert_eq!(table.get(12).err(), Some(Errno::Badf));
+    }
+
+    #[test]
+    fn renumbering_moves_over_an_open_descriptor_and_frees_the_old_number() {
+        let mut table = table();
+        table.insert(input()).unwrap();
+        table.insert(output()).unwrap();
+        table.insert(input()).unwrap();
+        assert_eq!(table.renumber(1, 9), Err(Errno::Badf));
+        assert_eq!(table.renumber(1, 1), Ok(()));
+        assert_eq!(table.renumber(1, 0), Ok(()));
+        assert!(matches!(table.get(0), Ok(Descriptor::Output(_))));
+        assert_eq!(table.get(1).err(), Some(Errno::Badf));
+        assert_eq!(table.insert(input()), Ok(1), "the moved one's number is free again");
+    }
+
+    #[test]
+    fn only_a_terminal_looks_like_one_to_isatty() {
+        let terminal = output().fdstat().unwrap();
+        assert_eq!(terminal.filetype, FileType::CharacterDevice);
+        assert_eq!(terminal.rights & (rights::FD_SEEK | rights::FD_TELL), 0);
+        assert_eq!(input().fdstat().unwrap().filetype, FileType::Unknown);
+    }
+}
