@@ -270,8 +270,7 @@ impl Container for FakeContainer {
 
     fn signal(&self, signal: Signal) {
         self.shared.record(Call::Signal(self.name.clone(), signal));
-        let died =
-            ExitStatus { code: 128 + signal.number(), reason: ExitReason::Signaled(signal), message: None };
+        let died = ExitStatus { code: 128 + signal.number(), reason: ExitReason::Signaled(signal), message: None };
         match self.script.term {
             OnTerm::Ignores if signal != Signal::Kill => {}
             OnTerm::Exits { after, code } if signal == Signal::Term => {
@@ -339,8 +338,7 @@ impl ContainerRuntime for FakeRuntime {
             let attempt = config.attempt;
             self.shared.record(Call::Create { name: config.name.clone(), attempt });
             let index = usize::try_from(attempt).unwrap_or(usize::MAX);
-            let script =
-                nth_script(&self.shared.scripts, &config.name, index).unwrap_or_else(Script::runs_forever);
+            let script = nth_script(&self.shared.scripts, &config.name, index).unwrap_or_else(Script::runs_forever);
             sleep(script.creation_delay).await;
             if let Some(error) = &script.creation_error {
                 return Err(RuntimeError::Failed(error.clone()));
@@ -362,7 +360,11 @@ mod tests {
     use super::*;
     use crate::base::pipe::pipe;
 
-    fn container(runtime: &FakeRuntime, name: &str, script: Script) -> (Arc<FakeContainer>, crate::base::pipe::PipeReader) {
+    fn container(
+        runtime: &FakeRuntime,
+        name: &str,
+        script: Script,
+    ) -> (Arc<FakeContainer>, crate::base::pipe::PipeReader) {
         let (stdout, reader) = pipe(64);
         let shared = Arc::clone(&runtime.shared);
         (FakeContainer::new(ContainerId::random(), name.to_owned(), script, stdout, shared), reader)
