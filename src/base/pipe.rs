@@ -205,11 +205,8 @@ impl PipeReader {
             let ended = state.writer_closed || state.reader_closed;
             return Err(if ended { ReadError::End } else { ReadError::Empty });
         };
-        let bytes = if front.len() <= limit {
-            state.chunks.pop_front().unwrap_or_default()
-        } else {
-            front.split_to(limit)
-        };
+        let bytes =
+            if front.len() <= limit { state.chunks.pop_front().unwrap_or_default() } else { front.split_to(limit) };
         state.buffered -= bytes.len();
         let waiting = std::mem::take(&mut state.writers_waiting);
         drop(state);

@@ -146,11 +146,21 @@ impl Switch {
         todo!("{hostname} {domain:?}")
     }
     /// Publishes `pod_port` of `pod` on the host's `host` address (port 0: any), TCP.
-    pub async fn publish_tcp(&self, pod: &Arc<PodNetwork>, host: SocketAddr, pod_port: u16) -> std::io::Result<PublishedPort> {
+    pub async fn publish_tcp(
+        &self,
+        pod: &Arc<PodNetwork>,
+        host: SocketAddr,
+        pod_port: u16,
+    ) -> std::io::Result<PublishedPort> {
         todo!("{pod:?} {host} {pod_port}")
     }
     /// The same for UDP.
-    pub async fn publish_udp(&self, pod: &Arc<PodNetwork>, host: SocketAddr, pod_port: u16) -> std::io::Result<PublishedPort> {
+    pub async fn publish_udp(
+        &self,
+        pod: &Arc<PodNetwork>,
+        host: SocketAddr,
+        pod_port: u16,
+    ) -> std::io::Result<PublishedPort> {
         todo!("{pod:?} {host} {pod_port}")
     }
 }
@@ -176,7 +186,11 @@ impl PodNetwork {
         todo!("{binding:?} {backlog}")
     }
     /// Connects from this pod to `peer`: loopback, own address, another pod's, or outside by policy.
-    pub async fn connect(self: &Arc<Self>, binding: Option<TcpBinding>, peer: SocketAddr) -> Result<TcpStream, NetError> {
+    pub async fn connect(
+        self: &Arc<Self>,
+        binding: Option<TcpBinding>,
+        peer: SocketAddr,
+    ) -> Result<TcpStream, NetError> {
         todo!("{binding:?} {peer}")
     }
     /// Binds a UDP socket (port 0: an ephemeral one).
