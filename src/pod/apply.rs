@@ -24,7 +24,7 @@ const MOUNT_RETRY_MAX: SignedDuration = SignedDuration::from_secs(122);
 /// Exit code of an instance that was created and could not be started.
 const START_ERROR_CODE: i32 = 128;
 /// The current instance and a dead one, whose end is `lastState`.
-const INSTANCES_KEPT: usize = 2;
+pub(super) const INSTANCES_KEPT: usize = 2;
 
 impl Observed {
     /// Takes in something that happened.
@@ -256,7 +256,7 @@ impl Observed {
             }
             Action::RemoveContainer { container, attempt } => {
                 if let Some(record) = self.containers.get_mut(container) {
-                    record.discarded.retain(|discarded| discarded != attempt);
+                    record.instances.retain(|instance| instance.attempt != *attempt);
                 }
             }
         }
@@ -281,7 +281,5 @@ impl ContainerRecord {
             stop_announced: false,
             probes: ProbeVerdicts::default(),
         });
-        let surplus = self.instances.len().saturating_sub(INSTANCES_KEPT);
-        self.discarded.extend(self.instances.drain(..surplus).map(|instance| instance.attempt));
     }
 }

@@ -81,12 +81,15 @@ fn not_running(
     if !wanted {
         return (outcome, last);
     }
-    if let Some(published) = record.filter(|record| is_under_way(record)).and_then(|_| published(observed, spec)) {
-        return published;
-    }
     let behind = || exit.map_or_else(ContainerState::default, terminated);
     let refusal = draft.refusals.iter().find(|refusal| refusal.container == spec.name()).cloned();
     let shown = record.map_or(Shown::Nothing, |record| record.shown);
+    let back_off_over = refusal.is_none() && shown == Shown::BackOff;
+    if let Some(published) =
+        record.filter(|record| back_off_over || is_under_way(record)).and_then(|_| published(observed, spec))
+    {
+        return published;
+    }
     if let Some(refusal) = refusal.as_ref().filter(|_| shown != Shown::Nothing) {
         if shown == Shown::Outcome {
             draft.notes.extend(refusal.notes.iter().cloned());

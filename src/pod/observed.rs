@@ -291,8 +291,6 @@ pub enum SandboxState {
 pub struct ContainerRecord {
     /// The current instance and the dead one before it, oldest first; at most two.
     pub instances: Vec<Instance>,
-    /// Dead instances that still have to be discarded.
-    pub discarded: Vec<u32>,
     /// The image, for the next start.
     pub image: ImageState,
     /// The last start failure that no later start has cured.

@@ -20,8 +20,8 @@ pub struct Desired {
     pub pod: Arc<Pod>,
 }
 
-/// What to do now. After carrying a plan out, or rather just before, the worker hands it to [`Observed::record`];
-/// planning again at the same time then gives no actions and no events.
+/// What to do now. Just before carrying a plan out, the worker hands it to [`Observed::record`]; planning again at the
+/// same time then gives no actions.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where the pod is in its life. At [`Lifecycle::Terminated`] nothing is left: no container, sandbox or volume;
@@ -194,10 +194,10 @@ pub struct EventRecord {
 }
 
 /// Decides what to do next. A pure function: the same input gives the same plan. Once that plan is recorded, planning
-/// again at the same time gives no actions and no events.
+/// again at the same time gives no actions.
 ///
-/// Kubernetes events come from three places: what `apply` noted, what this plan decides to do, and a back-off that
-/// the status shows for the first time.
+/// Kubernetes events come from three places, and `record` sees to it that each comes once: what `apply` noted, what
+/// this plan decides to do, and a back-off that the status shows for the first time.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let view = PodView::new(&desired.pod);
     let lifecycle = termination::next_lifecycle(&view, observed, now);
@@ -207,12 +207,10 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
         Lifecycle::Terminating { .. } => termination::plan_stops(&view, observed, lifecycle, now, &mut draft),
         Lifecycle::Terminated { .. } => {}
     }
-    for (container, record) in &observed.containers {
-        let remove = |attempt: &u32| Action::RemoveContainer { container: container.clone(), attempt: *attempt };
-        draft.actions.extend(record.discarded.iter().map(remove));
-    }
     let status = status::status(&view, observed, lifecycle, now, &mut draft);
     let Draft { actions, notes, wake_at, memo, refusals: _ } = draft;
     let events = notes.into_iter().map(|note| note.into_record(&view)).collect();
     Plan { lifecycle, actions, status, events, wake_at, memo }
 }
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::apply::INSTANCES_KEPT;
 use super::backoff::{self, Backoff, RestartBackoff};
 use super::events::{Note, go_duration};
 use super::observed::{
@@ -86,6 +87,9 @@ fn plan_next_start(
                 if let (Action::PullImage { .. }, Some(exit)) = (&action, last_exit(record(spec))) {
                     draft.memo.restart_backoffs.push((spec.name().into(), advanced(spec, record(spec), exit, now)));
                 }
+                if let (Action::StartContainer { .. }, Some(surplus)) = (&action, surplus(record(spec))) {
+                    draft.actions.push(Action::RemoveContainer { container: spec.name().into(), attempt: surplus });
+                }
                 draft.actions.push(action);
                 busy = true;
             }
@@ -133,6 +137,12 @@ fn next_step(view: &PodView<'_>, observed: &Observed, spec: &ContainerSpec<'_>, 
             policy: spec.pull_policy(),
         }),
     }
+}
+
+/// The dead instance that another start would be one too many for.
+fn surplus(record: Option<&ContainerRecord>) -> Option<u32> {
+    let instances = &record?.instances;
+    (instances.len() >= INSTANCES_KEPT).then(|| instances[0].attempt)
 }
 
 fn last_exit(record: Option<&ContainerRecord>) -> Option<&Exit> {
