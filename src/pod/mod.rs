@@ -23,6 +23,7 @@ mod events;
 mod observed;
 mod phase;
 mod plan;
+pub mod print;
 mod qos;
 mod quantity;
 mod restart;

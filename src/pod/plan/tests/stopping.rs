@@ -93,7 +93,7 @@ fn deletion_before_any_start_fails_the_pod() {
     }
 }
 
-/// A start that was quicker than its cancellation is stopped like any other; see `Action::CancelStart`.
+/// §3: "only the volume wait is cancelled", and what was half set up is torn down.
 #[test]
 fn a_volume_that_never_mounts_doesnt_hold_up_deletion() {
     let mut sim = Sim::new("containers: [{name: a, image: i}]");
