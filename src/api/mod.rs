@@ -10,3 +10,5 @@ mod validate;
 pub use decode::{DecodeError, DecodeProblem, Decoded, decode_documents, strict_decoding_message};
 pub use object::{KINDS, Object, Origin};
 pub use validate::{BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_pod};
+pub mod shim;
+pub use shim::*;

@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::cli::image::ImageCommand;
 use crate::cli::output::table;
 use crate::cli::{Global, Switch};
-use crate::image::ImageStore;
+use crate::image::{ImageKind, ImageStore, ImageSummary};
 
 use super::paths::Paths;
 
@@ -37,4 +37,18 @@ pub(super) fn run(global: &Global, command: ImageCommand) -> anyhow::Result<u8> 
         }
     }
     Ok(0)
+}
+
+/// Digits of an image ID that a table shows.
+const SHORT_ID: usize = 12;
+
+fn row(image: &ImageSummary) -> Vec<String> {
+    let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
+    let kind = match &image.kind {
+        ImageKind::Stored => "imported".to_owned(),
+        ImageKind::BuiltIn => "built-in".to_owned(),
+        ImageKind::Alias { of } => format!("alias of {of}"),
+    };
+    let size = indicatif::HumanBytes(image.size).to_string();
+    vec![image.repository.clone(), image.tag.clone(), id.chars().take(SHORT_ID).collect(), kind, size]
 }

@@ -9,7 +9,7 @@ use super::outcome;
 use crate::pod::EventType;
 
 /// Events of type Normal that are worth a line without `--events`.
-const SHOWN: [&str; 3] = ["Started", "Killing", "StandIn"];
+const SHOWN: [&str; 3] = ["Started", "Killing", "BuiltInImage"];
 
 /// Turns changes into lines, each once.
 #[derive(Debug)]

@@ -147,12 +147,12 @@ impl Session {
         let store = self.store.clone();
         match object {
             Object::Pod(pod) => self.add_pod(*pod)?,
-            Object::ConfigMap(object) => drop(store.create(*object)?),
-            Object::Secret(object) => drop(store.create(*object)?),
+            Object::ConfigMap(object) => drop(store.create(object)?),
+            Object::Secret(object) => drop(store.create(object)?),
             Object::PersistentVolumeClaim(object) => drop(store.create(*object)?),
             Object::Service(object) => drop(store.create(*object)?),
-            Object::ServiceAccount(object) => drop(store.create(*object)?),
-            Object::Namespace(object) => drop(store.create(*object)?),
+            Object::ServiceAccount(object) => drop(store.create(object)?),
+            Object::Namespace(object) => drop(store.create(object)?),
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::notices::Notices;
 use super::outcome;
 use super::prepare::Session;
 use super::progress::CompileProgress;
-use crate::api::print;
+use crate::pod::print;
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::output::printer::{OutputStream, PrintOptions, Printer};
 use crate::cli::output::{objects, table};
@@ -222,7 +222,7 @@ fn status_table(pods: &[Pod]) -> String {
     let head: &[&str] = &["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE"];
     let now = Timestamp::now();
     let rows = pods.iter().map(|pod| {
-        let columns = print::pod_columns(pod, now);
+        let columns = print::pod_row(pod, now);
         let namespace = with_namespace.then(|| pod.metadata.namespace.clone().unwrap_or_default());
         let cells = [columns.name, columns.ready, columns.status, columns.restarts, columns.age];
         namespace.into_iter().chain(cells).collect()

@@ -394,3 +394,11 @@ struct Running {
     message: container::TerminationMessage,
     started_at: Timestamp,
 }
+
+fn set_up(_shared: &Shared, _pod: &Pod) -> Result<PodVolumes, Vec<VolumeFailure>> {
+    Ok(PodVolumes)
+}
+
+fn tear_down(_volumes: Option<Arc<PodVolumes>>, _pod_dir: &std::path::Path) -> std::io::Result<()> {
+    Ok(())
+}
