@@ -1,3 +1,13 @@
 //! The one integration binary: the real `husk` program, real guests, and the rules of the tree.
 
+mod environment;
+mod examples;
+mod files;
+mod images;
+mod lifecycle;
+mod manifests;
+mod network;
+mod output;
+mod programs;
+mod support;
 mod tidy;

@@ -1,0 +1,100 @@
+//! What the user sees.
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::support::{Husk, pod};
+
+const TWO: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  restartPolicy: Never
+  containers:
+    - {name: a, image: busybox, command: [echo, from a]}
+    - {name: longer, image: busybox, command: [echo, from longer]}
+";
+
+#[test]
+fn log_lines_carry_the_containers_name_and_are_plain_when_piped() {
+    let husk = Husk::new();
+    let outcome = husk.run(TWO, &[]).exits(0).has("a      | from a").has("longer | from longer");
+    assert!(!outcome.stdout.contains('\x1b') && !outcome.stderr.contains('\x1b'), "{outcome:?}");
+    husk.run(TWO, &["--no-prefix"]).exits(0).has("from a");
+    let stamped = husk.run(TWO, &["--timestamps", "--no-prefix"]).ok();
+    let line = stamped.lines().find(|line| line.ends_with(" from a")).expect(&stamped);
+    let (time, _) = line.split_once(' ').unwrap();
+    time.parse::<jiff::Timestamp>().unwrap();
+}
+
+#[test]
+fn containers_of_several_pods_are_told_apart() {
+    let husk = Husk::new();
+    let yaml = format!("{TWO}---\n{}", TWO.replace("name: p}", "name: q}"));
+    husk.run(&yaml, &[]).exits(0).has("p/a      | from a").has("q/longer | from longer").says("q ");
+}
+
+#[test]
+fn lifecycle_and_the_final_table_go_to_standard_error() {
+    let husk = Husk::new();
+    let outcome = husk
+        .run(TWO, &[])
+        .exits(0)
+        .says("p/a: Container started")
+        .says("p/a: Container exited with code 0 (Completed)")
+        .says("NAME   READY   STATUS      RESTARTS   AGE")
+        .says("p      0/2     Completed   0");
+    assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:?}");
+    assert_eq!(husk.run(TWO, &["--quiet"]).stderr, "");
+    husk.run(TWO, &["--events"]).says("Normal  Pulled").says("Normal  Created").says("Normal  Started");
+}
+
+#[test]
+fn the_final_objects_are_printed_on_request() {
+    let husk = Husk::new();
+    let pod = husk.final_pod(TWO);
+    let status = pod.status.unwrap();
+    assert_eq!(status.phase.as_deref(), Some("Succeeded"));
+    assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_deref()), ("False", Some("PodCompleted")));
+    let containers = status.container_statuses.unwrap();
+    assert_eq!(containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>(), ["a", "longer"]);
+    assert!(containers[0].container_id.as_deref().unwrap().starts_with("wasm://"));
+    assert!(containers[0].image_id.starts_with("sha256:"), "{}", containers[0].image_id);
+    let outcome = husk.run(TWO, &["-o", "yaml"]).exits(0).says("from a");
+    let pod: Pod = serde_yaml::from_str(&outcome.stdout).unwrap();
+    assert_eq!(pod.metadata.name.as_deref(), Some("p"));
+}
+
+#[test]
+fn the_exit_code_is_the_failing_containers_and_its_reason_is_told() {
+    let husk = Husk::new();
+    husk.run(&pod("test/p1/exit", &["42"], ""), &[])
+        .exits(42)
+        .says("Error")
+        .says("p/c: exited with code 42 (Error)");
+    let trapped = husk.run(&pod("test/p1/trap", &[], ""), &[]).exits(134);
+    assert!(trapped.stderr.contains("unreachable"), "{trapped:?}");
+    husk.run(&pod("test/p1/memory", &[], "resources: {limits: {memory: 16Mi}}"), &["-q"]).exits(137);
+    husk.run(&pod("test/p1/memory", &[], "resources: {limits: {memory: 16Mi}}"), &[])
+        .exits(137)
+        .says("OOMKilled")
+        .says("raise resources.limits.memory");
+}
+
+#[test]
+fn output_without_a_final_newline_is_not_lost() {
+    let husk = Husk::new();
+    let yaml = pod("busybox", &[], "command: [printf, 'no newline']");
+    assert_eq!(husk.run(&yaml, &["--no-prefix"]).ok(), "no newline");
+    assert_eq!(husk.run(&yaml, &[]).ok(), "c | no newline\n");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_run() {
+    let husk = Husk::new();
+    let mut command = husk.run_command(&pod("busybox", &[], "command: ['yes']"), &[]);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().code().is_some());
+}
