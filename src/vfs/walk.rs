@@ -404,7 +404,7 @@ impl Dir {
                 Target::Itself(place, _) => return self.opened_directory(place, options),
                 Target::Name { parent, name, must_be_directory } => (parent, name, must_be_directory),
             };
-            if slash && options.create && parent.stat_name(&name).is_err() {
+            if slash && options.create {
                 return Err(Errno::IsDirectory);
             }
             // Nothing may be made or cut where only a directory will do.
@@ -513,12 +513,11 @@ impl Dir {
 
     /// Moves `path` to `to_path` under `to`, replacing what POSIX lets it replace.
     pub fn rename(&self, path: &str, to: &Dir, to_path: &str) -> Result<(), Errno> {
-        let Target::Name { parent, name, must_be_directory } = self.resolve(path)? else {
+        let (source, target) = (self.resolve(path)?, to.resolve(to_path)?);
+        let Target::Name { parent, name, must_be_directory } = source else {
             return Err(Errno::Busy);
         };
-        let Target::Name { parent: to_parent, name: to_name, must_be_directory: to_must_be_directory } =
-            to.resolve(to_path)?
-        else {
+        let Target::Name { parent: to_parent, name: to_name, must_be_directory: to_must_be_directory } = target else {
             return Err(Errno::Busy);
         };
         if !Arc::ptr_eq(&parent.mount, &to_parent.mount) {
@@ -535,9 +534,7 @@ impl Dir {
     /// Makes `new_path` under `new` another name of `path`.
     pub fn link(&self, path: &str, follow: bool, new: &Dir, new_path: &str) -> Result<(), Errno> {
         check_path(path)?;
-        let Located::Name { parent, name, stat } = self.walk().locate(&self.place, path, follow, None)? else {
-            return Err(Errno::NotPermitted);
-        };
+        let source = self.walk().locate(&self.place, path, follow, None)?;
         let Target::Name { parent: new_parent, name: new_name, must_be_directory } = new.resolve(new_path)? else {
             return Err(Errno::Exist);
         };
@@ -545,13 +542,16 @@ impl Dir {
             return Err(if new_parent.stat_name(&new_name).is_ok() { Errno::Exist } else { Errno::NotFound });
         }
         new_parent.check_creatable(&new_name)?;
+        let Located::Name { parent, name, stat } = source else {
+            return Err(if new_parent.stat_name(&new_name).is_ok() { Errno::Exist } else { Errno::NotPermitted });
+        };
         if parent.point(&name).is_some_and(|point| point.mounted.is_some())
             || !Arc::ptr_eq(&parent.mount, &new_parent.mount)
         {
             return Err(Errno::CrossDevice);
         }
         if stat.kind == FileKind::Directory {
-            return Err(Errno::NotPermitted);
+            return Err(if new_parent.stat_name(&new_name).is_ok() { Errno::Exist } else { Errno::NotPermitted });
         }
         parent.directory.link(&name, &*new_parent.directory, &new_name)
     }

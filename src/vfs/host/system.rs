@@ -274,7 +274,9 @@ mod unix {
     /// Names that are not UTF-8 cannot be asked for by a guest, so they are not listed.
     pub(in super::super) fn entries(directory: &Dir) -> Result<Vec<DirEntry>, Errno> {
         let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::read_from(directory)? {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+        for entry in rustix::fs::Dir::new(readable)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
             if matches!(name, "." | "..") {
