@@ -12,9 +12,7 @@ use std::sync::Arc;
 use super::node::{Directory, Entered, FileObject, Found};
 use super::path::{check_name, check_path, is_finished, is_plain_walk, split_first};
 use super::table::{Mount, MountPoint, Source, StandInDirectory};
-use super::{
-    DirEntry, Errno, File, FileKind, MAX_PATH, MAX_SYMLINKS, MountTable, OpenOptions, Opened, SetTime, Stat,
-};
+use super::{DirEntry, Errno, File, FileKind, MAX_PATH, MAX_SYMLINKS, MountTable, OpenOptions, Opened, SetTime, Stat};
 
 /// A directory as reached on a walk.
 #[derive(Debug)]
@@ -120,9 +118,7 @@ impl Place {
                 Source::Directory(root) => {
                     Ok(OpenedPlace::Place(self.below(name, Arc::clone(root), &mounted.mount, point)))
                 }
-                Source::File(file) => {
-                    open_mounted_file(file, options, mounted.mount.read_only).map(OpenedPlace::File)
-                }
+                Source::File(file) => open_mounted_file(file, options, mounted.mount.read_only).map(OpenedPlace::File),
             };
         }
         match (open_on_mount(&*self.directory, name, options, self.mount.read_only), point) {
@@ -183,12 +179,7 @@ impl Place {
 
 /// Opens `name`; on a read-only mount, everything that would change the filesystem is `ReadOnly` instead, except
 /// for devices, whose content is not the filesystem's.
-fn open_on_mount(
-    directory: &dyn Directory,
-    name: &str,
-    options: OpenOptions,
-    read_only: bool,
-) -> Result<Found, Errno> {
+fn open_on_mount(directory: &dyn Directory, name: &str, options: OpenOptions, read_only: bool) -> Result<Found, Errno> {
     let changes = options.write || options.create || options.truncate;
     if !(read_only && changes) {
         return directory.open(name, options);
@@ -574,9 +565,7 @@ impl Dir {
     pub fn read_link(&self, path: &str) -> Result<String, Errno> {
         check_path(path)?;
         match self.walk().locate(&self.place, path, false, None)? {
-            Located::Name { parent, name, stat } if stat.kind == FileKind::Symlink => {
-                parent.directory.read_link(&name)
-            }
+            Located::Name { parent, name, stat } if stat.kind == FileKind::Symlink => parent.directory.read_link(&name),
             Located::Place(_) | Located::Name { .. } | Located::Stat(_) => Err(Errno::Invalid),
         }
     }

@@ -40,9 +40,7 @@ pub(super) fn prepare(host_path: &HostPathVolumeSource) -> Result<MountSource, S
 }
 
 fn make_directory(path: &Path) -> Result<(), SetUpError> {
-    fs::create_dir_all(path)
-        .and_then(|()| set_mode(path, 0o755))
-        .map_err(|error| SetUpError::io("make", path, error))
+    fs::create_dir_all(path).and_then(|()| set_mode(path, 0o755)).map_err(|error| SetUpError::io("make", path, error))
 }
 
 /// The directory it lies in must exist.

@@ -134,9 +134,8 @@ impl PodVolumes {
         if self.volume(&volume.name).is_some() {
             return Ok(());
         }
-        let set_up = self
-            .prepare(volume, context)
-            .map_err(|reason| VolumeError { volume: volume.name.clone(), reason })?;
+        let set_up =
+            self.prepare(volume, context).map_err(|reason| VolumeError { volume: volume.name.clone(), reason })?;
         self.volumes().insert(volume.name.clone(), Arc::new(set_up));
         Ok(())
     }
@@ -169,7 +168,11 @@ impl PodVolumes {
             writer::write(&directory, &files, context.now)
                 .map_err(|error| SetUpError::io("write", &directory, error))?;
             let source = open(&directory)?.into();
-            Ok(SetUpVolume { source, read_only: true, kind: Kind::Written { directory, volume: Box::new(volume.clone()) } })
+            Ok(SetUpVolume {
+                source,
+                read_only: true,
+                kind: Kind::Written { directory, volume: Box::new(volume.clone()) },
+            })
         }
     }
 
@@ -208,9 +211,8 @@ impl PodVolumes {
                     .map_err(|error| SetUpError::io("change the group of", &directory, error))?;
                 let mut filesystem = open(&directory)?;
                 if let Some((bytes, _)) = &limit {
-                    filesystem = filesystem
-                        .with_quota(*bytes)
-                        .map_err(|error| SetUpError::io("measure", &directory, error))?;
+                    filesystem =
+                        filesystem.with_quota(*bytes).map_err(|error| SetUpError::io("measure", &directory, error))?;
                 }
                 let source = MountSource::from(&filesystem);
                 Ok(SetUpVolume { source, read_only: false, kind: Kind::Disk { filesystem, limit } })
@@ -258,11 +260,8 @@ impl PodVolumes {
                 reason,
             })?,
         };
-        let path = if mount.mount_path.starts_with('/') {
-            mount.mount_path.clone()
-        } else {
-            format!("/{}", mount.mount_path)
-        };
+        let path =
+            if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) };
         Ok(Mount { path, source, read_only: volume.read_only || mount.read_only.unwrap_or(false) })
     }
 
@@ -274,8 +273,7 @@ impl PodVolumes {
         for (name, set_up) in volumes {
             let Kind::Written { directory, volume } = &set_up.kind else { continue };
             let updated = payload::gather(volume, context).and_then(|files| {
-                writer::write(directory, &files, context.now)
-                    .map_err(|error| SetUpError::io("write", directory, error))
+                writer::write(directory, &files, context.now).map_err(|error| SetUpError::io("write", directory, error))
             });
             if let Err(reason) = updated {
                 errors.push(VolumeError { volume: name, reason });
@@ -291,7 +289,9 @@ impl PodVolumes {
     pub fn over_limit(&self) -> Option<String> {
         let volumes: Vec<_> = self.volumes().iter().map(|(name, volume)| (name.clone(), Arc::clone(volume))).collect();
         volumes.into_iter().find_map(|(name, volume)| match &volume.kind {
-            Kind::Disk { filesystem, limit: Some((bytes, text)) } if filesystem.measure().is_ok_and(|used| used > *bytes) => {
+            Kind::Disk { filesystem, limit: Some((bytes, text)) }
+                if filesystem.measure().is_ok_and(|used| used > *bytes) =>
+            {
                 Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {text:?}. "))
             }
             _ => None,

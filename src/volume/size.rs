@@ -3,7 +3,8 @@
 /// The whole number of bytes a quantity such as `1Mi`, `1.5G` or `1e3` stands for, rounded up; none where it is no
 /// quantity or negative. More than fits is as much as fits.
 pub(super) fn bytes(quantity: &str) -> Option<u64> {
-    let digits_end = quantity.find(|character: char| !matches!(character, '0'..='9' | '.' | '+')).unwrap_or(quantity.len());
+    let digits_end =
+        quantity.find(|character: char| !matches!(character, '0'..='9' | '.' | '+')).unwrap_or(quantity.len());
     let (number, suffix) = quantity.split_at(digits_end);
     let (numerator, denominator) = match suffix {
         "" => (1, 1),

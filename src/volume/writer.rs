@@ -120,9 +120,7 @@ fn is_same(directory: &Path, files: &Payload) -> io::Result<bool> {
 
 fn is_same_file(path: &Path, file: &PayloadFile) -> io::Result<bool> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.len() != file.contents.len() as u64 || mode(&metadata, file) != file.mode => {
-            Ok(false)
-        }
+        Ok(metadata) if metadata.len() != file.contents.len() as u64 || mode(&metadata, file) != file.mode => Ok(false),
         Ok(_) => Ok(fs::read(path)? == file.contents),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(error) => Err(error),

@@ -48,12 +48,10 @@ fn layers_add_up() {
     );
     check(&[&[Symlink("l", "../../../d"), File("l/f", "1")]], &["/d/", "/d/f=1", "/l->../../../d"]);
     check(&[&[Symlink("l", "d"), Dir("d")], &[Dir("l"), File("l/f", "1")]], &["/d/", "/l/", "/l/f=1"]);
-    check(&[&[File("/abs", "1"), File("./dot/./f", "2"), File("dup", "1"), File("dup", "2")]], &[
-        "/abs=1",
-        "/dot/",
-        "/dot/f=2",
-        "/dup=2",
-    ]);
+    check(
+        &[&[File("/abs", "1"), File("./dot/./f", "2"), File("dup", "1"), File("dup", "2")]],
+        &["/abs=1", "/dot/", "/dot/f=2", "/dup=2"],
+    );
 }
 
 #[test]
