@@ -1,10 +1,13 @@
 //! Kubernetes types, pure: decode, default, validate, the field support table.
 
 mod decode;
+pub mod defaults;
 mod document;
 pub mod field_path;
 mod object;
+pub mod qos;
 pub mod quantity;
+pub mod selector;
 mod validate;
 
 pub use decode::{DecodeError, DecodeProblem, Decoded, decode_documents, strict_decoding_message};
