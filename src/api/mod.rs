@@ -8,6 +8,7 @@ mod object;
 pub mod qos;
 pub mod quantity;
 pub mod selector;
+pub mod support;
 mod validate;
 
 pub use decode::{DecodeError, DecodeProblem, Decoded, decode_documents, strict_decoding_message};
