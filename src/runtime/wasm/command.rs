@@ -8,6 +8,7 @@ use wasmtime::{Engine, Store};
 use super::container::ProcessSeed;
 use super::cpu::{Schedule, yield_at_ticks};
 use super::limits::OutOfMemory;
+use super::p1;
 use super::process::{exited, failed};
 use super::program::Program;
 use super::state::GuestState;
@@ -40,6 +41,12 @@ pub(super) async fn run(engine: Engine, program: Arc<Program>, seed: ProcessSeed
 async fn call(store: &mut Store<GuestState>, program: &Program, started: Started) -> wasmtime::Result<i32> {
     match program {
         Program::Module(module) => {
+            if let Err(error) = p1::listen(store.data_mut()) {
+                let detail = format!("cannot listen on port {}: {}", error.port, error.source);
+                // Whoever started the process may have stopped waiting.
+                let _ = started.send(Err(RuntimeError::Failed(detail.clone())));
+                wasmtime::bail!(detail);
+            }
             let instance = report(module.instantiate_async(&mut *store).await, started)?;
             let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
             start.call_async(&mut *store, ()).await?;

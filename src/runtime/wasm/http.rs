@@ -23,7 +23,6 @@ use super::command::Started;
 use super::container::ProcessSeed;
 use super::http_workers::WorkerPool;
 use super::process::exited;
-use super::stdio::PipeBytes;
 use crate::net::{NetError, TcpListener, TcpStream};
 use crate::runtime::{ExitStatus, RuntimeError, Signal};
 
@@ -103,7 +102,8 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Result<(TcpStr
 }
 
 async fn serve_connection(pool: Arc<WorkerPool>, stream: TcpStream, stop: CancellationToken) {
-    let io = TokioIo::new(PipeBytes::both(stream.reader.clone(), stream.writer.clone()));
+    let peer = stream.peer;
+    let io = TokioIo::new(stream);
     let service = service_fn(|request| {
         let pool = Arc::clone(&pool);
         async move { Ok::<_, Infallible>(pool.answer(request).await) }
@@ -122,6 +122,6 @@ async fn serve_connection(pool: Arc<WorkerPool>, stream: TcpStream, stop: Cancel
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%error, peer = %stream.peer, "connection ended");
+        tracing::debug!(%error, %peer, "connection ended");
     }
 }

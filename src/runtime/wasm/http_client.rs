@@ -21,8 +21,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::stdio::PipeBytes;
-use crate::net::{NetError, PodNetwork};
+use crate::net::{NetError, PodNetwork, TcpStream};
 
 /// How long connecting, TLS included, may take unless the guest says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -104,17 +103,15 @@ async fn connect(network: &Arc<PodNetwork>, authority: &Authority, tls: bool) ->
     let mut failure = Error::DestinationNotFound;
     for address in addresses {
         match network.connect(None, SocketAddr::new(address, port)).await {
-            Ok(stream) => {
-                let stream = PipeBytes::both(stream.reader.clone(), stream.writer.clone());
-                return if tls { secure(host, stream).await } else { Ok(Box::new(stream)) };
-            }
+            Ok(stream) if tls => return secure(host, stream).await,
+            Ok(stream) => return Ok(Box::new(stream)),
             Err(error) => failure = net_error(error),
         }
     }
     Err(failure)
 }
 
-async fn secure(host: &str, stream: PipeBytes) -> Result<Box<dyn Stream>, Error> {
+async fn secure(host: &str, stream: TcpStream) -> Result<Box<dyn Stream>, Error> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
     let connector = TlsConnector::from(tls_settings()?);
     let stream = connector.connect(name, stream).await.map_err(|error| {

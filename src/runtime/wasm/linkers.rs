@@ -11,8 +11,8 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 
-use super::{p1, signals_host};
 use super::state::GuestState;
+use super::{p1, signals_host};
 
 /// The linkers of one engine.
 #[derive(Default)]

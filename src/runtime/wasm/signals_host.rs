@@ -13,7 +13,6 @@ use super::signals::Signals;
 use super::state::GuestState;
 use crate::runtime::Signal;
 
-#[expect(missing_docs, unreachable_pub, reason = "generated")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "wit/husk-process",

@@ -6,9 +6,9 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::p1;
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
+use super::p1;
 use super::signals::Signals;
 use super::stdio::{GuestStdin, GuestStdout};
 use crate::base::pipe::{PipeReader, PipeWriter};

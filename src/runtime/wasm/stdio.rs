@@ -1,5 +1,4 @@
-//! Standard streams of guests over [`base::pipe`](crate::base::pipe) ends, for WASI 0.2 and 0.3, and the same ends as
-//! tokio's byte streams. A full pipe makes the guest wait.
+//! Standard streams of guests over [`base::pipe`](crate::base::pipe) ends, for WASI 0.2 and 0.3. A full pipe makes the guest wait.
 
 use std::io;
 use std::pin::Pin;
@@ -171,7 +170,7 @@ impl OutputStream for PipeOutput {
     }
 }
 
-/// Pipe ends as tokio's byte streams: one direction or both.
+/// A pipe end as tokio's byte stream.
 #[derive(Debug)]
 pub(super) struct PipeBytes {
     reader: Option<PipeReader>,
@@ -187,11 +186,6 @@ impl PipeBytes {
     /// A stream to write.
     pub(super) fn writer(writer: PipeWriter) -> Self {
         Self { reader: None, writer: Some(writer) }
-    }
-
-    /// A connection.
-    pub(super) fn both(reader: PipeReader, writer: PipeWriter) -> Self {
-        Self { reader: Some(reader), writer: Some(writer) }
     }
 }
 
@@ -254,7 +248,7 @@ fn write_error(error: WriteError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
 
     use super::*;
     use crate::base::pipe::pipe;
@@ -301,20 +295,5 @@ mod tests {
         let mut bytes = Vec::new();
         Box::into_pin(stdin.async_stream()).read_to_end(&mut bytes).await.unwrap();
         assert!(bytes.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_connection_reads_writes_and_closes() {
-        let (to_guest, from_host) = pipe(8);
-        let (to_host, from_guest) = pipe(8);
-        let mut guest = PipeBytes::both(from_host, to_host);
-        to_guest.write_all(Bytes::from_static(b"ping")).await.unwrap();
-        to_guest.close();
-        let mut question = String::new();
-        guest.read_to_string(&mut question).await.unwrap();
-        guest.write_all(b"pong").await.unwrap();
-        guest.shutdown().await.unwrap();
-        assert_eq!((question.as_str(), &from_guest.try_read(9).unwrap()[..]), ("ping", &b"pong"[..]));
-        assert_eq!(from_guest.try_read(9), Err(ReadError::End));
     }
 }

@@ -236,7 +236,9 @@ impl Key {
             Encoding::Module => b"/module/",
             Encoding::Component => b"/component/",
         });
-        content.iter().for_each(|part| drop(hash.update(part)));
+        for part in content {
+            hash.update(part);
+        }
         Self(*hash.finalize().as_bytes())
     }
 }
