@@ -27,6 +27,8 @@ mod signals;
 mod signals_host;
 mod state;
 mod stdio;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
