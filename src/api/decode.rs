@@ -183,8 +183,7 @@ impl Decoding {
             ("v1", "ServiceAccount") => self.typed(root).map(Object::ServiceAccount),
             ("v1", "Namespace") => self.typed(root).map(Object::Namespace),
             _ => {
-                let problem =
-                    DecodeProblem::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() };
+                let problem = DecodeProblem::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() };
                 return self.fail(root.line_of("kind"), problem);
             }
         };

@@ -11,17 +11,31 @@
 //! `record` the plan, then carry it out (publish the status, post the events, execute the actions, sleep until
 //! `wake_at`).
 
+mod apply;
+mod backoff;
 pub mod command;
+mod conditions;
+mod container_status;
 pub mod dns;
 pub mod downward;
 pub mod env;
+mod events;
 mod observed;
+mod phase;
 mod plan;
+mod qos;
 mod quantity;
+mod restart;
+mod spec;
+mod status;
+mod sync;
+mod termination;
 
+pub use backoff::{Backoff, RestartBackoff};
 pub use observed::{
     ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Lifecycle, NodeFacts, Observed,
     ProbeKind, ProbeVerdicts, Pulled, SandboxState, StartFailure, StartFailureReason, TerminationCause, VolumeFailure,
     VolumesState,
 };
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, Plan, PullPolicy, StopSignal, plan};
+pub use qos::qos_class;

@@ -1,10 +1,13 @@
-//! What is known about one pod: the state that events and recorded plans build up. No decisions are taken here.
+//! What is known about one pod: the state that events and recorded plans build up. The transitions themselves are in
+//! `apply.rs`; no decisions are taken here.
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::PodStatus;
 
-use super::plan::Plan;
+use super::backoff::{Backoff, RestartBackoff};
+use super::events::Note;
 use crate::base::clock::Timestamp;
 
 /// Facts about the node that go into every status.
@@ -190,6 +193,19 @@ pub struct Observed {
     pub containers: BTreeMap<String, ContainerRecord>,
     /// The status of the last recorded plan.
     pub status: PodStatus,
+    /// The back-off of failed pulls, by the image's name in the spec.
+    pub(super) pulls: BTreeMap<String, PullBackoff>,
+    /// How long to wait after the last failure to set up volumes; `None` before the first.
+    pub(super) mount_delay: Option<SignedDuration>,
+    /// Kubernetes events about what was applied and not yet part of a recorded plan.
+    pub(super) notes: Vec<Note>,
+}
+
+/// A pull that failed, which other containers with the same image heed too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PullBackoff {
+    pub(super) backoff: Backoff,
+    pub(super) cause: String,
 }
 
 /// The life of a pod; forward only (kubelet `pod_workers`: sync, terminating, terminated).
@@ -275,12 +291,27 @@ pub enum SandboxState {
 pub struct ContainerRecord {
     /// The current instance and the dead one before it, oldest first; at most two.
     pub instances: Vec<Instance>,
-    /// Dead instances that still have to be discarded.
-    pub discarded: Vec<u32>,
     /// The image, for the next start.
     pub image: ImageState,
     /// The last start failure that no later start has cured.
     pub start_failure: Option<StartFailure>,
+    /// The back-off of restarts; `None` before the first.
+    pub restart_backoff: Option<RestartBackoff>,
+    /// What of the last exit or failure the published status has shown.
+    pub(super) shown: Shown,
+}
+
+/// How much of a container's last exit or failure the published status has shown. What happened comes first and
+/// alone, the back-off that follows from it in the next status, so that a watcher sees both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// What happened.
+    Outcome,
+    /// That it waits for its back-off.
+    BackOff,
 }
 
 /// One instance of a container.
@@ -300,6 +331,8 @@ pub struct Instance {
     pub kill_sent: bool,
     /// Whether its start was told to give up.
     pub cancel_sent: bool,
+    /// Whether the event that it is being stopped is out.
+    pub stop_announced: bool,
     /// What its probes say.
     pub probes: ProbeVerdicts,
 }
@@ -392,27 +425,57 @@ pub struct StartFailure {
 }
 
 impl Observed {
-    /// A pod that nothing has been done for yet. `status` is what its object says already, such as `startTime`.
+    /// A pod that nothing has been done for yet. `status` is what its object says already, such as `startTime`; a
+    /// pod whose phase is terminal is done with.
     pub fn new(node: NodeFacts, status: PodStatus) -> Self {
+        let finished = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let cause = TerminationCause::Completed;
         Self {
             node,
-            lifecycle: Lifecycle::Syncing,
-            started_at: None,
+            lifecycle: if finished { Lifecycle::Terminated { cause } } else { Lifecycle::Syncing },
+            started_at: status.start_time.as_ref().map(|time| time.0),
             volumes: VolumesState::Absent,
             sandbox: SandboxState::Absent,
             containers: BTreeMap::new(),
             status,
+            pulls: BTreeMap::new(),
+            mount_delay: None,
+            notes: Vec::new(),
         }
     }
 
-    /// Takes in something that happened.
-    pub fn apply(&mut self, event: Event, now: Timestamp) {
-        todo!("{event:?} {now}")
+    /// The current instance of a container.
+    pub fn instance(&self, container: &str) -> Option<&Instance> {
+        self.containers.get(container)?.instances.last()
     }
 
-    /// Takes in a plan that is about to be carried out: its actions are under way from now on, its status is the
-    /// published one, its events are posted.
-    pub fn record(&mut self, plan: &Plan, now: Timestamp) {
-        todo!("{plan:?} {now}")
+    /// Whether an instance of the container is starting or running.
+    pub(super) fn is_live(&self, container: &str) -> bool {
+        self.instance(container).is_some_and(Instance::is_live)
+    }
+}
+
+impl Instance {
+    /// Whether it is starting or running.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state, InstanceState::Exited(_))
+    }
+
+    /// How it ended, if it did.
+    pub fn exit(&self) -> Option<&Exit> {
+        match &self.state {
+            InstanceState::Exited(exit) => Some(exit),
+            InstanceState::Starting | InstanceState::Running { .. } => None,
+        }
+    }
+
+    /// `started` of the container status: it runs, and its startup probe, if any, has succeeded.
+    pub fn is_started(&self) -> bool {
+        matches!(self.state, InstanceState::Running { .. }) && self.probes.startup.unwrap_or(true)
+    }
+
+    /// Whether it serves: started, and its readiness probe, if any, succeeds.
+    pub fn is_ready(&self) -> bool {
+        self.is_started() && self.probes.readiness.unwrap_or(true)
     }
 }

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
-use super::observed::{Lifecycle, Observed};
+use super::backoff::RestartBackoff;
+use super::events::Note;
+use super::observed::{Lifecycle, Observed, Shown};
+use super::spec::PodView;
+use super::{status, sync, termination};
 use crate::base::clock::Timestamp;
 
 /// What should be: the pod as the API has it now, with metadata (`deletionTimestamp`, `deletionGracePeriodSeconds`)
@@ -16,8 +20,8 @@ pub struct Desired {
     pub pod: Arc<Pod>,
 }
 
-/// What to do now. After carrying a plan out, or rather just before, the worker hands it to [`Observed::record`];
-/// planning again at the same time then gives no actions and no events.
+/// What to do now. Just before carrying a plan out, the worker hands it to [`Observed::record`]; planning again at the
+/// same time then gives no actions.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where the pod is in its life. At [`Lifecycle::Terminated`] nothing is left: no container, sandbox or volume;
@@ -32,6 +36,47 @@ pub struct Plan {
     pub events: Vec<EventRecord>,
     /// When to plan again if nothing happens before. `now` itself means: publish this status, then plan again at once.
     pub wake_at: Option<Timestamp>,
+    /// What `record` has to remember of the decisions, beyond the actions.
+    pub(super) memo: Memo,
+}
+
+/// Decisions that are no actions and must not be taken twice.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memo {
+    /// Restart back-offs that a restart has advanced.
+    pub(super) restart_backoffs: Vec<(String, RestartBackoff)>,
+    /// What the status shows of each container's last exit or failure.
+    pub(super) shown: Vec<(String, Shown)>,
+    /// Running containers whose stop is announced by an event of this plan.
+    pub(super) stops_announced: Vec<String>,
+}
+
+/// A plan in the making.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) actions: Vec<Action>,
+    pub(super) notes: Vec<Note>,
+    pub(super) wake_at: Option<Timestamp>,
+    pub(super) memo: Memo,
+    /// Containers that would be started but for a back-off.
+    pub(super) refusals: Vec<Refusal>,
+}
+
+/// A container that has to wait for a back-off, as its status will say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) container: String,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    /// What is posted when the status first says so.
+    pub(super) notes: Vec<Note>,
+}
+
+impl Draft {
+    /// Asks to plan again at `at`, at the latest.
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
 }
 
 /// Something for the executor to do.
@@ -148,7 +193,24 @@ pub struct EventRecord {
     pub field_path: Option<String>,
 }
 
-/// Decides what to do next. A pure function: the same input gives the same plan.
+/// Decides what to do next. A pure function: the same input gives the same plan. Once that plan is recorded, planning
+/// again at the same time gives no actions.
+///
+/// Kubernetes events come from three places, and `record` sees to it that each comes once: what `apply` noted, what
+/// this plan decides to do, and a back-off that the status shows for the first time.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
-    todo!("{desired:?} {observed:?} {now}")
+    let view = PodView::new(&desired.pod);
+    let lifecycle = termination::next_lifecycle(&view, observed, now);
+    let mut draft = Draft { notes: observed.notes.clone(), ..Draft::default() };
+    match lifecycle {
+        Lifecycle::Syncing => sync::plan_starts(&view, observed, now, &mut draft),
+        Lifecycle::Terminating { .. } => termination::plan_stops(&view, observed, lifecycle, now, &mut draft),
+        Lifecycle::Terminated { .. } => {}
+    }
+    let status = status::status(&view, observed, lifecycle, now, &mut draft);
+    let Draft { actions, notes, wake_at, memo, refusals: _ } = draft;
+    let events = notes.into_iter().map(|note| note.into_record(&view)).collect();
+    Plan { lifecycle, actions, status, events, wake_at, memo }
 }
+#[cfg(test)]
+mod tests;

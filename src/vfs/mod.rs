@@ -30,6 +30,8 @@ mod quota;
 mod stack;
 mod table;
 mod tar;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 

@@ -5,9 +5,7 @@ use super::*;
 /// A pod whose container has `lines` (indented by four) among its fields, starting at line 8.
 fn pod(lines: &str) -> String {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
-    format!(
-        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  containers:\n  - name: a\n{indented}"
-    )
+    format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  containers:\n  - name: a\n{indented}")
 }
 
 fn messages(text: &str) -> Vec<String> {
@@ -32,7 +30,7 @@ fn decode_pod(text: &str) -> k8s_openapi::api::core::v1::Pod {
 
 #[test]
 fn unknown_and_duplicate_fields_are_all_named_with_their_lines() {
-    let text = pod("image: x\nfoo: 1\nlivenessProbe:\n  exec:\n    command: [a]\n    periodSeconds: 1\nimage: y");
+    let text = pod("image: x\nfoo: 1\nlivenessProbe:\n  exec:\n    command: [a]\n    periodSeconds: 1\nimage: z");
     let errors = decode_documents("pod.yaml", &text).unwrap_err();
     assert_eq!(
         errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -108,8 +106,8 @@ fn values_of_the_wrong_type_are_all_named() {
         ),
         (
             "livenessProbe: {tcpSocket: {port: 1.5}}",
-            "pod.yaml:8: spec.containers[0].livenessProbe.tcpSocket.port: expected IntOrString: invalid type: \
-             floating point `1.5`, expected IntOrString",
+            "pod.yaml:8: spec.containers[0].livenessProbe.tcpSocket.port: invalid type: floating point `1.5`, expected \
+             IntOrString",
         ),
     ] {
         assert_eq!(messages(&pod(fields)), [expected], "{fields}");
@@ -196,7 +194,8 @@ fn all_documents_are_looked_at() {
 
 #[test]
 fn string_data_goes_into_data_and_wins() {
-    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: YQ==, b: Yg==}\nstringData: {b: new, c: c}\n";
+    let text =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: YQ==, b: Yg==}\nstringData: {b: new, c: c}\n";
     match decode_one(text) {
         Object::Secret(secret) => {
             let data = secret.data.unwrap();
@@ -221,10 +220,7 @@ fn other_kinds_are_refused_with_advice() {
              that are: Pod, ConfigMap, Secret, PersistentVolumeClaim, Service, ServiceAccount, Namespace, and List of \
              these; write the template of the Deployment as a Pod",
         ),
-        (
-            "apiVersion: v2\nkind: Pod\n",
-            "pod.yaml:2: no kind \"Pod\" in apiVersion \"v2\": use apiVersion v1",
-        ),
+        ("apiVersion: v2\nkind: Pod\n", "pod.yaml:2: no kind \"Pod\" in apiVersion \"v2\": use apiVersion v1"),
         ("kind: Pod\n", "pod.yaml:1: apiVersion is missing: a document must say its apiVersion and kind"),
         ("apiVersion: v1\n", "pod.yaml:1: kind is missing: a document must say its apiVersion and kind"),
         ("- a\n", "pod.yaml:1: a document must be an object with apiVersion and kind"),
@@ -236,7 +232,9 @@ fn other_kinds_are_refused_with_advice() {
 
 #[test]
 fn broken_yaml_names_its_line() {
-    for text in ["a: [1, 2\n", "a: b: c\n", "\ta: 1\n", "a: 'x\n", "? {a: b}\n: c\n", "*nothing\n", "a: !ruby/object x\n"] {
+    for text in
+        ["a: [1, 2\n", "a: b: c\n", "\ta: 1\n", "a: 'x\n", "? {a: b}\n: c\n", "*nothing\n", "a: !ruby/object x\n"]
+    {
         let errors = messages(text);
         assert!(errors[0].starts_with("pod.yaml:"), "{text:?}: {errors:?}");
     }
@@ -261,7 +259,10 @@ fn hostile_documents_are_refused_quickly() {
     let long_key = format!("{}: 1\n", "k".repeat(100_000));
     let cyclic = "a: &a [*a]\n".to_owned();
     let huge = "x".repeat(yaml::MAX_TEXT_BYTES + 1);
-    let many_errors = format!("apiVersion: v1\nkind: Pod\nspec: {{containers: [{}]}}\n", "{livenessProbe: {tcpSocket: {port: 1.5}}},".repeat(2_000));
+    let many_errors = format!(
+        "apiVersion: v1\nkind: Pod\nspec: {{containers: [{}]}}\n",
+        "{livenessProbe: {tcpSocket: {port: 1.5}}},".repeat(2_000)
+    );
     for (name, text) in [
         ("deep", deep),
         ("deep block", deep_block),

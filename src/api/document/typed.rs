@@ -142,7 +142,9 @@ impl NodeDeserializer<'_> {
                 format!("cannot unmarshal bool {written} into a field of type string; put it in quotes: \"{written}\"")
             }
             Value::Integer { written, .. } | Value::Float { written, .. } if expected == "string" => {
-                format!("cannot unmarshal number {written} into a field of type string; put it in quotes: \"{written}\"")
+                format!(
+                    "cannot unmarshal number {written} into a field of type string; put it in quotes: \"{written}\""
+                )
             }
             found => format!("cannot unmarshal {} into a field of type {expected}", Found(found)),
         };
@@ -158,10 +160,12 @@ impl NodeDeserializer<'_> {
         let expected = (&visitor as &dyn Expected).to_string();
         give(visitor).map_err(|failure| match failure.at {
             Some(_) => failure,
-            None => Failure {
-                message: format!("expected {expected}: {}", failure.message),
-                at: Some(At { place: self.place(), node: self.identity() }),
-            },
+            None => {
+                let says_expected = failure.message.contains("expected ");
+                let message =
+                    if says_expected { failure.message } else { format!("expected {expected}: {}", failure.message) };
+                Failure { message, at: Some(At { place: self.place(), node: self.identity() }) }
+            }
         })
     }
 
@@ -234,8 +238,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             }),
             Some(Value::Float { value, .. }) => self.give(visitor, |visitor| visitor.visit_f64(*value)),
             Some(Value::String(text)) => self.give(visitor, |visitor| visitor.visit_str(text)),
-            Some(Value::Sequence(_)) => self.deserialize_seq(visitor),
-            Some(Value::Mapping(_) | Value::Null) => self.deserialize_map(visitor),
+            Some(Value::Sequence(_)) => self.give(visitor, |visitor| self.items(visitor)),
+            Some(Value::Mapping(_) | Value::Null) => self.give(visitor, |visitor| self.map(visitor, None)),
         }
     }
 
@@ -289,11 +293,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
         if name != "Quantity" {
             return visitor.visit_newtype_struct(self);
         }
@@ -319,6 +319,29 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        self.items(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        self.map(visitor, None)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        self.map(visitor, Some(fields))
+    }
+
+    serde::forward_to_deserialize_any! {
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct enum ignored_any
+    }
+}
+
+impl NodeDeserializer<'_> {
+    fn items<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Failure> {
         let items = match self.value() {
             None => [].iter(),
             Some(Value::Sequence(items)) => items.iter(),
@@ -330,48 +353,22 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         visitor.visit_seq(Items { items: items.enumerate(), path: self.path, session: self.session })
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let entries = self.entries();
-        visitor.visit_map(Entries {
-            entries: entries.iter(),
-            fields: None,
-            current: None,
-            path: self.path,
-            session: self.session,
-        })
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
+    /// Gives the entries to a visitor, without those that are not among `fields`.
+    fn map<'de, V: Visitor<'de>>(
+        &self,
         visitor: V,
+        fields: Option<&'static [&'static str]>,
     ) -> Result<V::Value, Failure> {
-        let entries = self.entries();
-        visitor.visit_map(Entries {
-            entries: entries.iter(),
-            fields: Some(fields),
-            current: None,
-            path: self.path,
-            session: self.session,
-        })
-    }
-
-    serde::forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct enum ignored_any
-    }
-}
-
-impl NodeDeserializer<'_> {
-    fn entries(&self) -> &[Entry] {
-        match self.value() {
+        let entries: &[Entry] = match self.value() {
             None => &[],
             Some(Value::Mapping(entries)) => entries,
             Some(_) => {
                 self.misfit("object");
                 &[]
             }
-        }
+        };
+        let entries = entries.iter();
+        visitor.visit_map(Entries { entries, fields, current: None, path: self.path, session: self.session })
     }
 }
 

@@ -124,12 +124,8 @@ impl Builder {
             }
             Event::MappingStart(_, anchor, tag) => {
                 check_collection_tag(tag.as_deref(), "map", line)?;
-                let content = Content::Mapping {
-                    entries: Vec::new(),
-                    index: HashMap::new(),
-                    merged: Vec::new(),
-                    key: None,
-                };
+                let content =
+                    Content::Mapping { entries: Vec::new(), index: HashMap::new(), merged: Vec::new(), key: None };
                 self.open(Open { line, anchor, content })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(line),

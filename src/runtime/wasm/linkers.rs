@@ -12,7 +12,7 @@ use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 
 use super::state::GuestState;
-use super::{p1, signals_host};
+use super::{filesystem, p1, signals_host, sockets};
 
 /// The linkers of one engine.
 #[derive(Default)]
@@ -39,8 +39,13 @@ impl Linkers {
         }
         let mut linker = component::Linker::new(engine);
         add_p2(&mut linker)?;
+        filesystem::p2::add_to_linker(&mut linker)?;
         #[cfg(feature = "wasi-p3")]
-        add_p3(&mut linker)?;
+        {
+            add_p3(&mut linker)?;
+            filesystem::p3::add_to_linker(&mut linker)?;
+        }
+        sockets::add_to_linker(&mut linker)?;
         signals_host::add_to_linker(&mut linker)?;
         Ok(self.component.get_or_init(|| linker))
     }

@@ -9,22 +9,23 @@
 //! ```
 //! `filesystem`, `sockets` and `p1` translate WASI's calls to `vfs` and `net`.
 
-mod filesystem;
-mod p1;
 mod code_cache;
 mod command;
 mod container;
 mod cpu;
 mod engine;
+mod filesystem;
 mod http;
 mod http_client;
 mod http_workers;
 mod limits;
 mod linkers;
+mod p1;
 mod process;
 mod program;
 mod signals;
 mod signals_host;
+mod sockets;
 mod state;
 mod stdio;
 #[cfg(test)]

@@ -220,8 +220,7 @@ pub(super) fn set_times(atim: u64, mtim: u64, flags: u32) -> Result<(SetTime, Se
 
 /// Nanoseconds since 1970; times before it or past the year 2554 are cut to the range.
 fn timestamp(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Writes a `filestat` (64 bytes) for a file.

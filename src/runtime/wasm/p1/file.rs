@@ -43,13 +43,9 @@ fn add_descriptor_calls(linker: &mut Linker<GuestState>) -> wasmtime::Result<()>
             Ok(())
         })
     })?;
-    linker.func_wrap(
-        MODULE,
-        "fd_fdstat_set_rights",
-        |mut guest: Guest<'_>, fd: u32, base: u64, inheriting: u64| {
-            inline(&mut guest, |context| set_rights(context, fd, base, inheriting))
-        },
-    )?;
+    linker.func_wrap(MODULE, "fd_fdstat_set_rights", |mut guest: Guest<'_>, fd: u32, base: u64, inheriting: u64| {
+        inline(&mut guest, |context| set_rights(context, fd, base, inheriting))
+    })?;
     linker.func_wrap(MODULE, "fd_filestat_get", |mut guest: Guest<'_>, fd: u32, out: u32| {
         inline(&mut guest, |context| filestat_get(context, fd, out))
     })?;
@@ -73,13 +69,17 @@ fn add_file_calls(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             inline(&mut guest, |context| filestat_set_times(context, fd, atim, mtim, flags))
         },
     )?;
-    linker.func_wrap(MODULE, "fd_advise", |mut guest: Guest<'_>, fd: u32, _offset: u64, _length: u64, advice: u32| {
-        inline(&mut guest, |context| {
-            context.descriptors().file_mut(fd)?;
-            // Six kinds of advice exist; none changes what husk does.
-            if advice > 5 { Err(Errno::Inval) } else { Ok(()) }
-        })
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "fd_advise",
+        |mut guest: Guest<'_>, fd: u32, _offset: u64, _length: u64, advice: u32| {
+            inline(&mut guest, |context| {
+                context.descriptors().file_mut(fd)?;
+                // Six kinds of advice exist; none changes what husk does.
+                if advice > 5 { Err(Errno::Inval) } else { Ok(()) }
+            })
+        },
+    )?;
     linker.func_wrap(MODULE, "fd_allocate", |mut guest: Guest<'_>, fd: u32, offset: u64, length: u64| {
         inline(&mut guest, |context| allocate(context, fd, offset, length))
     })?;

@@ -42,9 +42,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         "fd_pread",
         |mut guest: Guest<'_>, (fd, list, count, offset, out): (u32, u32, u32, u64, u32)| {
             Box::new(async move {
-                let step = move |context: &mut Context<'_>, transfer: &mut Transfer| {
-                    read(context, fd, Some(offset), transfer)
-                };
+                let step =
+                    move |context: &mut Context<'_>, transfer: &mut Transfer| read(context, fd, Some(offset), transfer);
                 transfer(&mut guest, (list, count), out, step).await
             })
         },
@@ -385,9 +384,8 @@ mod tests {
         let mut bytes = one_buffer(8);
         let mut memory = GuestMemory::new(&mut bytes);
         let mut transfer = Transfer::new(0, 1).unwrap();
-        let mut read = |transfer: &mut Transfer, mode| {
-            read_stream(&reader, &mut BytesMut::new(), &mut memory, transfer, mode)
-        };
+        let mut read =
+            |transfer: &mut Transfer, mode| read_stream(&reader, &mut BytesMut::new(), &mut memory, transfer, mode);
         assert!(matches!(read(&mut transfer, BLOCK), Ok(Step::Wait(_))));
         let nonblock = ReadMode { nonblock: true, ..BLOCK };
         assert!(matches!(read(&mut transfer, nonblock), Err(Errno::Again)));

@@ -96,26 +96,18 @@ fn add_lookups(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 }
 
 fn add_changes(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
-        "path_create_directory",
-        |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
-            inline(&mut guest, |context| {
-                let name = Name::new(fd, path, length);
-                Ok(name.directory(context)?.create_dir(name.path(context)?, DIRECTORY_MODE)?)
-            })
-        },
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "path_remove_directory",
-        |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
-            inline(&mut guest, |context| {
-                let name = Name::new(fd, path, length);
-                Ok(name.directory(context)?.remove_dir(name.path(context)?)?)
-            })
-        },
-    )?;
+    linker.func_wrap(MODULE, "path_create_directory", |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
+        inline(&mut guest, |context| {
+            let name = Name::new(fd, path, length);
+            Ok(name.directory(context)?.create_dir(name.path(context)?, DIRECTORY_MODE)?)
+        })
+    })?;
+    linker.func_wrap(MODULE, "path_remove_directory", |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
+        inline(&mut guest, |context| {
+            let name = Name::new(fd, path, length);
+            Ok(name.directory(context)?.remove_dir(name.path(context)?)?)
+        })
+    })?;
     linker.func_wrap(MODULE, "path_unlink_file", |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
         inline(&mut guest, |context| {
             let name = Name::new(fd, path, length);

@@ -248,9 +248,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_earliest_clock_ends_the_wait() {
         let start = Instant::now();
-        let at = |userdata, milliseconds| {
-            entry(userdata, CLOCK, Wait::Until(start + Duration::from_millis(milliseconds)))
-        };
+        let at =
+            |userdata, milliseconds| entry(userdata, CLOCK, Wait::Until(start + Duration::from_millis(milliseconds)));
         let (_writer, reader) = pipe(1);
         let events = wait(&[at(1, 5000), at(2, 300), reading(3, Source::Reader(reader)), at(4, 300)]).await;
         assert_eq!(userdata(&events), [2, 4]);

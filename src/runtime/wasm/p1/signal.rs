@@ -57,11 +57,7 @@ fn open(context: &mut Context<'_>, mask: u64) -> Result<u32, Errno> {
 }
 
 /// One step of reading: whole records only, from the first buffer.
-pub(super) fn read(
-    queue: &SignalQueue,
-    memory: &mut GuestMemory<'_>,
-    transfer: &mut Transfer,
-) -> Result<Step, Errno> {
+pub(super) fn read(queue: &SignalQueue, memory: &mut GuestMemory<'_>, transfer: &mut Transfer) -> Result<Step, Errno> {
     while let Some((pointer, length)) = transfer.next(memory, u32::MAX)? {
         if length < RECORD {
             return if transfer.done == 0 { Err(Errno::Inval) } else { Ok(Step::Done) };

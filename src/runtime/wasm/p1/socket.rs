@@ -79,9 +79,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         |mut guest: Guest<'_>, (fd, list, count, flags, length, out): (u32, u32, u32, u32, u32, u32)| {
             Box::new(async move {
                 let memory = exported_memory(&mut guest)?;
-                let step = move |context: &mut Context<'_>, transfer: &mut Transfer| {
-                    receive(context, fd, flags, transfer)
-                };
+                let step =
+                    move |context: &mut Context<'_>, transfer: &mut Transfer| receive(context, fd, flags, transfer);
                 let received = run_steps(&mut guest, (list, count), step).await.and_then(|bytes| {
                     let mut memory = GuestMemory::new(memory.data_mut(&mut guest));
                     memory.write_u32(length, bytes)?;
@@ -100,9 +99,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
                 let memory = exported_memory(&mut guest)?;
                 let step = move |context: &mut Context<'_>, transfer: &mut Transfer| send(context, fd, flags, transfer);
                 let sent = run_steps(&mut guest, (list, count), step).await;
-                let written = sent.and_then(|bytes| {
-                    GuestMemory::new(memory.data_mut(&mut guest)).write_u32(out, bytes)
-                });
+                let written =
+                    sent.and_then(|bytes| GuestMemory::new(memory.data_mut(&mut guest)).write_u32(out, bytes));
                 Ok::<_, wasmtime::Error>(errno(written))
             })
         },

@@ -1,0 +1,65 @@
+//! Validation of defaulted objects: every rule that Kubernetes applies on creation, in its order, with its wording.
+//! All errors are collected. What husk can't do though Kubernetes allows it is `support`'s business, not this module's.
+//!
+//! Rules are those of `pkg/apis/core/validation` v1.36. The inner fields of cloud and network volume types are not
+//! checked: such volumes are refused as a whole by `support`.
+
+mod container;
+mod env;
+mod errors;
+mod formats;
+mod metadata;
+mod objects;
+mod pod;
+mod probe;
+mod resources;
+mod scheduling;
+mod security;
+mod volume;
+
+pub use errors::{BadValue, ErrorKind, FieldError, invalid_message};
+pub use resources::aggregate_requests;
+
+use errors::Errors;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::object::Object;
+
+/// Checks an object that is about to be created; it must have been defaulted. No errors means it is valid.
+pub fn validate(object: &Object) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    match object {
+        Object::Pod(pod) => pod::pod(&mut errors, pod),
+        Object::ConfigMap(config_map) => objects::config_map(&mut errors, config_map),
+        Object::Secret(secret) => objects::secret(&mut errors, secret),
+        Object::PersistentVolumeClaim(claim) => objects::claim(&mut errors, claim),
+        Object::Service(service) => objects::service(&mut errors, service),
+        Object::ServiceAccount(account) => {
+            metadata::object_meta(&mut errors, &account.metadata, true, formats::dns_subdomain);
+        }
+        Object::Namespace(namespace) => {
+            metadata::object_meta(&mut errors, &namespace.metadata, false, formats::dns_label);
+        }
+    }
+    errors.0
+}
+
+/// Checks a pod that is about to be created; it must have been defaulted.
+pub fn validate_pod(pod: &Pod) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    pod::pod(&mut errors, pod);
+    errors.0
+}
+
+/// An optional text, where missing and empty mean the same.
+fn text(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
+}
+
+/// An optional list, where missing and empty mean the same.
+fn items<T>(value: &Option<Vec<T>>) -> &[T] {
+    value.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

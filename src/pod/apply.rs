@@ -1,0 +1,285 @@
+//! How observed state changes: by events from outside ([`Observed::apply`]) and by plans that are about to be carried
+//! out ([`Observed::record`]). An event that does not fit the state (late, repeated, about another instance) changes
+//! nothing.
+
+use jiff::SignedDuration;
+
+use super::backoff::Backoff;
+use super::events::{self, Note};
+use super::observed::{
+    ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Observed, ProbeKind,
+    ProbeVerdicts, PullBackoff, Pulled, SandboxState, Shown, StartFailure, StartFailureReason, VolumeFailure,
+    VolumesState,
+};
+use super::plan::{Action, Plan, StopSignal};
+use super::spec::later;
+use crate::base::clock::Timestamp;
+
+/// After a failure that has no back-off of its own, kubelet syncs the pod again this much later.
+const RETRY: SignedDuration = SignedDuration::from_secs(10);
+/// The first wait after volumes could not be set up.
+const MOUNT_RETRY: SignedDuration = SignedDuration::from_millis(500);
+/// The longest wait after volumes could not be set up.
+const MOUNT_RETRY_MAX: SignedDuration = SignedDuration::from_secs(122);
+/// Exit code of an instance that was created and could not be started.
+const START_ERROR_CODE: i32 = 128;
+/// The current instance and a dead one, whose end is `lastState`.
+pub(super) const INSTANCES_KEPT: usize = 2;
+
+impl Observed {
+    /// Takes in something that happened.
+    pub fn apply(&mut self, event: Event, now: Timestamp) {
+        match event {
+            Event::VolumesReady if self.volumes == VolumesState::SettingUp => self.volumes = VolumesState::Ready,
+            Event::VolumesFailed { failures } if self.volumes == VolumesState::SettingUp => {
+                self.volumes_failed(&failures, now);
+            }
+            Event::VolumesTornDown if self.volumes == VolumesState::TearingDown => {
+                self.volumes = VolumesState::TornDown;
+            }
+            Event::SandboxReady { ips } if self.sandbox == SandboxState::Creating => {
+                self.sandbox = SandboxState::Ready { ips };
+            }
+            Event::SandboxFailed { message } if self.sandbox == SandboxState::Creating => {
+                self.sandbox = SandboxState::Failed { retry_at: later(now, RETRY) };
+                let message = format!("Failed to create pod sandbox: {message}");
+                self.notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
+            }
+            Event::SandboxStopped if self.sandbox == SandboxState::Stopping => self.sandbox = SandboxState::Stopped,
+            Event::VolumesReady
+            | Event::VolumesFailed { .. }
+            | Event::VolumesTornDown
+            | Event::SandboxReady { .. }
+            | Event::SandboxFailed { .. }
+            | Event::SandboxStopped => {}
+            event => self.apply_to_container(event, now),
+        }
+    }
+
+    fn apply_to_container(&mut self, event: Event, now: Timestamp) {
+        match event {
+            Event::PullStarted { container } => self.pull_started(&container),
+            Event::ImagePresent { container, resolved, image_id, pulled, note } => {
+                self.image_present(&container, resolved, image_id, pulled, note);
+            }
+            Event::ImageFailed { container, failure } => self.image_failed(&container, failure, now),
+            Event::ContainerStarted { container, attempt, id, at } => self.started(&container, attempt, id, at),
+            Event::ContainerStartFailed { container, attempt, reason, message, created, at } => {
+                self.start_failed(&container, attempt, StartFailure { reason, message, retry_at: at }, created);
+            }
+            Event::ContainerExited { container, attempt, exit_code, reason, message, at } => {
+                self.exited(&container, attempt, (exit_code, reason, message), at);
+            }
+            Event::ProbeResult { container, attempt, kind, success } => {
+                self.probed(&container, attempt, kind, success);
+            }
+            _ => {}
+        }
+    }
+
+    fn volumes_failed(&mut self, failures: &[VolumeFailure], now: Timestamp) {
+        let delay = self.mount_delay.map_or(MOUNT_RETRY, |delay| (delay * 2).min(MOUNT_RETRY_MAX));
+        self.mount_delay = Some(delay);
+        self.volumes = VolumesState::Failed { retry_at: later(now, delay) };
+        for VolumeFailure { volume, message } in failures {
+            let message = format!("MountVolume.SetUp failed for volume {volume:?} : {message}");
+            self.notes.push(Note::warning(None, "FailedMount", message));
+        }
+    }
+
+    fn pull_started(&mut self, container: &str) {
+        if let Some(ContainerRecord { image: ImageState::Pulling { image }, .. }) = self.containers.get(container) {
+            self.notes.push(Note::normal(Some(container), "Pulling", format!("Pulling image {image:?}")));
+        }
+    }
+
+    fn image_present(
+        &mut self,
+        container: &str,
+        resolved: String,
+        image_id: String,
+        pulled: Option<Pulled>,
+        note: Option<String>,
+    ) {
+        let Some(record) = self.containers.get_mut(container) else { return };
+        let ImageState::Pulling { image } = &record.image else { return };
+        let image = image.clone();
+        self.notes.extend(events::image_present(container, &image, pulled, note));
+        record.image = ImageState::Present { image, resolved, image_id };
+    }
+
+    fn image_failed(&mut self, container: &str, failure: ImageFailure, now: Timestamp) {
+        let Some(record) = self.containers.get_mut(container) else { return };
+        let ImageState::Pulling { image } = &record.image else { return };
+        let image = image.clone();
+        self.notes.extend(events::image_failed(container, &image, &failure));
+        let mut retry_at = later(now, RETRY);
+        if let ImageFailure::Pull(cause) = &failure {
+            let backoff = Backoff::advance(self.pulls.get(&image).map(|pull| pull.backoff), now, now);
+            retry_at = later(now, backoff.delay);
+            self.pulls.insert(image.clone(), PullBackoff { backoff, cause: cause.clone() });
+        }
+        record.shown = Shown::Nothing;
+        record.image = ImageState::Failed { image, failure, retry_at };
+    }
+
+    /// The record and current instance of a container, if that is the given attempt.
+    fn current(&mut self, container: &str, attempt: u32) -> Option<(&mut ContainerRecord, usize)> {
+        let record = self.containers.get_mut(container)?;
+        let last = record.instances.len().checked_sub(1)?;
+        (record.instances[last].attempt == attempt).then_some((record, last))
+    }
+
+    fn started(&mut self, container: &str, attempt: u32, id: String, at: Timestamp) {
+        let Some((record, last)) = self.current(container, attempt) else { return };
+        if record.instances[last].state != InstanceState::Starting {
+            return;
+        }
+        record.instances[last].state = InstanceState::Running { id, started_at: at };
+        record.start_failure = None;
+        record.shown = Shown::Nothing;
+        self.notes.push(Note::normal(Some(container), "Created", "Container created"));
+        self.notes.push(Note::normal(Some(container), "Started", "Container started"));
+    }
+
+    fn start_failed(&mut self, container: &str, attempt: u32, mut failure: StartFailure, created: Option<String>) {
+        let at = failure.retry_at;
+        let Some((record, last)) = self.current(container, attempt) else { return };
+        if record.instances[last].state != InstanceState::Starting {
+            return;
+        }
+        record.shown = Shown::Nothing;
+        if failure.reason == StartFailureReason::Cancelled {
+            record.instances.pop();
+            return;
+        }
+        let note = Note::warning(Some(container), "Failed", format!("Error: {}", failure.message));
+        if let Some(id) = created {
+            // It exists, so it counts and backs off like an instance that ran.
+            record.instances[last].state = InstanceState::Exited(Exit {
+                id,
+                code: START_ERROR_CODE,
+                reason: "StartError".into(),
+                message: Some(failure.message.clone()),
+                started_at: None,
+                finished_at: at,
+            });
+            record.start_failure = Some(failure);
+            self.notes.push(Note::normal(Some(container), "Created", "Container created"));
+        } else {
+            failure.retry_at = later(at, RETRY);
+            record.instances.pop();
+            record.start_failure = Some(failure);
+        }
+        self.notes.push(note);
+    }
+
+    fn exited(
+        &mut self,
+        container: &str,
+        attempt: u32,
+        (code, reason, message): (i32, Option<String>, Option<String>),
+        at: Timestamp,
+    ) {
+        let Some((record, last)) = self.current(container, attempt) else { return };
+        let InstanceState::Running { id, started_at } = &record.instances[last].state else { return };
+        let default_reason = if code == 0 { "Completed" } else { "Error" };
+        record.instances[last].state = InstanceState::Exited(Exit {
+            id: id.clone(),
+            code,
+            reason: reason.unwrap_or_else(|| default_reason.into()),
+            message,
+            started_at: Some(*started_at),
+            finished_at: at,
+        });
+        record.shown = Shown::Nothing;
+    }
+
+    fn probed(&mut self, container: &str, attempt: u32, kind: ProbeKind, success: bool) {
+        let Some((record, last)) = self.current(container, attempt) else { return };
+        let probes = &mut record.instances[last].probes;
+        match kind {
+            ProbeKind::Startup => probes.startup = Some(success),
+            ProbeKind::Readiness => probes.readiness = Some(success),
+            ProbeKind::Liveness => probes.liveness = Some(success),
+        }
+    }
+
+    /// Takes in a plan that is about to be carried out: its actions are under way from now on, its status is the
+    /// published one, its events are posted.
+    pub fn record(&mut self, plan: &Plan, now: Timestamp) {
+        self.started_at.get_or_insert(now);
+        self.lifecycle = plan.lifecycle;
+        self.status = plan.status.clone();
+        self.notes.clear();
+        for (container, backoff) in &plan.memo.restart_backoffs {
+            self.containers.entry(container.clone()).or_default().restart_backoff = Some(backoff.clone());
+        }
+        for (container, shown) in &plan.memo.shown {
+            self.containers.entry(container.clone()).or_default().shown = *shown;
+        }
+        for container in &plan.memo.stops_announced {
+            if let Some(instance) = self.containers.get_mut(container).and_then(|record| record.instances.last_mut()) {
+                instance.stop_announced = true;
+            }
+        }
+        for action in &plan.actions {
+            self.issued(action, now);
+        }
+    }
+
+    fn issued(&mut self, action: &Action, now: Timestamp) {
+        match action {
+            Action::SetUpVolumes => self.volumes = VolumesState::SettingUp,
+            Action::TearDownVolumes => self.volumes = VolumesState::TearingDown,
+            Action::CreateSandbox => self.sandbox = SandboxState::Creating,
+            Action::StopSandbox => self.sandbox = SandboxState::Stopping,
+            Action::PullImage { container, image, .. } => {
+                let record = self.containers.entry(container.clone()).or_default();
+                record.image = ImageState::Pulling { image: image.clone() };
+            }
+            Action::StartContainer { container, attempt, .. } => {
+                self.containers.entry(container.clone()).or_default().starting(*attempt);
+            }
+            Action::CancelStart { container, attempt } => {
+                if let Some((record, last)) = self.current(container, *attempt) {
+                    record.instances[last].cancel_sent = true;
+                }
+            }
+            Action::Signal { container, attempt, signal, .. } => {
+                if let Some((record, last)) = self.current(container, *attempt) {
+                    match signal {
+                        StopSignal::Term => record.instances[last].term_sent = Some(now),
+                        StopSignal::Kill => record.instances[last].kill_sent = true,
+                    }
+                }
+            }
+            Action::RemoveContainer { container, attempt } => {
+                if let Some(record) = self.containers.get_mut(container) {
+                    record.instances.retain(|instance| instance.attempt != *attempt);
+                }
+            }
+        }
+    }
+}
+
+impl ContainerRecord {
+    /// A new instance takes the image that was made ready for it.
+    fn starting(&mut self, attempt: u32) {
+        let (image, image_id) = match std::mem::take(&mut self.image) {
+            ImageState::Present { resolved, image_id, .. } => (resolved, image_id),
+            ImageState::Unknown | ImageState::Pulling { .. } | ImageState::Failed { .. } => Default::default(),
+        };
+        self.instances.push(Instance {
+            attempt,
+            image,
+            image_id,
+            state: InstanceState::Starting,
+            term_sent: None,
+            kill_sent: false,
+            cancel_sent: false,
+            stop_announced: false,
+            probes: ProbeVerdicts::default(),
+        });
+    }
+}

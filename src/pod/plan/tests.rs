@@ -1,0 +1,15 @@
+//! Whole lives of pods, rule by rule; § refers to the pod semantics.
+
+mod sim;
+mod starting;
+mod stopping;
+
+use sim::Program;
+
+fn ends(after: f64, code: i32) -> Program {
+    Program::Ends { after, code }
+}
+
+fn serves() -> Program {
+    Program::Serves { stops_after: 0.0, code: 0 }
+}

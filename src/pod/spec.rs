@@ -1,0 +1,113 @@
+//! Reading a pod's specification: its containers with their kinds, and the few fields planning asks for.
+
+use std::sync::LazyLock;
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+
+use super::plan::{ContainerKind, PullPolicy};
+use crate::base::clock::Timestamp;
+
+/// `terminationGracePeriodSeconds` where the pod says nothing.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
+
+/// A pod and its containers, init containers first, each list in the order of the spec.
+pub(super) struct PodView<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) spec: &'a PodSpec,
+    pub(super) init: Vec<ContainerSpec<'a>>,
+    pub(super) apps: Vec<ContainerSpec<'a>>,
+}
+
+/// A container of the spec.
+#[derive(Clone, Copy)]
+pub(super) struct ContainerSpec<'a> {
+    pub(super) kind: ContainerKind,
+    pub(super) container: &'a Container,
+}
+
+impl<'a> PodView<'a> {
+    pub(super) fn new(pod: &'a Pod) -> Self {
+        let spec = pod.spec.as_ref().unwrap_or(&NO_SPEC);
+        let init = spec.init_containers.iter().flatten();
+        let init = init.map(|container| ContainerSpec { kind: init_kind(container), container }).collect();
+        let apps = spec.containers.iter();
+        let apps = apps.map(|container| ContainerSpec { kind: ContainerKind::App, container }).collect();
+        Self { pod, spec, init, apps }
+    }
+
+    /// All containers: init containers, then app containers.
+    pub(super) fn all(&self) -> impl Iterator<Item = &ContainerSpec<'a>> {
+        self.init.iter().chain(&self.apps)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&ContainerSpec<'a>> {
+        self.all().find(|spec| spec.name() == name)
+    }
+
+    /// Sidecars in start order.
+    pub(super) fn sidecars(&self) -> impl Iterator<Item = &ContainerSpec<'a>> {
+        self.init.iter().filter(|spec| spec.kind == ContainerKind::Sidecar)
+    }
+
+    /// `name_namespace(uid)`, as messages name a pod.
+    pub(super) fn full_name(&self) -> String {
+        let metadata = &self.pod.metadata;
+        let text = |field: &'a Option<String>| field.as_deref().unwrap_or("");
+        format!("{}_{}({})", text(&metadata.name), text(&metadata.namespace), text(&metadata.uid))
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The grace period a stop begins with: the deletion's, else the pod's; negative ones count as 1.
+    pub(super) fn grace_seconds(&self) -> i64 {
+        let deletion = self.pod.metadata.deletion_grace_period_seconds.filter(|_| self.is_deleted());
+        let grace = deletion.or(self.spec.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS);
+        if grace < 0 { 1 } else { grace }
+    }
+}
+
+fn init_kind(container: &Container) -> ContainerKind {
+    match container.restart_policy.as_deref() {
+        Some("Always") => ContainerKind::Sidecar,
+        _ => ContainerKind::Init,
+    }
+}
+
+impl<'a> ContainerSpec<'a> {
+    pub(super) fn name(&self) -> &'a str {
+        &self.container.name
+    }
+
+    pub(super) fn image(&self) -> &'a str {
+        self.container.image.as_deref().unwrap_or("")
+    }
+
+    pub(super) fn pull_policy(&self) -> PullPolicy {
+        match self.container.image_pull_policy.as_deref() {
+            Some("Always") => PullPolicy::Always,
+            Some("Never") => PullPolicy::Never,
+            _ => PullPolicy::IfNotPresent,
+        }
+    }
+
+    /// `involvedObject.fieldPath` of events about the container.
+    pub(super) fn field_path(&self) -> String {
+        let list = if self.kind == ContainerKind::App { "containers" } else { "initContainers" };
+        format!("spec.{list}{{{}}}", self.name())
+    }
+}
+
+/// `at` plus `by`, at most the end of time.
+pub(super) fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// `at` plus a number of seconds that a manifest may have chosen.
+pub(super) fn later_by_seconds(at: Timestamp, seconds: i64) -> Timestamp {
+    later(at, SignedDuration::from_secs(seconds))
+}

@@ -1,0 +1,186 @@
+//! How a pod ends: why, when, and in which order its containers are stopped (kubelet v1.36 `pod_workers`,
+//! `killContainersWithSyncResult`, `terminationOrdering`).
+//!
+//! ```text
+//!   Syncing ──deleted, deadline, nothing left──▶ Terminating ──containers, sandbox, volumes gone──▶ Terminated
+//!
+//!   app       TERM ───────────────── kill_at (≥ 2 s after TERM): KILL
+//!   sidecar   waits for the apps and the later sidecars, at most until kill_at; TERM ── 2 s ── KILL
+//! ```
+
+use jiff::SignedDuration;
+
+use super::events::Note;
+use super::observed::{Instance, InstanceState, Lifecycle, Observed, SandboxState, TerminationCause, VolumesState};
+use super::plan::{Action, ContainerKind, Draft, StopSignal};
+use super::spec::{ContainerSpec, PodView, later, later_by_seconds};
+use super::sync;
+use crate::base::clock::Timestamp;
+
+/// However little of the grace period is left, a container has this long between TERM and KILL.
+const MINIMUM_GRACE: SignedDuration = SignedDuration::from_secs(2);
+
+/// `reason` of a pod that ran into its deadline.
+pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// `message` of a pod that ran into its deadline.
+pub(super) const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+
+/// When `activeDeadlineSeconds` passes, counted from the pod's start.
+pub(super) fn deadline(view: &PodView<'_>, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let seconds = view.spec.active_deadline_seconds?;
+    Some(later_by_seconds(observed.started_at.unwrap_or(now), seconds))
+}
+
+/// Where the pod is in its life now.
+pub(super) fn next_lifecycle(view: &PodView<'_>, observed: &Observed, now: Timestamp) -> Lifecycle {
+    match observed.lifecycle {
+        Lifecycle::Syncing => termination_cause(view, observed, now).map_or(Lifecycle::Syncing, |cause| {
+            let grace_seconds = view.grace_seconds();
+            let begun = Lifecycle::Terminating {
+                cause,
+                since: now,
+                grace_seconds,
+                kill_at: later_by_seconds(now, grace_seconds),
+            };
+            if is_gone(view, observed) { Lifecycle::Terminated { cause } } else { begun }
+        }),
+        Lifecycle::Terminating { cause, .. } if is_gone(view, observed) => Lifecycle::Terminated { cause },
+        Lifecycle::Terminating { cause, since, grace_seconds, kill_at } => {
+            // Differs from Kubernetes: a shorter grace period reaches a stop in progress at once.
+            let shorter = view.grace_seconds();
+            if view.is_deleted() && shorter < grace_seconds {
+                let kill_at = kill_at.min(later_by_seconds(now, shorter));
+                return Lifecycle::Terminating { cause, since, grace_seconds: shorter, kill_at };
+            }
+            Lifecycle::Terminating { cause, since, grace_seconds, kill_at }
+        }
+        Lifecycle::Terminated { .. } => observed.lifecycle,
+    }
+}
+
+fn termination_cause(view: &PodView<'_>, observed: &Observed, now: Timestamp) -> Option<TerminationCause> {
+    if view.is_deleted() {
+        Some(TerminationCause::Deleted)
+    } else if sync::nothing_left(view, observed) {
+        Some(TerminationCause::Completed)
+    } else if deadline(view, observed, now).is_some_and(|deadline| deadline <= now) {
+        Some(TerminationCause::DeadlineExceeded)
+    } else {
+        None
+    }
+}
+
+/// Whether no container is starting or running.
+pub(super) fn containers_stopped(view: &PodView<'_>, observed: &Observed) -> bool {
+    !view.all().any(|spec| observed.is_live(spec.name()))
+}
+
+/// Whether the sandbox is not there, or no more.
+pub(super) fn sandbox_gone(observed: &Observed) -> bool {
+    matches!(observed.sandbox, SandboxState::Absent | SandboxState::Failed { .. } | SandboxState::Stopped)
+}
+
+fn is_gone(view: &PodView<'_>, observed: &Observed) -> bool {
+    let volumes_gone = matches!(observed.volumes, VolumesState::Absent | VolumesState::TornDown);
+    containers_stopped(view, observed) && sandbox_gone(observed) && volumes_gone
+}
+
+/// Plans the next steps of the stop: containers, then the sandbox, then the volumes.
+pub(super) fn plan_stops(
+    view: &PodView<'_>,
+    observed: &Observed,
+    lifecycle: Lifecycle,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let Lifecycle::Terminating { cause, grace_seconds, kill_at, .. } = lifecycle else { return };
+    if cause == TerminationCause::DeadlineExceeded && observed.lifecycle == Lifecycle::Syncing {
+        draft.notes.push(Note::normal(None, DEADLINE_EXCEEDED, DEADLINE_MESSAGE));
+    }
+    if !containers_stopped(view, observed) {
+        let stop = Stop { grace_seconds, kill_at, reason: reason(cause), now };
+        for (spec, instance) in view.all().filter_map(|spec| Some((spec, observed.instance(spec.name())?))) {
+            plan_stop(view, observed, &stop, (spec, instance), draft);
+        }
+        return;
+    }
+    match observed.sandbox {
+        SandboxState::Creating | SandboxState::Ready { .. } => return draft.actions.push(Action::StopSandbox),
+        SandboxState::Stopping => return,
+        SandboxState::Absent | SandboxState::Failed { .. } | SandboxState::Stopped => {}
+    }
+    match observed.volumes {
+        VolumesState::SettingUp | VolumesState::Failed { .. } | VolumesState::Ready => {
+            draft.actions.push(Action::TearDownVolumes);
+        }
+        VolumesState::Absent | VolumesState::TearingDown | VolumesState::TornDown => {}
+    }
+}
+
+fn reason(cause: TerminationCause) -> &'static str {
+    match cause {
+        TerminationCause::Deleted => "pod deleted",
+        TerminationCause::DeadlineExceeded => "deadline exceeded",
+        TerminationCause::Completed => "pod completed",
+    }
+}
+
+/// A stop of all containers under way.
+struct Stop {
+    grace_seconds: i64,
+    kill_at: Timestamp,
+    reason: &'static str,
+    now: Timestamp,
+}
+
+fn plan_stop(
+    view: &PodView<'_>,
+    observed: &Observed,
+    stop: &Stop,
+    (spec, instance): (&ContainerSpec<'_>, &Instance),
+    draft: &mut Draft,
+) {
+    let (container, attempt, now) = (spec.name().to_owned(), instance.attempt, stop.now);
+    match instance.state {
+        InstanceState::Exited(_) => return,
+        InstanceState::Starting if instance.cancel_sent => return,
+        InstanceState::Starting => return draft.actions.push(Action::CancelStart { container, attempt }),
+        InstanceState::Running { .. } => {}
+    }
+    if !instance.stop_announced {
+        draft.notes.push(Note::normal(Some(&container), "Killing", format!("Stopping container {container}")));
+        draft.memo.stops_announced.push(container.clone());
+    }
+    let signal = |signal| Action::Signal { container: container.clone(), attempt, signal, reason: stop.reason };
+    if instance.kill_sent {
+        return;
+    }
+    // Differs from Kubernetes, where the least is a grace of one second: 0 kills at once.
+    if stop.grace_seconds == 0 {
+        return draft.actions.push(signal(StopSignal::Kill));
+    }
+    match instance.term_sent {
+        None if may_be_stopped(view, observed, spec) || stop.kill_at <= now => {
+            draft.actions.push(signal(StopSignal::Term));
+            draft.wake(stop.kill_at.max(later(now, MINIMUM_GRACE)));
+        }
+        None => draft.wake(stop.kill_at),
+        Some(term_sent) => {
+            let kill_at = stop.kill_at.max(later(term_sent, MINIMUM_GRACE));
+            if kill_at <= now {
+                draft.actions.push(signal(StopSignal::Kill));
+            } else {
+                draft.wake(kill_at);
+            }
+        }
+    }
+}
+
+/// Whether it is a container's turn: a sidecar's comes after all app containers and all later sidecars.
+fn may_be_stopped(view: &PodView<'_>, observed: &Observed, spec: &ContainerSpec<'_>) -> bool {
+    if spec.kind != ContainerKind::Sidecar {
+        return true;
+    }
+    let later_sidecars = view.sidecars().skip_while(|other| other.name() != spec.name()).skip(1);
+    !view.apps.iter().chain(later_sidecars).any(|other| observed.is_live(other.name()))
+}

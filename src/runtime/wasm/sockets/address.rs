@@ -1,0 +1,72 @@
+//! Address families, and which addresses a guest may name for what.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::fault::Fault;
+
+/// The family a socket was created with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    /// The address that stands for all of this family's.
+    pub(super) fn unspecified(self) -> SocketAddr {
+        match self {
+            Self::Ipv4 => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            Self::Ipv6 => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        }
+    }
+
+    /// An address to bind: of this family, and not a group's.
+    pub(super) fn check_local(self, address: SocketAddr) -> Result<SocketAddr, Fault> {
+        if address.is_ipv4() != (self == Self::Ipv4) || is_group(address.ip()) {
+            return Err(Fault::InvalidArgument);
+        }
+        Ok(address)
+    }
+
+    /// An address to send to: of this family, one host's, with a port. WASI, unlike Linux, refuses the unspecified one.
+    pub(super) fn check_remote(self, address: SocketAddr) -> Result<SocketAddr, Fault> {
+        if self.check_local(address)?.ip().to_canonical().is_unspecified() || address.port() == 0 {
+            return Err(Fault::InvalidArgument);
+        }
+        Ok(address)
+    }
+}
+
+fn is_group(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    }
+}
+
+/// The parts of an IPv6 address as the interfaces spell it.
+pub(super) type Segments = (u16, u16, u16, u16, u16, u16, u16, u16);
+
+/// An IPv6 address of its parts.
+pub(super) fn ipv6(segments: Segments) -> Ipv6Addr {
+    let (a, b, c, d, e, f, g, h) = segments;
+    Ipv6Addr::new(a, b, c, d, e, f, g, h)
+}
+
+/// The parts of an IPv6 address.
+pub(super) fn segments(ip: Ipv6Addr) -> Segments {
+    let [a, b, c, d, e, f, g, h] = ip.segments();
+    (a, b, c, d, e, f, g, h)
+}
+
+/// The parts of an IPv4 address.
+pub(super) fn octets(ip: Ipv4Addr) -> (u8, u8, u8, u8) {
+    let [a, b, c, d] = ip.octets();
+    (a, b, c, d)
+}
+
+/// An IPv4 address of its parts.
+pub(super) fn ipv4(octets: (u8, u8, u8, u8)) -> Ipv4Addr {
+    let (a, b, c, d) = octets;
+    Ipv4Addr::new(a, b, c, d)
+}

@@ -1,0 +1,1 @@
+//! Socket rules as both fronts show them.
