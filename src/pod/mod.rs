@@ -27,6 +27,7 @@ pub mod print;
 mod qos;
 mod quantity;
 mod restart;
+pub mod security;
 mod spec;
 mod status;
 mod sync;

@@ -216,105 +216,75 @@ pub fn human_duration(duration: SignedDuration) -> String {
 mod tests {
     use super::*;
 
-    /// §16: init containers (as YAML flow statuses), app statuses, other pod fields, and the row.
-    #[test]
-    fn rows_read_as_kubectl_prints_them() {
-        let run = "ready: true, started: true, state: {running: {}}";
-        let done = "state: {terminated: {exitCode: 0, reason: Completed}}";
-        let error = "state: {terminated: {exitCode: 3, reason: Error}}";
-        let initialised = "conditions: [{type: Initialized, status: 'True'}, {type: Ready, status: 'True'}]";
-        let unready = "conditions: [{type: Ready, status: 'False'}]";
-        let cases: &[(&str, &[&str], &[&str], &str, &str)] = &[
-            ("running", &[], &[run, run], "phase: Running", "2/2 Running 0"),
-            (
-                "waiting wins",
-                &[],
-                &["state: {waiting: {reason: ContainerCreating}}", run],
-                "phase: Pending",
-                "1/2 ContainerCreating 0",
-            ),
-            (
-                "first by name wins",
-                &[],
-                &["state: {waiting: {reason: A}}", "state: {waiting: {reason: B}}"],
-                "phase: Pending",
-                "0/2 A 0",
-            ),
-            ("reason", &[], &[], "phase: Failed, reason: Evicted", "0/0 Evicted 0"),
-            ("completed", &[], &[done], "phase: Succeeded", "0/1 Completed 0"),
-            ("error", &[], &[error], "phase: Failed", "0/1 Error 0"),
-            ("exit code", &[], &["state: {terminated: {exitCode: 3}}"], "phase: Failed", "0/1 ExitCode:3 0"),
-            ("signal", &[], &["state: {terminated: {exitCode: 3, signal: 9}}"], "phase: Failed", "0/1 Signal:9 0"),
-            ("completed beside running, ready", &[], &[done, run], initialised, "1/2 Running 0"),
-            ("completed beside running", &[], &[done, run], unready, "1/2 NotReady 0"),
-            ("completed beside failed", &[], &[done, error], unready, "0/2 Error 0"),
-            (
-                "init running",
-                &["state: {running: {}}"],
-                &["state: {waiting: {reason: PodInitializing}}"],
-                "phase: Pending",
-                "0/1 Init:0/1 0",
-            ),
-            (
-                "second init",
-                &[done, "state: {waiting: {reason: PodInitializing}}"],
-                &[],
-                "phase: Pending",
-                "0/0 Init:1/2 0",
-            ),
-            ("init error", &[error], &[], "phase: Failed", "0/0 Init:Error 0"),
-            ("init exit code", &["state: {terminated: {exitCode: 3}}"], &[], "phase: Failed", "0/0 Init:ExitCode:3 0"),
-            (
-                "init back-off",
-                &[
-                    "restartCount: 2, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, finishedAt: '2027-01-15T08:00:00Z'}}",
-                ],
-                &[],
-                "phase: Pending",
-                "0/0 Init:CrashLoopBackOff 2 (50s ago)",
-            ),
-            (
-                "restarts of plain inits count only at first",
-                &["restartCount: 2, state: {terminated: {exitCode: 0}}"],
-                &[
-                    "restartCount: 1, ready: true, state: {running: {}}, lastState: {terminated: {exitCode: 1, finishedAt: '2027-01-15T08:00:40Z'}}",
-                ],
-                "phase: Running",
-                "1/1 Running 1 (10s ago)",
-            ),
-        ];
-        for (rule, inits, apps, fields, expected) in cases {
-            let list = |kind: &str, items: &[&str]| {
-                let item = |(index, fields): (usize, &&str)| {
-                    format!("{{name: {kind}{index}, image: i, imageID: '', {fields}}}")
-                };
-                items.iter().enumerate().map(item).collect::<Vec<_>>().join(", ")
-            };
-            let names = |kind: &str, count: usize| {
-                (0..count).map(|index| format!("{{name: {kind}{index}}}")).collect::<Vec<_>>().join(", ")
-            };
-            let yaml = format!(
-                "{{metadata: {{name: p}}, spec: {{initContainers: [{}], containers: [{}]}}, status: {{initContainerStatuses: [{}], containerStatuses: [{}], {fields}}}}}",
-                names("i", inits.len()),
-                names("a", apps.len()),
-                list("i", inits),
-                list("a", apps)
-            );
-            // Counts that don't matter are left out above; they are required in the type.
-            let yaml = yaml.replace("imageID: '',", "imageID: '', ready: false, restartCount: 0,");
-            let pod: Pod = serde_yaml::from_str(&last_wins(&yaml)).unwrap_or_else(|error| panic!("{rule}: {error}"));
-            let row = pod_row(&pod, "2027-01-15T08:00:50Z".parse().unwrap());
-            assert_eq!(format!("{} {} {}", row.ready, row.status, row.restarts), *expected, "{rule}");
-        }
+    const RUNNING: &str = "ready: true, started: true, state: {running: {}}";
+    const DONE: &str = "state: {terminated: {exitCode: 0, reason: Completed}}";
+    const ERROR: &str = "state: {terminated: {exitCode: 3, reason: Error}}";
+    const INITIALISING: &str = "state: {waiting: {reason: PodInitializing}}";
+    const READY: &str = "conditions: [{type: Initialized, status: 'True'}, {type: Ready, status: 'True'}]";
+    const UNREADY: &str = "conditions: [{type: Ready, status: 'False'}]";
+
+    /// Container statuses from the fields that matter, named `<kind>0`, `<kind>1`, ….
+    fn statuses(kind: &str, items: &[&str]) -> serde_json::Value {
+        let status = |(index, fields): (usize, &&str)| {
+            let mut status = serde_json::json!({"image": "i", "imageID": "", "ready": false, "restartCount": 0});
+            let fields: serde_json::Map<_, _> = serde_yaml::from_str(&format!("{{{fields}}}")).unwrap();
+            status.as_object_mut().unwrap().extend(fields);
+            status["name"] = format!("{kind}{index}").into();
+            status
+        };
+        items.iter().enumerate().map(status).collect()
     }
 
-    /// Drops the default of a field that is given again.
-    fn last_wins(yaml: &str) -> String {
-        let yaml = yaml.replace("ready: false, restartCount: 0, ready: true", "restartCount: 0, ready: true");
-        let counted = "restartCount: 0, restartCount:";
-        let yaml = yaml.replace(counted, "restartCount:");
-        let again = "ready: false, restartCount: 1, ready: true";
-        yaml.replace(again, "restartCount: 1, ready: true")
+    /// READY, STATUS and RESTARTS of a pod with these init and app container statuses and other status fields.
+    fn check(inits: &[&str], apps: &[&str], fields: &str, expected: &str) {
+        let mut status: serde_json::Value = serde_yaml::from_str(&format!("{{{fields}}}")).unwrap();
+        status["initContainerStatuses"] = statuses("i", inits);
+        status["containerStatuses"] = statuses("a", apps);
+        let pod = serde_json::json!({
+            "metadata": {"name": "p"},
+            "spec": {"initContainers": statuses("i", inits), "containers": statuses("a", apps)},
+            "status": status,
+        });
+        let row = pod_row(&serde_json::from_value(pod).unwrap(), "2027-01-15T08:00:50Z".parse().unwrap());
+        assert_eq!(format!("{} {} {}", row.ready, row.status, row.restarts), expected, "{inits:?} {apps:?} {fields}");
+    }
+
+    /// §16, app containers.
+    #[test]
+    fn the_status_column_follows_the_app_containers() {
+        let waiting = |reason: &str| format!("state: {{waiting: {{reason: {reason}}}}}");
+        check(&[], &[RUNNING, RUNNING], "phase: Running", "2/2 Running 0");
+        check(&[], &[&waiting("ContainerCreating"), RUNNING], "phase: Pending", "1/2 ContainerCreating 0");
+        check(&[], &[&waiting("A"), &waiting("B")], "phase: Pending", "0/2 A 0");
+        check(&[], &[], "phase: Failed, reason: Evicted", "0/0 Evicted 0");
+        check(&[], &[DONE], "phase: Succeeded", "0/1 Completed 0");
+        check(&[], &[ERROR], "phase: Failed", "0/1 Error 0");
+        check(&[], &["state: {terminated: {exitCode: 3}}"], "phase: Failed", "0/1 ExitCode:3 0");
+        check(&[], &["state: {terminated: {exitCode: 3, signal: 9}}"], "phase: Failed", "0/1 Signal:9 0");
+        check(&[], &[DONE, RUNNING], READY, "1/2 Running 0");
+        check(&[], &[DONE, RUNNING], UNREADY, "1/2 NotReady 0");
+        check(&[], &[DONE, ERROR], UNREADY, "0/2 Error 0");
+    }
+
+    /// §16, init containers.
+    #[test]
+    fn the_status_column_follows_the_first_unfinished_init_container() {
+        check(&["state: {running: {}}"], &[INITIALISING], "phase: Pending", "0/1 Init:0/1 0");
+        check(&[DONE, INITIALISING], &[INITIALISING], "phase: Pending", "0/1 Init:1/2 0");
+        check(&[ERROR, INITIALISING], &[INITIALISING], "phase: Failed", "0/1 Init:Error 0");
+        check(&["state: {terminated: {exitCode: 3}}"], &[INITIALISING], "phase: Failed", "0/1 Init:ExitCode:3 0");
+    }
+
+    /// §16: init containers' restarts count only while they decide.
+    #[test]
+    fn restarts_show_the_age_of_the_last_one() {
+        let ended =
+            |at: &str| format!("lastState: {{terminated: {{exitCode: 1, finishedAt: '2027-01-15T08:00:{at}Z'}}}}");
+        let crashing = format!("restartCount: 2, state: {{waiting: {{reason: CrashLoopBackOff}}}}, {}", ended("00"));
+        check(&[&crashing], &[INITIALISING], "phase: Pending", "0/1 Init:CrashLoopBackOff 2 (50s ago)");
+        let done = format!("restartCount: 2, {DONE}, {}", ended("00"));
+        let restarted = format!("restartCount: 1, {RUNNING}, {}", ended("40"));
+        check(&[&done], &[&restarted], "phase: Running", "1/1 Running 1 (10s ago)");
     }
 
     #[test]

@@ -228,6 +228,14 @@ impl WasmContainer {
     }
 }
 
+#[cfg(test)]
+impl WasmContainer {
+    /// CPU time that a container with a limit has used.
+    pub(super) fn cpu_time_used(&self) -> Duration {
+        self.context.quota.as_ref().map(|quota| quota.used()).unwrap_or_default()
+    }
+}
+
 impl ContainerContext {
     /// Finds, compiles and links the program `argv[0]` names.
     async fn load(&self, argv: &[String]) -> Result<Arc<Program>, RuntimeError> {

@@ -36,6 +36,8 @@ struct Bucket {
     /// CPU seconds that may still be used; negative in debt.
     balance: f64,
     filled_at: Instant,
+    /// CPU time used so far.
+    used: Duration,
 }
 
 impl CpuQuota {
@@ -43,8 +45,14 @@ impl CpuQuota {
     pub(super) fn new(millis: u64) -> Arc<Self> {
         #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
         let cores = millis.max(1) as f64 / MILLIS_PER_CORE as f64;
-        let bucket = Bucket { balance: cores * PERIOD.as_secs_f64(), filled_at: Instant::now() };
+        let bucket = Bucket { balance: cores * PERIOD.as_secs_f64(), filled_at: Instant::now(), used: Duration::ZERO };
         Arc::new(Self { cores, bucket: Mutex::new(bucket) })
+    }
+
+    /// CPU time used so far.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> Duration {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).used
     }
 
     /// Takes `used` CPU time out of the bucket; returns when the container may go on, if not at once.
@@ -54,6 +62,7 @@ impl CpuQuota {
         let most = self.cores * PERIOD.as_secs_f64();
         bucket.balance = (bucket.balance + earned).min(most) - used.as_secs_f64();
         bucket.filled_at = now;
+        bucket.used += used;
         (bucket.balance < 0.0).then(|| now + Duration::from_secs_f64(-bucket.balance / self.cores))
     }
 }

@@ -216,6 +216,6 @@ mod tests {
     #[test]
     fn a_pool_beyond_the_address_space_falls_back_to_single_allocations() {
         let engine = GuestEngine::new(1_000_000).unwrap();
-        assert!(engine.engine.config().get_pooling_config().is_none());
+        assert!(engine.engine.get_pooling_config().is_none());
     }
 }

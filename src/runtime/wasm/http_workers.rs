@@ -172,7 +172,8 @@ impl Worker {
         reusable: bool,
         mut job: Job,
     ) -> wasmtime::Result<()> {
-        for _ in 0..MAX_REQUESTS_PER_INSTANCE {
+        let uses = if reusable { MAX_REQUESTS_PER_INSTANCE } else { 1 };
+        for uses_left in (0..uses).rev() {
             self.set_deadline(Some(RESPONSE_TIMEOUT));
             let Job { request, answer, permit } = job;
             let prepared = accessor
@@ -185,8 +186,8 @@ impl Worker {
             poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
             drop(permit);
             self.set_deadline(None);
-            if !reusable {
-                return Ok(());
+            if uses_left == 0 {
+                break;
             }
             let Some(next) = self.next_job().await else { return Ok(()) };
             job = next;

@@ -28,6 +28,8 @@ mod signals_host;
 mod sockets;
 mod state;
 mod stdio;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -138,7 +138,7 @@ impl DiskCache {
 }
 
 /// Makes the directory where needed, checks that it is the user's alone, and gives its secret.
-fn open_directory(directory: &Path) -> io::Result<[u8; 32]> {
+pub(super) fn open_directory(directory: &Path) -> io::Result<[u8; 32]> {
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -1,0 +1,87 @@
+//! Finding programs, and refusing what is none.
+
+use super::*;
+
+/// What creating a container for `command` with these files answers.
+async fn refusal(command: &str, files: &[(&str, &[u8], u32)]) -> String {
+    let files: Vec<_> =
+        files.iter().map(|(path, bytes, mode)| ((*path).to_owned(), Bytes::copy_from_slice(bytes), *mode)).collect();
+    match Pod::new().create(Setup::with_files(command, &files)).await {
+        Ok(_) => panic!("{command} should be refused"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn programs_that_are_not_there_or_not_executable() {
+    let cases: [(&str, &[(&str, &[u8], u32)], &str); 7] = [
+        ("", &[], r#"exec: "": no command specified"#),
+        ("sh", &[], r#"exec: "sh": executable file not found in $PATH"#),
+        ("/x", &[], r#"exec: "/x": stat /x: no such file or directory"#),
+        ("./x", &[], r#"exec: "./x": stat ./x: no such file or directory"#),
+        ("/bin/x", &[("/bin/x", b"\0asm\x01\0\0\0", 0o644)], r#"exec: "/bin/x": permission denied"#),
+        ("x", &[("/bin/x", b"\0asm\x01\0\0\0", 0o644)], r#"exec: "x": executable file not found in $PATH"#),
+        ("/bin", &[("/bin/x", b"", 0o755)], r#"exec: "/bin": is a directory"#),
+    ];
+    for (command, files, expected) in cases {
+        assert_eq!(refusal(command, files).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_no_programs() {
+    let cases: [(&[u8], &str); 7] = [
+        (b"\x7fELF\x02\x01\x01", "a native Linux program"),
+        (b"#!/bin/sh\necho hi\n", "a script; name its interpreter (/bin/sh) as the command"),
+        (b"", "an empty file"),
+        (b"MZ\x90", "a Windows program"),
+        (b"hello\n", "a text file"),
+        (b"(module)", "WebAssembly in text form"),
+        (b"\0asm\x07\0\0\0", "WebAssembly of an unknown version"),
+    ];
+    for (bytes, expected) in cases {
+        let refusal = refusal("x", &[("/bin/x", bytes, 0o755)]).await;
+        assert!(refusal.starts_with(&format!(r#"exec: "x": exec format error: {expected}"#)), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn webassembly_that_is_no_command() {
+    let cases = [
+        ("(module)", "a library, not a command: the module exports no `_start`"),
+        (r#"(module (func (export "_initialize")))"#, "a WASI library (reactor), not a command"),
+        (r#"(module (import "env" "quux" (func)) (func (export "_start")))"#, "`env::quux` has not been defined"),
+        (r#"(module (import "wasi" "thread-spawn" (func)) (func (export "_start")))"#, "uses wasi-threads"),
+        (r#"(module (memory 1 2 shared) (func (export "_start")))"#, "uses wasi-threads"),
+        ("(component)", "neither a command nor an HTTP handler"),
+        (
+            r#"(component (import "acme:toys/robot@1.0.0" (instance (export "run" (func)))) (core module $m (func (export "f")))
+                (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f")))
+                (instance $run (export "run" (func $f))) (export "wasi:cli/run@0.2.0" (instance $run)))"#,
+            "acme:toys/robot@1.0.0",
+        ),
+    ];
+    for (text, expected) in cases {
+        let refusal = refusal("x", &[("/bin/x", &wat(text), 0o755)]).await;
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+    let damaged = &guest("p1/hello")[..1000];
+    let refusal = refusal("x", &[("/bin/x", damaged, 0o755)]).await;
+    assert!(refusal.starts_with(r#"exec: "x": failed to parse"#), "{refusal}");
+}
+
+#[tokio::test]
+async fn the_path_variable_says_where_to_look() {
+    let files = [("/opt/tools/app".to_owned(), guest("p1/exit"), 0o755)];
+    for (path, found) in [("/usr/bin:/opt/tools", true), ("/usr/bin", false), ("opt/tools", true)] {
+        let mut setup = Setup::with_files("app 5", &files);
+        setup.env = vec![("PATH".to_owned(), path.to_owned())];
+        match Pod::new().create(setup).await {
+            Ok(app) => {
+                app.container.start().await.unwrap();
+                assert_eq!((app.ends().await.code, found), (5, true));
+            }
+            Err(error) => assert!(!found, "{path}: {error}"),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Components that serve HTTP, reached over the pod's network as any client would.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::*;
+use crate::runtime::Signal;
+
+type Client = http1::SendRequest<Full<Bytes>>;
+
+async fn connect(pod: &Pod, port: u16) -> Client {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = pod.sandbox.network.connect(None, address).await.unwrap();
+    let (client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn request(client: &mut Client, path: &str, body: &str) -> (StatusCode, String) {
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    let request = Request::builder().method(method).uri(path).header("host", "pod");
+    let request = request.body(Full::from(body.to_owned())).unwrap();
+    let response = timeout(PATIENCE, client.send_request(request)).await.expect("a response should come").unwrap();
+    let status = response.status();
+    let body = timeout(PATIENCE, response.into_body().collect()).await.expect("the body should end").unwrap();
+    (status, String::from_utf8(body.to_bytes().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_0_2_handler_is_served_on_the_declared_port() {
+    let pod = Pod::new();
+    let app = pod.start(Setup::guest("p2/http", "").port(8080)).await;
+    let mut client = connect(&pod, 8080).await;
+    assert_eq!(request(&mut client, "/a?b=c", "").await, (StatusCode::OK, "wasi 0.2 GET /a?b=c\n".to_owned()));
+    assert_eq!(request(&mut client, "/echo", "ping").await, (StatusCode::OK, "ping".to_owned()));
+    assert_eq!(request(&mut client, "/status/404", "").await.0, StatusCode::NOT_FOUND);
+    app.container.signal(Signal::Kill);
+    assert_eq!(app.ends().await.code, 137);
+}
+
+#[cfg(feature = "wasi-p3")]
+#[tokio::test]
+async fn a_0_3_handler_is_served_on_port_80_by_default() {
+    let pod = Pod::new();
+    let _app = pod.start(Setup::guest("p3/http", "")).await;
+    let mut client = connect(&pod, 80).await;
+    for round in 0..300 {
+        let path = format!("/{round}");
+        assert_eq!(request(&mut client, &path, "").await, (StatusCode::OK, format!("wasi 0.3 GET {path}\n")));
+    }
+}
+
+#[tokio::test]
+async fn a_trap_fails_its_request_alone() {
+    let pod = Pod::new();
+    let app = pod.start(Setup::guest("p2/http", "")).await;
+    let mut client = connect(&pod, 80).await;
+    assert_eq!(request(&mut client, "/trap", "").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(request(&mut client, "/", "").await.0, StatusCode::OK);
+    let logged = next_line(&app.stderr).await.unwrap();
+    assert_eq!(logged, "husk: request failed: wasm trap: wasm `unreachable` instruction executed");
+}
+
+#[tokio::test]
+async fn each_request_to_a_0_2_handler_gets_an_instance_of_its_own() {
+    let pod = Pod::new();
+    let _app = pod.start(Setup::guest("p2/http", "")).await;
+    let mut client = connect(&pod, 80).await;
+    for _ in 0..3 {
+        assert_eq!(request(&mut client, "/count", "").await.1, "1\n");
+    }
+}
+
+#[tokio::test]
+async fn many_requests_at_once_are_all_answered() {
+    let pod = Pod::new();
+    let _app = pod.start(Setup::guest("p2/http", "")).await;
+    let mut requests = Vec::new();
+    for _ in 0..200 {
+        let mut client = connect(&pod, 80).await;
+        requests.push(tokio::spawn(async move { request(&mut client, "/", "").await }));
+    }
+    for request in requests {
+        assert_eq!(request.await.unwrap().0, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn term_ends_a_server_with_0_and_closes_its_port() {
+    let pod = Pod::new();
+    let app = pod.start(Setup::guest("p2/http", "")).await;
+    let mut client = connect(&pod, 80).await;
+    assert_eq!(request(&mut client, "/", "").await.0, StatusCode::OK);
+    app.container.signal(Signal::Term);
+    assert_eq!(app.ends().await.code, 0);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+    assert_eq!(pod.sandbox.network.connect(None, address).await.unwrap_err(), crate::net::NetError::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_handler_cannot_be_executed_beside_a_program() {
+    let programs = [("signals", guest("p1/signals")), ("http", guest("p2/http"))];
+    let app = Pod::new().start(Setup::new("signals", &programs)).await;
+    let error = exec(&app.container, "http").await.unwrap_err();
+    assert!(error.to_string().contains("an HTTP handler"), "{error}");
+}
