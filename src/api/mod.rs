@@ -25,5 +25,3 @@ pub use decode::{DecodeError, DecodeProblem, Decoded, decode_documents, strict_d
 pub use load::{LoadError, LoadErrors, LoadOptions, LoadProblem, LoadedObject, find_duplicates, load};
 pub use object::{KINDS, Object, Origin};
 pub use validate::{BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_pod};
-pub mod shim;
-pub use shim::*;

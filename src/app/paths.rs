@@ -14,8 +14,8 @@ pub(super) struct Paths {
     pub(super) images: PathBuf,
     /// Files of running pods, a folder per UID.
     pub(super) pods: PathBuf,
-    /// Directories of PersistentVolumeClaims.
-    pub(super) volumes: PathBuf,
+    /// What outlives pods: claims have their directories in `volumes/`.
+    pub(super) data: PathBuf,
     /// Compiled code.
     pub(super) code: PathBuf,
 }
@@ -35,8 +35,8 @@ impl Paths {
         Ok(Self {
             images: data.join("images"),
             pods: data.join("pods"),
-            volumes: data.join("volumes"),
             code: cache.join("code"),
+            data,
         })
     }
 }

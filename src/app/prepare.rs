@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
@@ -14,7 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use super::cluster::PodKey;
 use super::manifests::{self, Input};
 use super::paths::Paths;
-use crate::api::{self, Object};
+use crate::api::support::RuntimeKind;
+use crate::api::{self, LoadOptions, Object};
 use crate::base::clock::Timestamp;
 use crate::base::id::PodUid;
 use crate::base::pipe::{self, PipeReader, PipeWriter};
@@ -119,23 +120,27 @@ impl Session {
         if !self.args.args.is_empty() || !self.args.env.is_empty() {
             bail!("arguments after -- and --env are for a .wasm program: containers have `args` and `env` in their manifest");
         }
+        let mut objects = Vec::new();
         let mut errors = Vec::new();
+        let mut name_suffix = random_name_suffix;
         for (source, text) in texts {
-            match api::load(source, text, &self.args.namespace) {
-                Ok(loaded) => {
-                    for loaded in loaded {
-                        let place = loaded.origin.place_of("");
-                        self.warnings.extend(loaded.warnings);
-                        if let Err(error) = self.add(loaded.object) {
-                            errors.push(format!("{place}: {error}"));
-                        }
-                    }
-                }
-                Err(found) => errors.extend(found.into_iter().map(|error| error.to_string())),
+            let mut options = LoadOptions {
+                namespace: &self.args.namespace,
+                runtime: RuntimeKind::Wasm,
+                name_suffix: &mut name_suffix,
+            };
+            match api::load(source, text, &mut options) {
+                Ok(loaded) => objects.extend(loaded),
+                Err(found) => errors.extend(found.0),
             }
         }
+        errors.extend(api::find_duplicates(&objects));
         if !errors.is_empty() {
-            bail!("{}", errors.join("\nerror: "));
+            bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "));
+        }
+        for loaded in objects {
+            self.warnings.extend(loaded.warning_lines());
+            self.add(loaded.object)?;
         }
         if self.pods.is_empty() {
             bail!("no Pod in {}", self.args.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "));
@@ -199,7 +204,7 @@ impl Session {
         let namespace = Some(self.args.namespace.clone());
         let metadata = ObjectMeta { name: Some(name.to_owned()), namespace, ..ObjectMeta::default() };
         let mut pod = Pod { metadata, spec: Some(spec), status: None };
-        api::default_pod(&mut pod);
+        api::defaults::default_pod(&mut pod);
         self.add_pod(pod)
     }
 
@@ -257,6 +262,14 @@ impl Session {
             Some(input.get_or_insert_with(read_stdin).clone())
         })
     }
+}
+
+/// The random end of a `generateName`.
+fn random_name_suffix() -> String {
+    let letters = api::defaults::NAME_SUFFIX_CHARACTERS.as_bytes();
+    let random = uuid::Uuid::new_v4().into_bytes();
+    let suffix = random.iter().take(api::defaults::NAME_SUFFIX_LENGTH);
+    suffix.map(|byte| char::from(letters[usize::from(*byte) % letters.len()])).collect()
 }
 
 fn check_free(addr: SocketAddr, udp: bool) -> std::io::Result<()> {

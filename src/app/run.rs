@@ -116,7 +116,7 @@ impl Session {
             host_resolv_conf: host.resolv_conf.clone(),
             host_hosts: host.hosts.clone(),
             pods_dir: self.paths.pods.clone(),
-            volumes_dir: self.paths.volumes.clone(),
+            data_dir: self.paths.data.clone(),
             clock,
             runtime: self.wasm_runtime()?,
             images: Arc::clone(&self.images),

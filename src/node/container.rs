@@ -85,7 +85,7 @@ impl Subject<'_> {
 /// What a container's filesystem comes from.
 pub(super) struct Storage<'a> {
     pub(super) image: &'a Image,
-    pub(super) volumes: Option<&'a PodVolumes>,
+    pub(super) volumes: &'a PodVolumes,
     pub(super) layers: &'a LayerCache,
     /// Where the pod's own files are.
     pub(super) pod_dir: &'a Path,
@@ -104,6 +104,7 @@ pub(super) fn prepare(
     let command = container.command.as_deref().unwrap_or_default();
     let args = container.args.as_deref().unwrap_or_default();
     let argv = command::argv(&image.config.entrypoint, &image.config.cmd, command, args, &variables);
+    let argv = argv.map_err(StartError::config)?;
     if argv.is_empty() {
         return Err(StartError::create("no command specified: neither the container nor its image names one"));
     }

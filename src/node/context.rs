@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ObjectFieldSelector, PersistentVolumeClaim, Pod, ResourceFieldSelector, Secret, Service,
+    ConfigMap, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Cluster, NodeConfig};
+use super::NodeConfig;
 use crate::net::{NetError, PodNetwork};
 use crate::pod::dns::{self, HostnameTooLong, PodNames};
 use crate::pod::downward::{self, DownwardFacts};
 use crate::pod::env::{ConfigSource, EnvContext};
 use crate::runtime::PodSandbox;
-use crate::volume;
+use crate::volume::{self, VolumeContext};
 
 /// Why a pod has no network.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,31 @@ impl<'a> PodContext<'a> {
         Ok(Self { config, pod, names, facts, services })
     }
 
+    /// What volumes are set up from.
+    pub(super) fn volumes(&self) -> VolumeContext<'_> {
+        let security = self.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+        let fs_group = security.and_then(|security| security.fs_group);
+        VolumeContext {
+            namespace: namespace(self.pod),
+            data_directory: &self.config.data_dir,
+            memory_limit: self.memory_limit(),
+            fs_group: fs_group.and_then(|group| u32::try_from(group).ok()),
+            now: self.config.clock.now(),
+            sources: self,
+            downward: self,
+        }
+    }
+
+    /// The sum of the containers' memory limits where each has one, else what the node can give.
+    fn memory_limit(&self) -> u64 {
+        let containers = self.pod.spec.iter().flat_map(|spec| &spec.containers);
+        let limits = containers.map(|container| {
+            let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
+            u64::try_from(crate::api::quantity::Quantity::of(limit).ok()?.value()).ok()
+        });
+        limits.sum::<Option<u64>>().unwrap_or(u64::MAX).min(self.config.allocatable_memory)
+    }
+
     /// What environment variables are resolved from.
     pub(super) fn env(&self) -> EnvContext<'_> {
         EnvContext { pod: self.pod, source: self, facts: &self.facts, services: &self.services }
@@ -67,16 +92,16 @@ impl ConfigSource for PodContext<'_> {
 }
 
 impl volume::Sources for PodContext<'_> {
-    fn config_map(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>> {
-        self.config.cluster.config_map(namespace, name)
+    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
+        self.config.cluster.config_map(namespace, name).map(Arc::unwrap_or_clone)
     }
 
-    fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>> {
-        self.config.cluster.secret(namespace, name)
+    fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
+        self.config.cluster.secret(namespace, name).map(Arc::unwrap_or_clone)
     }
 
-    fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>> {
-        self.config.cluster.claim(namespace, name)
+    fn has_claim(&self, namespace: &str, name: &str) -> bool {
+        self.config.cluster.claim(namespace, name).is_some()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -19,7 +19,7 @@ use super::{NodeState, Publish, PublishedPorts};
 use crate::base::clock::Timestamp;
 use crate::image::{Image, ImageError};
 use crate::net::PodNetwork;
-use crate::pod::{Action, ContainerKind, Event, ImageFailure, StartFailureReason, StopSignal, VolumeFailure};
+use crate::pod::{Action, ContainerKind, Event, ImageFailure, StopSignal, VolumeFailure};
 use crate::runtime::{Container, PodSandbox, Signal};
 use crate::volume::PodVolumes;
 
@@ -37,6 +37,7 @@ pub(super) struct Executor {
 struct Shared {
     node: Arc<NodeState>,
     pod_dir: PathBuf,
+    volumes: PodVolumes,
     publish: Vec<Publish>,
     events: mpsc::Sender<Event>,
     state: Mutex<State>,
@@ -45,7 +46,6 @@ struct Shared {
 #[derive(Default)]
 struct State {
     sandbox: Option<Arc<Sandbox>>,
-    volumes: Option<Arc<PodVolumes>>,
     images: HashMap<String, Image>,
     instances: HashMap<InstanceKey, InstanceHandle>,
 }
@@ -83,7 +83,8 @@ impl Executor {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let pod_dir = node.config.pods_dir.join(pod.metadata.uid.as_deref().unwrap_or_default());
-        let shared = Shared { node, pod_dir, publish, events, state: Mutex::default() };
+        let volumes = PodVolumes::new(&pod_dir);
+        let shared = Shared { node, pod_dir, volumes, publish, events, state: Mutex::default() };
         Self { shared: Arc::new(shared), tasks: JoinSet::new(), set_up: CancellationToken::new() }
     }
 
@@ -136,10 +137,7 @@ impl Executor {
                 () = cancel.cancelled() => return,
             };
             let event = match result {
-                Ok(Ok(volumes)) => {
-                    shared.state().volumes = Some(Arc::new(volumes));
-                    Event::VolumesReady
-                }
+                Ok(Ok(())) => Event::VolumesReady,
                 Ok(Err(failures)) => Event::VolumesFailed { failures },
                 Err(panic) => {
                     let failure = VolumeFailure { volume: "*".to_owned(), message: panic.to_string() };
@@ -153,17 +151,14 @@ impl Executor {
 
     fn tear_down_volumes(&mut self) -> Vec<Event> {
         self.set_up.cancel();
-        let mut state = self.shared.state();
-        let volumes = state.volumes.take();
-        state.images.clear();
-        drop(state);
-        if volumes.is_none() && !self.shared.pod_dir.exists() {
+        self.shared.state().images.clear();
+        if !self.shared.pod_dir.exists() {
             return vec![Event::VolumesTornDown];
         }
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let pod_dir = shared.pod_dir.clone();
-            let work = tokio::task::spawn_blocking(move || tear_down(volumes, &pod_dir));
+            let for_work = Arc::clone(&shared);
+            let work = tokio::task::spawn_blocking(move || tear_down(&for_work.volumes, &for_work.pod_dir));
             match work.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => warn!(%error, "volumes were not torn down completely"),
@@ -321,10 +316,9 @@ impl StartingInstance {
 
     async fn start(&self) -> Result<Running, StartError> {
         let config = &self.shared.node.config;
-        let (sandbox, volumes, image) = {
+        let (sandbox, image) = {
             let state = self.shared.state();
-            let image = state.images.get(&self.container).cloned();
-            (state.sandbox.clone(), state.volumes.clone(), image)
+            (state.sandbox.clone(), state.images.get(&self.container).cloned())
         };
         let sandbox = sandbox.ok_or_else(|| StartError::create("the pod's sandbox is gone"))?;
         let image = image.ok_or_else(|| StartError::create("the container's image is gone"))?;
@@ -333,7 +327,7 @@ impl StartingInstance {
         let context = PodContext::new(config, &self.pod, ips).map_err(StartError::create)?;
         let storage = container::Storage {
             image: &image,
-            volumes: volumes.as_deref(),
+            volumes: &self.shared.volumes,
             layers: &self.shared.node.layers,
             pod_dir: &self.shared.pod_dir,
         };
@@ -395,10 +389,24 @@ struct Running {
     started_at: Timestamp,
 }
 
-fn set_up(_shared: &Shared, _pod: &Pod) -> Result<PodVolumes, Vec<VolumeFailure>> {
-    Ok(PodVolumes)
+fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let whole = |message: String| vec![VolumeFailure { volume: "*".to_owned(), message }];
+    let context = PodContext::new(&shared.node.config, pod, Vec::new()).map_err(|error| whole(error.to_string()))?;
+    let errors = shared.volumes.set_up_all(volumes, &context.volumes());
+    let failures = errors.into_iter().map(|error| VolumeFailure {
+        message: error.reason.to_string(),
+        volume: error.volume,
+    });
+    let failures: Vec<_> = failures.collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
 }
 
-fn tear_down(_volumes: Option<Arc<PodVolumes>>, _pod_dir: &std::path::Path) -> std::io::Result<()> {
-    Ok(())
+/// Removes everything of a pod from the disk but what outlives it.
+fn tear_down(volumes: &PodVolumes, pod_dir: &Path) -> std::io::Result<()> {
+    volumes.tear_down()?;
+    match std::fs::remove_dir_all(pod_dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

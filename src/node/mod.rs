@@ -75,8 +75,8 @@ pub struct NodeConfig {
     pub host_hosts: String,
     /// Where pods keep their files, a folder per UID.
     pub pods_dir: PathBuf,
-    /// Where the directories of PersistentVolumeClaims are.
-    pub volumes_dir: PathBuf,
+    /// Where what outlives pods is, in `volumes/NAMESPACE/CLAIM`.
+    pub data_dir: PathBuf,
     /// The clock.
     pub clock: Clock,
     /// Runs containers.

@@ -63,7 +63,7 @@ pub(super) struct ManagedFiles<'a> {
 pub(super) struct Parts<'a> {
     pub(super) layers: &'a LayerCache,
     pub(super) image: &'a Image,
-    pub(super) volumes: Option<&'a PodVolumes>,
+    pub(super) volumes: &'a PodVolumes,
     /// Where what the container changes is kept.
     pub(super) scratch: std::path::PathBuf,
     pub(super) files: ManagedFiles<'a>,
@@ -112,16 +112,13 @@ fn add_managed_files(
 }
 
 fn add_volumes(
-    mut builder: MountTableBuilder,
+    builder: MountTableBuilder,
     container: &ContainerSpec,
-    volumes: Option<&PodVolumes>,
+    volumes: &PodVolumes,
     variables: &[(String, String)],
 ) -> Result<MountTableBuilder, StartError> {
     let mounts = container.volume_mounts.as_deref().unwrap_or_default();
-    let Some(volumes) = volumes.filter(|_| !mounts.is_empty()) else { return Ok(builder) };
     let sub_path = |expression: &str| command::sub_path(expression, variables).map_err(|missing| missing.to_string());
-    for mount in volumes.mounts_for(mounts, &sub_path).map_err(StartError::config)? {
-        builder = builder.mount(&mount.path, mount.source, mount.read_only);
-    }
-    Ok(builder)
+    let mounts = volumes.mounts_for(&container.name, mounts, &sub_path).map_err(StartError::config)?;
+    Ok(mounts.into_iter().fold(builder, |builder, mount| mount.add_to(builder)))
 }
