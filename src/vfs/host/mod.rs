@@ -340,7 +340,7 @@ impl FileObject for HostFile {
     }
 
     fn sync(&self, metadata: bool) -> Result<(), Errno> {
-        Ok(if metadata { self.file.sync_all()? } else { self.file.sync_data()? })
+        Ok(if metadata { self.file.sync_all() } else { self.file.sync_data() }?)
     }
 
     fn is_stream(&self) -> bool {
