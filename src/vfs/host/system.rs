@@ -256,8 +256,13 @@ mod unix {
 
     #[cfg(target_os = "linux")]
     pub(in super::super) fn append(file: &fs::File, bytes: &[u8]) -> Result<usize, Errno> {
-        use rustix::io::{ReadWriteFlags, pwritev2};
-        Ok(pwritev2(file.as_fd(), &[io::IoSlice::new(bytes)], 0, ReadWriteFlags::APPEND)?)
+        use rustix::io::{Errno as Host, ReadWriteFlags, pwritev2};
+        match pwritev2(file.as_fd(), &[io::IoSlice::new(bytes)], 0, ReadWriteFlags::APPEND) {
+            Ok(written) => Ok(written),
+            // Kernels before 4.16 and some emulations of Linux lack the flag.
+            Err(Host::OPNOTSUPP | Host::NOSYS | Host::INVAL) => Ok(write_file_at(file, bytes, file.metadata()?.len())?),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
