@@ -200,6 +200,11 @@ impl Directory for HostDirectory {
         system::create_dir(&self.directory, name, mode)
     }
 
+    fn create_dir_exactly(&self, name: &str, mode: u32) -> Result<(), Errno> {
+        system::create_dir(&self.directory, name, mode)?;
+        system::set_directory_mode(&self.directory, name, mode)
+    }
+
     fn remove_dir(&self, name: &str) -> Result<(), Errno> {
         Ok(self.directory.remove_dir(name)?)
     }

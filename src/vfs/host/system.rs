@@ -250,6 +250,12 @@ mod unix {
         Ok(rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(mode & 0o7777))?)
     }
 
+    pub(in super::super) fn set_directory_mode(directory: &Dir, name: &str, mode: u32) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+        Ok(rustix::fs::fchmod(opened, Mode::from_raw_mode(mode & 0o7777))?)
+    }
+
     pub(in super::super) fn symlink(directory: &Dir, target: &str, name: &str) -> Result<(), Errno> {
         Ok(rustix::fs::symlinkat(target, directory, name)?)
     }
@@ -435,6 +441,10 @@ mod portable {
 
     pub(in super::super) fn create_dir(directory: &Dir, name: &str, _mode: u32) -> Result<(), Errno> {
         Ok(directory.create_dir(name)?)
+    }
+
+    pub(in super::super) fn set_directory_mode(_: &Dir, _: &str, _: u32) -> Result<(), Errno> {
+        Ok(())
     }
 
     pub(in super::super) fn symlink(directory: &Dir, target: &str, name: &str) -> Result<(), Errno> {
