@@ -6,6 +6,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::filesystem::ListingBudget;
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
 use super::p1;
@@ -26,6 +27,8 @@ pub(super) struct GuestState {
     pub(super) process: ProcessContext,
     /// Descriptors of a 0.1 module, made at its first use.
     pub(super) p1: Option<p1::Descriptors>,
+    /// What a component's unread directory listings take.
+    pub(super) listings: ListingBudget,
     /// Settings of `wasi:http`.
     http: WasiHttpCtx,
     /// Where outgoing requests go.
@@ -78,7 +81,16 @@ impl GuestState {
             .stderr(GuestStdout { writer: process.stderr.clone(), tty })
             .build();
         let http_client = PodHttpClient::new(&process.network);
-        Self { table: ResourceTable::new(), wasi, process, p1: None, http: WasiHttpCtx::new(), http_client, limits }
+        Self {
+            table: ResourceTable::new(),
+            wasi,
+            process,
+            p1: None,
+            listings: ListingBudget::default(),
+            http: WasiHttpCtx::new(),
+            http_client,
+            limits,
+        }
     }
 }
 
