@@ -46,8 +46,8 @@ use self::linkers::Linkers;
 use self::program::Program;
 use super::{AdoptedContainer, Container, ContainerConfig, ContainerRuntime, PodSandbox, RuntimeError};
 
-/// Room for guest processes that a runtime reserves unless configured otherwise.
-pub const DEFAULT_POOLED_PROCESSES: u32 = 256;
+/// Room for guest processes that a runtime reserves unless configured otherwise: two HTTP servers and thirty commands.
+pub const DEFAULT_POOLED_PROCESSES: u32 = 160;
 
 /// Settings of the WebAssembly runtime.
 #[derive(Clone)]
@@ -147,7 +147,13 @@ impl Host {
     async fn load(&self, source: Source) -> wasmtime::Result<Arc<Program>> {
         let (engine, linkers) = (self.engine.engine().clone(), Arc::clone(&self.linkers));
         let link = move |compiled| program::link(&engine, &linkers, compiled);
-        self.cache.load(self.engine.engine(), source, link).await
+        let encoding = source.encoding;
+        let loading = self.cache.load(self.engine.engine(), source, link);
+        // The linker is built here while another thread reads or compiles.
+        let linking = async { self.linkers.prepare(self.engine.engine(), encoding) };
+        let (program, prepared) = futures::join!(loading, linking);
+        prepared?;
+        program
     }
 }
 
