@@ -107,6 +107,12 @@ pub fn strict_decoding_message(errors: &[DecodeError]) -> Option<String> {
 /// left out. `source` is the file's name, or `-`, for messages. All problems of all documents are returned, in order
 /// of their lines.
 pub fn decode_documents(source: &str, text: &str) -> Result<Vec<Decoded>, Vec<DecodeError>> {
+    let (decoded, errors) = decode_what_is_good(source, text);
+    if errors.is_empty() { Ok(decoded) } else { Err(errors) }
+}
+
+/// As [`decode_documents`], but also returns the objects that have no problem when others have.
+pub(super) fn decode_what_is_good(source: &str, text: &str) -> (Vec<Decoded>, Vec<DecodeError>) {
     let mut decoding = Decoding { source: source.into(), decoded: Vec::new(), errors: Vec::new() };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (documents, syntax_error) = yaml::parse(text);
@@ -116,7 +122,7 @@ pub fn decode_documents(source: &str, text: &str) -> Result<Vec<Decoded>, Vec<De
     if let Some(error) = syntax_error {
         decoding.fail(error.line, DecodeProblem::Syntax(error.message));
     }
-    if decoding.errors.is_empty() { Ok(decoding.decoded) } else { Err(decoding.errors) }
+    (decoding.decoded, decoding.errors)
 }
 
 struct Decoding {
@@ -172,6 +178,7 @@ impl Decoding {
             (None, _) => return self.fail(root.line, DecodeProblem::Untyped("apiVersion")),
             (_, None) => return self.fail(root.line, DecodeProblem::Untyped("kind")),
         };
+        let before = self.errors.len();
         let object = match (api_version, kind) {
             ("v1", "Pod") => self.typed(root).map(|object| Object::Pod(Box::new(object))),
             ("v1", "ConfigMap") => self.typed(root).map(Object::ConfigMap),
@@ -187,7 +194,7 @@ impl Decoding {
                 return self.fail(root.line_of("kind"), problem);
             }
         };
-        if let Some(object) = object {
+        if let Some(object) = object.filter(|_| self.errors.len() == before) {
             let origin = Origin::new(Arc::clone(&self.source), Arc::clone(root));
             self.decoded.push(Decoded { object, origin });
         }

@@ -1,12 +1,27 @@
-//! Kubernetes types, pure: decode, default, validate, the field support table.
+//! Kubernetes' types and what must be true of them, pure: no files, no clock, no network.
+//!
+//! ```text
+//!   text ─▶ decode ─▶ defaults ─▶ validate ─▶ LoadedObject
+//!             │          (support looks at what was written, before defaults)
+//!             └ document: YAML nodes that know their lines
+//! ```
+//!
+//! [`load`] does all of it and reports every problem of every document at once. The types themselves are
+//! `k8s-openapi`'s. Where a rule is Kubernetes', its wording is too.
 
 mod decode;
+pub mod defaults;
 mod document;
 pub mod field_path;
+mod load;
 mod object;
+pub mod qos;
 pub mod quantity;
+pub mod selector;
+pub mod support;
 mod validate;
 
 pub use decode::{DecodeError, DecodeProblem, Decoded, decode_documents, strict_decoding_message};
+pub use load::{LoadError, LoadErrors, LoadOptions, LoadProblem, LoadedObject, find_duplicates, load};
 pub use object::{KINDS, Object, Origin};
 pub use validate::{BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_pod};

@@ -63,6 +63,8 @@ pub(super) async fn splice(host: TcpStream, end: DuplexEnd) {
         reader.reset();
         writer.reset();
         let _ = host_reader.as_ref().set_zero_linger();
+        // Dropping it would say an orderly end first.
+        host_writer.forget();
     }
 }
 

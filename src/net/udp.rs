@@ -170,7 +170,7 @@ impl UdpSocket {
             None => slot.insert(HostSide::open(&self.queue, target).map_err(|error| egress::error_of_host(&error))?),
         };
         self.queue.lock().remember_outside(target);
-        match host.socket.try_send_to(bytes, target) {
+        match host.sender.send_to(bytes, target) {
             Ok(_) => Ok(()),
             // The host's buffer is full: the datagram is lost, as it would be on a busy wire.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -194,23 +194,24 @@ struct Outside {
 
 #[derive(Debug)]
 struct HostSide {
-    socket: Arc<HostSocket>,
+    /// Not tokio's, which knows only after a while that a new socket can be written to.
+    sender: std::net::UdpSocket,
     _receiving: AbortOnDropHandle<()>,
 }
 
 impl HostSide {
     fn open(queue: &Arc<DatagramQueue>, target: SocketAddr) -> io::Result<Self> {
         let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = std::net::UdpSocket::bind((any, 0))?;
-        socket.set_nonblocking(true)?;
-        let socket = Arc::new(HostSocket::from_std(socket)?);
-        let receiving = tokio::spawn(receive_outside(Arc::clone(&socket), Arc::downgrade(queue)));
-        Ok(Self { socket, _receiving: AbortOnDropHandle::new(receiving) })
+        let sender = std::net::UdpSocket::bind((any, 0))?;
+        sender.set_nonblocking(true)?;
+        let receiver = HostSocket::from_std(sender.try_clone()?)?;
+        let receiving = tokio::spawn(receive_outside(receiver, Arc::downgrade(queue)));
+        Ok(Self { sender, _receiving: AbortOnDropHandle::new(receiving) })
     }
 }
 
 /// Takes in what the host's socket gets from peers that were written to.
-async fn receive_outside(socket: Arc<HostSocket>, queue: Weak<DatagramQueue>) {
+async fn receive_outside(socket: HostSocket, queue: Weak<DatagramQueue>) {
     while socket.readable().await.is_ok() {
         let mut buffer = BytesMut::with_capacity(MAX_DATAGRAM);
         loop {

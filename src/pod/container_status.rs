@@ -169,7 +169,10 @@ fn volume_mounts(spec: &ContainerSpec<'_>) -> Option<Vec<VolumeMountStatus>> {
         name: mount.name.clone(),
         mount_path: mount.mount_path.clone(),
         read_only: mount.read_only.filter(|read_only| *read_only),
-        recursive_read_only: mount.recursive_read_only.clone().filter(|_| mount.read_only == Some(true)),
+        recursive_read_only: (mount.read_only == Some(true)).then(|| {
+            let enabled = mount.recursive_read_only.as_deref() == Some("Enabled");
+            if enabled { "Enabled".into() } else { "Disabled".into() }
+        }),
         ..VolumeMountStatus::default()
     };
     Some(mounts.iter().map(status).collect())

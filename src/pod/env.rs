@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVarSource, Pod, Secret, Service};
 
-use super::command::expand;
+use super::command::{MAX_EXPANDED_BYTES, expand};
 use super::downward::{self, DownwardError, DownwardFacts};
 
 /// `PATH` where the image has none.
@@ -59,6 +59,9 @@ pub enum EnvError {
     /// A `fieldRef` or `resourceFieldRef` leads nowhere.
     #[error(transparent)]
     Downward(#[from] DownwardError),
+    /// The variables come to more than [`MAX_EXPANDED_BYTES`].
+    #[error("argument list too long: the environment comes to more than {MAX_EXPANDED_BYTES} bytes")]
+    TooLarge,
     /// `fileKeyRef`, which husk does not read.
     #[error("environment variable {0:?} uses fileKeyRef, which is not supported")]
     FileKeyUnsupported(String),
@@ -88,25 +91,27 @@ pub fn variables(context: &EnvContext<'_>, container: &Container) -> Result<Vec<
     let mut variables = Variables::default();
     for from in container.env_from.iter().flatten() {
         for (key, value) in env_from(context, from)? {
-            variables.set(format!("{}{key}", from.prefix.as_deref().unwrap_or("")), value);
+            variables.set(format!("{}{key}", from.prefix.as_deref().unwrap_or("")), value)?;
         }
     }
     for variable in container.env.iter().flatten() {
         let literal = variable.value.as_deref().unwrap_or("");
         let value = match &variable.value_from {
-            _ if !literal.is_empty() => Some(expand(literal, |name| {
-                variables.get(name).or_else(|| service_index.get(name).copied()).map(|v| Cow::Owned(v.to_owned()))
-            })),
+            _ if !literal.is_empty() => {
+                let value_of = |name: &str| variables.get(name).or_else(|| service_index.get(name).copied());
+                let expanded = expand(literal, MAX_EXPANDED_BYTES, |name| value_of(name).map(Cow::Borrowed));
+                Some(expanded.ok_or(EnvError::TooLarge)?)
+            }
             Some(from) => value_from(context, container, &variable.name, from)?,
             None => Some(String::new()),
         };
         if let Some(value) = value {
-            variables.set(variable.name.clone(), value);
+            variables.set(variable.name.clone(), value)?;
         }
     }
     for (name, value) in services {
         if variables.get(&name).is_none() {
-            variables.set(name, value);
+            variables.set(name, value)?;
         }
     }
     Ok(variables.entries)
@@ -115,13 +120,17 @@ pub fn variables(context: &EnvContext<'_>, container: &Container) -> Result<Vec<
 /// The whole environment of the process: the image's variables, `PATH` where it has none, `HOSTNAME`, then
 /// `variables`, each overriding the ones before.
 pub fn with_image(image: &[(String, String)], hostname: &str, variables: &[(String, String)]) -> Vec<(String, String)> {
-    let mut all = Variables::default();
-    all.set("PATH".into(), DEFAULT_PATH.into());
-    all.set("HOSTNAME".into(), hostname.into());
+    let path = ("PATH".to_owned(), DEFAULT_PATH.to_owned());
+    let mut all = vec![path, ("HOSTNAME".to_owned(), hostname.to_owned())];
+    let mut index: HashMap<&str, usize> = [("PATH", 0), ("HOSTNAME", 1)].into();
     for (name, value) in image.iter().filter(|(name, _)| name != "HOSTNAME").chain(variables) {
-        all.set(name.clone(), value.clone());
+        let at = *index.entry(name).or_insert(all.len());
+        match all.get_mut(at) {
+            Some(entry) => entry.1.clone_from(value),
+            None => all.push((name.clone(), value.clone())),
+        }
     }
-    all.entries
+    all
 }
 
 /// Ordered variables with unique names.
@@ -129,6 +138,7 @@ pub fn with_image(image: &[(String, String)], hostname: &str, variables: &[(Stri
 struct Variables {
     entries: Vec<(String, String)>,
     index: HashMap<String, usize>,
+    bytes: usize,
 }
 
 impl Variables {
@@ -136,13 +146,19 @@ impl Variables {
         self.index.get(name).map(|at| self.entries[*at].1.as_str())
     }
 
-    fn set(&mut self, name: String, value: String) {
+    fn set(&mut self, name: String, value: String) -> Result<(), EnvError> {
+        self.bytes += name.len() + value.len();
+        if self.bytes > MAX_EXPANDED_BYTES {
+            return Err(EnvError::TooLarge);
+        }
         if let Some(at) = self.index.get(&name) {
-            self.entries[*at].1 = value;
+            let replaced = std::mem::replace(&mut self.entries[*at].1, value);
+            self.bytes -= name.len() + replaced.len();
         } else {
             self.index.insert(name.clone(), self.entries.len());
             self.entries.push((name, value));
         }
+        Ok(())
     }
 }
 

@@ -3,14 +3,18 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
 use super::backoff::RestartBackoff;
 use super::events::Note;
 use super::observed::{Lifecycle, Observed, Shown};
-use super::spec::PodView;
+use super::spec::{PodView, later};
 use super::{status, sync, termination};
 use crate::base::clock::Timestamp;
+
+/// The farthest time to sleep until, in hours; a grace period or deadline beyond it is looked at again then.
+const FARTHEST_WAKE_HOURS: i64 = 24 * 365;
 
 /// What should be: the pod as the API has it now, with metadata (`deletionTimestamp`, `deletionGracePeriodSeconds`)
 /// and the conditions others wrote into its status.
@@ -209,6 +213,8 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     }
     let status = status::status(&view, observed, lifecycle, now, &mut draft);
     let Draft { actions, notes, wake_at, memo, refusals: _ } = draft;
+    let farthest = later(now, SignedDuration::from_hours(FARTHEST_WAKE_HOURS));
+    let wake_at = wake_at.map(|at| at.min(farthest));
     let events = notes.into_iter().map(|note| note.into_record(&view)).collect();
     Plan { lifecycle, actions, status, events, wake_at, memo }
 }

@@ -222,8 +222,10 @@ impl Directory for DeviceDirectory {
     fn entries(&self) -> Result<Vec<DirEntry>, Errno> {
         let nodes = self.0.nodes.iter().zip(2..);
         Ok(nodes
-            .map(|((name, node), inode)| {
-                DirEntry { name: name.clone(), kind: self.0.stat_node(inode, node).kind, inode }
+            .map(|((name, node), inode)| DirEntry {
+                name: name.clone(),
+                kind: self.0.stat_node(inode, node).kind,
+                inode,
             })
             .collect())
     }

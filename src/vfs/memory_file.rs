@@ -1,8 +1,8 @@
 //! [`MemoryFile`]: a single file in memory, to be mounted by itself: what husk writes for a container (`/etc/hosts`)
 //! and what a container writes for husk (`/dev/termination-log`).
 
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::PoisonError;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use bytes::Bytes;

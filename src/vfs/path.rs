@@ -40,8 +40,7 @@ pub(super) fn is_finished(rest: &str) -> bool {
 
 /// Whether `path` is two or more ordinary names joined by single slashes: no `.`, no `..`, no slash at either end.
 pub(super) fn is_plain_walk(path: &str) -> bool {
-    path.contains('/')
-        && path.split('/').all(|name| !matches!(name, "" | "." | "..") && check_name(name).is_ok())
+    path.contains('/') && path.split('/').all(|name| !matches!(name, "" | "." | "..") && check_name(name).is_ok())
 }
 
 #[cfg(test)]

@@ -224,9 +224,7 @@ impl LayerStack {
                 self.put(parent, name, id);
                 Ok(())
             }
-            Some(_) | None => {
-                Err(LayerError::BadLink { path: change.path.to_string(), target: target.to_owned() })
-            }
+            Some(_) | None => Err(LayerError::BadLink { path: change.path.to_string(), target: target.to_owned() }),
         }
     }
 }

@@ -12,9 +12,7 @@ use std::sync::Arc;
 use super::node::{Directory, Entered, FileObject, Found};
 use super::path::{check_name, check_path, is_finished, is_plain_walk, split_first};
 use super::table::{Mount, MountPoint, Source, StandInDirectory};
-use super::{
-    DirEntry, Errno, File, FileKind, MAX_PATH, MAX_SYMLINKS, MountTable, OpenOptions, Opened, SetTime, Stat,
-};
+use super::{DirEntry, Errno, File, FileKind, MAX_PATH, MAX_SYMLINKS, MountTable, OpenOptions, Opened, SetTime, Stat};
 
 /// A directory as reached on a walk.
 #[derive(Debug)]
@@ -120,9 +118,7 @@ impl Place {
                 Source::Directory(root) => {
                     Ok(OpenedPlace::Place(self.below(name, Arc::clone(root), &mounted.mount, point)))
                 }
-                Source::File(file) => {
-                    open_mounted_file(file, options, mounted.mount.read_only).map(OpenedPlace::File)
-                }
+                Source::File(file) => open_mounted_file(file, options, mounted.mount.read_only).map(OpenedPlace::File),
             };
         }
         match (open_on_mount(&*self.directory, name, options, self.mount.read_only), point) {
@@ -183,12 +179,7 @@ impl Place {
 
 /// Opens `name`; on a read-only mount, everything that would change the filesystem is `ReadOnly` instead, except
 /// for devices, whose content is not the filesystem's.
-fn open_on_mount(
-    directory: &dyn Directory,
-    name: &str,
-    options: OpenOptions,
-    read_only: bool,
-) -> Result<Found, Errno> {
+fn open_on_mount(directory: &dyn Directory, name: &str, options: OpenOptions, read_only: bool) -> Result<Found, Errno> {
     let changes = options.write || options.create || options.truncate;
     if !(read_only && changes) {
         return directory.open(name, options);
@@ -404,7 +395,7 @@ impl Dir {
                 Target::Itself(place, _) => return self.opened_directory(place, options),
                 Target::Name { parent, name, must_be_directory } => (parent, name, must_be_directory),
             };
-            if slash && options.create && parent.stat_name(&name).is_err() {
+            if slash && options.create {
                 return Err(Errno::IsDirectory);
             }
             // Nothing may be made or cut where only a directory will do.
@@ -513,12 +504,11 @@ impl Dir {
 
     /// Moves `path` to `to_path` under `to`, replacing what POSIX lets it replace.
     pub fn rename(&self, path: &str, to: &Dir, to_path: &str) -> Result<(), Errno> {
-        let Target::Name { parent, name, must_be_directory } = self.resolve(path)? else {
+        let (source, target) = (self.resolve(path)?, to.resolve(to_path)?);
+        let Target::Name { parent, name, must_be_directory } = source else {
             return Err(Errno::Busy);
         };
-        let Target::Name { parent: to_parent, name: to_name, must_be_directory: to_must_be_directory } =
-            to.resolve(to_path)?
-        else {
+        let Target::Name { parent: to_parent, name: to_name, must_be_directory: to_must_be_directory } = target else {
             return Err(Errno::Busy);
         };
         if !Arc::ptr_eq(&parent.mount, &to_parent.mount) {
@@ -535,9 +525,7 @@ impl Dir {
     /// Makes `new_path` under `new` another name of `path`.
     pub fn link(&self, path: &str, follow: bool, new: &Dir, new_path: &str) -> Result<(), Errno> {
         check_path(path)?;
-        let Located::Name { parent, name, stat } = self.walk().locate(&self.place, path, follow, None)? else {
-            return Err(Errno::NotPermitted);
-        };
+        let source = self.walk().locate(&self.place, path, follow, None)?;
         let Target::Name { parent: new_parent, name: new_name, must_be_directory } = new.resolve(new_path)? else {
             return Err(Errno::Exist);
         };
@@ -545,13 +533,16 @@ impl Dir {
             return Err(if new_parent.stat_name(&new_name).is_ok() { Errno::Exist } else { Errno::NotFound });
         }
         new_parent.check_creatable(&new_name)?;
+        let Located::Name { parent, name, stat } = source else {
+            return Err(if new_parent.stat_name(&new_name).is_ok() { Errno::Exist } else { Errno::NotPermitted });
+        };
         if parent.point(&name).is_some_and(|point| point.mounted.is_some())
             || !Arc::ptr_eq(&parent.mount, &new_parent.mount)
         {
             return Err(Errno::CrossDevice);
         }
         if stat.kind == FileKind::Directory {
-            return Err(Errno::NotPermitted);
+            return Err(if new_parent.stat_name(&new_name).is_ok() { Errno::Exist } else { Errno::NotPermitted });
         }
         parent.directory.link(&name, &*new_parent.directory, &new_name)
     }
@@ -574,9 +565,7 @@ impl Dir {
     pub fn read_link(&self, path: &str) -> Result<String, Errno> {
         check_path(path)?;
         match self.walk().locate(&self.place, path, false, None)? {
-            Located::Name { parent, name, stat } if stat.kind == FileKind::Symlink => {
-                parent.directory.read_link(&name)
-            }
+            Located::Name { parent, name, stat } if stat.kind == FileKind::Symlink => parent.directory.read_link(&name),
             Located::Place(_) | Located::Name { .. } | Located::Stat(_) => Err(Errno::Invalid),
         }
     }

@@ -1,1 +1,370 @@
 //! Pod volumes, from their specification to something a container can mount.
+//!
+//! [`PodVolumes`] belongs to one pod: it sets volumes up (again and again until it works, as the kubelet does), keeps
+//! what they are, gives each container its mounts, follows changes of ConfigMaps and Secrets, and takes everything
+//! down. What objects there are, and what the downward API says, it asks its caller. Retrying, events and conditions
+//! are `node`'s.
+//!
+//! Below the pod's directory the layout is the kubelet's: `volumes/kubernetes.io~<kind>/<volume>`.
+
+mod error;
+mod host_path;
+mod payload;
+mod size;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, EmptyDirVolumeSource, ObjectFieldSelector, ResourceFieldSelector, Secret, Volume, VolumeMount,
+};
+
+use crate::base::clock::Timestamp;
+use crate::vfs::{DescendError, HostDirFs, MountSource, MountTableBuilder, TreeFs};
+
+pub use error::{MountsError, SetUpError, VolumeError};
+
+/// The objects volumes are made from.
+pub trait Sources: Send + Sync {
+    /// The ConfigMap `name` in `namespace`, where there is one.
+    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap>;
+    /// The Secret `name` in `namespace`, where there is one.
+    fn secret(&self, namespace: &str, name: &str) -> Option<Secret>;
+    /// Whether the PersistentVolumeClaim `name` exists in `namespace`.
+    fn has_claim(&self, namespace: &str, name: &str) -> bool;
+}
+
+/// What the downward API says of the pod. Errors are texts that name the field.
+pub trait DownwardSource: Send + Sync {
+    /// The value of a `fieldRef`, as a volume shows it.
+    fn field(&self, field_ref: &ObjectFieldSelector) -> Result<String, String>;
+    /// The value of a `resourceFieldRef`.
+    fn resource(&self, resource_field_ref: &ResourceFieldSelector) -> Result<String, String>;
+}
+
+/// What setting up and updating needs to know.
+#[derive(Clone, Copy)]
+pub struct VolumeContext<'a> {
+    /// The pod's namespace; objects come from no other.
+    pub namespace: &'a str,
+    /// Where claims have their directories: `<data_directory>/volumes/<namespace>/<claim>`.
+    pub data_directory: &'a Path,
+    /// The most bytes a volume in memory may have: the pod's memory limit, else what the node can give.
+    pub memory_limit: u64,
+    /// `securityContext.fsGroup` of the pod.
+    pub fs_group: Option<u32>,
+    /// The current time, for the names of written versions.
+    pub now: Timestamp,
+    /// The objects there are.
+    pub sources: &'a dyn Sources,
+    /// The downward API.
+    pub downward: &'a dyn DownwardSource,
+}
+
+/// One mount of a container, for [`MountTableBuilder::mount`].
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// Absolute, in the container.
+    pub path: String,
+    /// What is mounted.
+    pub source: MountSource,
+    /// Whether the container may only read.
+    pub read_only: bool,
+}
+
+impl Mount {
+    /// Adds this mount to a table.
+    pub fn add_to(self, builder: MountTableBuilder) -> MountTableBuilder {
+        builder.mount(&self.path, self.source, self.read_only)
+    }
+}
+
+/// The volumes of one pod that are set up.
+#[derive(Debug)]
+pub struct PodVolumes {
+    directory: PathBuf,
+    volumes: Mutex<BTreeMap<String, Arc<SetUpVolume>>>,
+}
+
+#[derive(Debug)]
+struct SetUpVolume {
+    source: MountSource,
+    read_only: bool,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// emptyDir on disk, with its limit as given.
+    Disk { filesystem: HostDirFs, limit: Option<(u64, String)> },
+    /// Written by us from objects, and written again when they change.
+    Written { directory: PathBuf, volume: Box<Volume> },
+    /// Everything that needs no more care.
+    Plain,
+}
+
+impl PodVolumes {
+    /// None set up yet; what they need on disk goes below `pod_directory`.
+    pub fn new(pod_directory: &Path) -> Self {
+        Self { directory: volumes_directory(pod_directory), volumes: Mutex::default() }
+    }
+
+    fn volumes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<SetUpVolume>>> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn volume(&self, name: &str) -> Option<Arc<SetUpVolume>> {
+        self.volumes().get(name).cloned()
+    }
+
+    /// Sets up `volumes` one after the other; returns what went wrong with each that failed. What is set up already
+    /// stays as it is, so calling again retries what failed. Touches the disk: not for an async task's own thread.
+    pub fn set_up_all(&self, volumes: &[Volume], context: &VolumeContext<'_>) -> Vec<VolumeError> {
+        volumes.iter().filter_map(|volume| self.set_up(volume, context).err()).collect()
+    }
+
+    /// Sets one volume up, unless it is.
+    pub fn set_up(&self, volume: &Volume, context: &VolumeContext<'_>) -> Result<(), VolumeError> {
+        if self.volume(&volume.name).is_some() {
+            return Ok(());
+        }
+        let set_up =
+            self.prepare(volume, context).map_err(|reason| VolumeError { volume: volume.name.clone(), reason })?;
+        self.volumes().insert(volume.name.clone(), Arc::new(set_up));
+        Ok(())
+    }
+
+    /// Adds a volume that was set up elsewhere, such as an image volume.
+    pub fn insert(&self, name: &str, source: MountSource, read_only: bool) {
+        let volume = SetUpVolume { source, read_only, kind: Kind::Plain };
+        self.volumes().insert(name.to_owned(), Arc::new(volume));
+    }
+
+    /// What volume `name` is, where it is set up.
+    pub fn source(&self, name: &str) -> Option<MountSource> {
+        self.volume(name).map(|volume| volume.source.clone())
+    }
+
+    fn prepare(&self, volume: &Volume, context: &VolumeContext<'_>) -> Result<SetUpVolume, SetUpError> {
+        check_name(&volume.name)?;
+        if let Some(empty_dir) = &volume.empty_dir {
+            self.prepare_empty_dir(&volume.name, empty_dir, context)
+        } else if let Some(host_path) = &volume.host_path {
+            let source = host_path::prepare(host_path)?;
+            Ok(SetUpVolume { source, read_only: false, kind: Kind::Plain })
+        } else if let Some(claim) = &volume.persistent_volume_claim {
+            let source = prepare_claim(&claim.claim_name, context)?;
+            Ok(SetUpVolume { source, read_only: claim.read_only.unwrap_or(false), kind: Kind::Plain })
+        } else {
+            let kind = payload::kind(volume)?;
+            let files = payload::gather(volume, context)?;
+            let directory = self.make_directory(kind, &volume.name, 0o755)?;
+            writer::write(&directory, &files, context.now)
+                .map_err(|error| SetUpError::io("write", &directory, error))?;
+            let source = open(&directory)?.into();
+            Ok(SetUpVolume {
+                source,
+                read_only: true,
+                kind: Kind::Written { directory, volume: Box::new(volume.clone()) },
+            })
+        }
+    }
+
+    /// `kubernetes.io~<kind>/<name>`, made with exactly these permission bits where it is missing.
+    fn make_directory(&self, kind: &str, name: &str, mode: u32) -> Result<PathBuf, SetUpError> {
+        let directory = self.directory.join(format!("kubernetes.io~{kind}")).join(name);
+        let made = fs::create_dir_all(&directory)
+            // Others on the machine have no business with a pod's secrets.
+            .and_then(|()| set_mode(&self.directory, 0o700))
+            .and_then(|()| set_mode(&directory, mode));
+        made.map_err(|error| SetUpError::io("make", &directory, error))?;
+        Ok(directory)
+    }
+
+    fn prepare_empty_dir(
+        &self,
+        name: &str,
+        empty_dir: &EmptyDirVolumeSource,
+        context: &VolumeContext<'_>,
+    ) -> Result<SetUpVolume, SetUpError> {
+        let limit = match &empty_dir.size_limit {
+            Some(limit) => size::bytes(&limit.0)
+                .map(|bytes| (bytes, limit.0.clone()))
+                .ok_or_else(|| SetUpError::InvalidSize(limit.0.clone()))
+                .map(Some)?
+                // A limit of 0 is none (kubelet v1.36 emptydir calculateEmptyDirMemorySize).
+                .filter(|(bytes, _)| *bytes > 0),
+            None => None,
+        };
+        match empty_dir.medium.as_deref().unwrap_or_default() {
+            "" => {
+                // Group bits as the kubelet adds them for a writable volume.
+                let mode = if context.fs_group.is_some() { 0o2777 } else { 0o777 };
+                let directory = self.make_directory("empty-dir", name, mode)?;
+                set_group(&directory, context.fs_group)
+                    .map_err(|error| SetUpError::io("change the group of", &directory, error))?;
+                let mut filesystem = open(&directory)?;
+                if let Some((bytes, _)) = &limit {
+                    filesystem =
+                        filesystem.with_quota(*bytes).map_err(|error| SetUpError::io("measure", &directory, error))?;
+                }
+                let source = MountSource::from(&filesystem);
+                Ok(SetUpVolume { source, read_only: false, kind: Kind::Disk { filesystem, limit } })
+            }
+            "Memory" => {
+                let bytes = limit.map_or(u64::MAX, |(bytes, _)| bytes).min(context.memory_limit);
+                let source = TreeFs::in_memory(bytes).into();
+                Ok(SetUpVolume { source, read_only: false, kind: Kind::Plain })
+            }
+            medium => Err(SetUpError::Unsupported(format!("emptyDir medium {medium:?}"))),
+        }
+    }
+
+    /// The mounts of container `container`, in the order of `mounts`. `expand` expands a `subPathExpr`.
+    pub fn mounts_for(
+        &self,
+        container: &str,
+        mounts: &[VolumeMount],
+        expand: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Vec<Mount>, MountsError> {
+        mounts.iter().map(|mount| self.mount(container, mount, expand)).collect()
+    }
+
+    fn mount(
+        &self,
+        container: &str,
+        mount: &VolumeMount,
+        expand: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Mount, MountsError> {
+        let volume =
+            self.volume(&mount.name).ok_or_else(|| MountsError::UnknownVolume { volume: mount.name.clone() })?;
+        let sub_path = match mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty()) {
+            Some(expression) => expand(expression).map_err(MountsError::Expansion)?,
+            None => mount.sub_path.clone().unwrap_or_default(),
+        };
+        let source = match sub_path.as_str() {
+            "" => volume.source.clone(),
+            path if path.starts_with('/') => return Err(MountsError::AbsoluteSubPath { path: sub_path }),
+            path if path.split('/').any(|name| name == "..") => {
+                return Err(MountsError::BackstepSubPath { path: sub_path });
+            }
+            path => volume.source.descend(path).map_err(|reason: DescendError| MountsError::SubPath {
+                volume: mount.name.clone(),
+                container: container.to_owned(),
+                reason,
+            })?,
+        };
+        let path =
+            if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) };
+        Ok(Mount { path, source, read_only: volume.read_only || mount.read_only.unwrap_or(false) })
+    }
+
+    /// Brings every volume written from objects up to date: an atomic swap where anything changed, nothing where
+    /// not. A volume whose source is gone keeps what it had and is among the errors.
+    pub fn update(&self, context: &VolumeContext<'_>) -> Vec<VolumeError> {
+        let volumes: Vec<_> = self.volumes().iter().map(|(name, volume)| (name.clone(), Arc::clone(volume))).collect();
+        let mut errors = Vec::new();
+        for (name, set_up) in volumes {
+            let Kind::Written { directory, volume } = &set_up.kind else { continue };
+            let updated = payload::gather(volume, context).and_then(|files| {
+                writer::write(directory, &files, context.now).map_err(|error| SetUpError::io("write", directory, error))
+            });
+            if let Err(reason) = updated {
+                errors.push(VolumeError { volume: name, reason });
+            }
+        }
+        errors
+    }
+
+    /// The kubelet's eviction message for the first emptyDir on disk that holds more than its `sizeLimit`. Wasm
+    /// containers cannot get there, for they get `NoSpace` at the limit.
+    ///
+    /// Source: kubelet v1.36 `emptyDirLimitEviction`.
+    pub fn over_limit(&self) -> Option<String> {
+        let volumes: Vec<_> = self.volumes().iter().map(|(name, volume)| (name.clone(), Arc::clone(volume))).collect();
+        volumes.into_iter().find_map(|(name, volume)| match &volume.kind {
+            Kind::Disk { filesystem, limit: Some((bytes, text)) }
+                if filesystem.measure().is_ok_and(|used| used > *bytes) =>
+            {
+                Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {text:?}. "))
+            }
+            _ => None,
+        })
+    }
+
+    /// Forgets all volumes and removes what was made for this pod; directories of the host and of claims stay.
+    pub fn tear_down(&self) -> io::Result<()> {
+        self.volumes().clear();
+        remove(&self.directory)
+    }
+
+    /// As `tear_down`, for a pod whose volumes were set up by an earlier process.
+    pub fn tear_down_leftovers(pod_directory: &Path) -> io::Result<()> {
+        remove(&volumes_directory(pod_directory))
+    }
+}
+
+fn volumes_directory(pod_directory: &Path) -> PathBuf {
+    pod_directory.join("volumes")
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn open(directory: &Path) -> Result<HostDirFs, SetUpError> {
+    HostDirFs::open(directory).map_err(|error| SetUpError::io("open", directory, error))
+}
+
+/// A claim is a directory kept by its name, beyond the pod.
+fn prepare_claim(name: &str, context: &VolumeContext<'_>) -> Result<MountSource, SetUpError> {
+    check_name(name)?;
+    check_name(context.namespace)?;
+    if !context.sources.has_claim(context.namespace, name) {
+        return Err(SetUpError::ClaimNotFound(name.to_owned()));
+    }
+    let directory = context.data_directory.join("volumes").join(context.namespace).join(name);
+    if !directory.is_dir() {
+        fs::create_dir_all(&directory)
+            .and_then(|()| set_mode(&directory, if context.fs_group.is_some() { 0o2777 } else { 0o777 }))
+            .and_then(|()| set_group(&directory, context.fs_group))
+            .map_err(|error| SetUpError::io("make", &directory, error))?;
+    }
+    Ok(open(&directory)?.into())
+}
+
+/// Names become parts of paths on the host: only what cannot be more than one component passes.
+fn check_name(name: &str) -> Result<(), SetUpError> {
+    let plain = !name.is_empty() && !matches!(name, "." | "..") && !name.contains(['/', '\\', '\0', ':']);
+    if plain { Ok(()) } else { Err(SetUpError::InvalidName(name.to_owned())) }
+}
+
+/// Sets permission bits whatever the process's file mode creation mask says.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    return fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    return { (path, mode) }.0.metadata().map(|_| ());
+}
+
+/// Gives `path` to the pod's group; without the right to, the permission bits have to do.
+fn set_group(path: &Path, group: Option<u32>) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some(group) = group {
+        return match std::os::unix::fs::lchown(path, None, Some(group)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            other => other,
+        };
+    }
+    let _ = (path, group);
+    Ok(())
+}

@@ -277,3 +277,22 @@ fn hostile_documents_are_refused_quickly() {
         assert!(!messages(&text).is_empty(), "{name}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever the text, decoding answers: it neither panics nor hangs.
+    #[test]
+    fn any_text_is_answered(text in "[-a-z0-9:{}\\[\\],&*!|>'\"# \n\t%?~<.\u{e9}\u{feff}]{0,200}") {
+        let _ = decode_documents("-", &text);
+        let pod = format!("apiVersion: v1\nkind: Pod\nspec: {text}\n");
+        let _ = decode_documents("-", &pod);
+    }
+
+    /// A quantity that reads prints in a form that reads as the same amount.
+    #[test]
+    fn any_quantity_survives_printing(text in "[+-]?[0-9]{0,12}[.]?[0-9]{0,12}(e[+-]?[0-9]{1,2}|[numkMGTPE]|[KMGTPE]i)?") {
+        if let Ok(quantity) = text.parse::<crate::api::quantity::Quantity>() {
+            let printed = quantity.to_string();
+            proptest::prop_assert_eq!(printed.parse::<crate::api::quantity::Quantity>(), Ok(quantity), "{}", printed);
+        }
+    }
+}

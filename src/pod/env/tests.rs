@@ -137,3 +137,12 @@ fn the_process_also_gets_the_images_variables() {
     let all = with_image(&pairs(&[("PATH", "/bin")]), "h", &pairs(&[("HOSTNAME", "mine")]));
     assert_eq!(all, pairs(&[("PATH", "/bin"), ("HOSTNAME", "mine")]));
 }
+
+/// Each variable names the one before twice: without a limit this comes to a gigabyte.
+#[test]
+fn an_environment_that_explodes_is_refused() {
+    let doubled = (1..30).map(|n| format!(", {{name: V{n}, value: $(V{})$(V{})}}", n - 1, n - 1)).collect::<String>();
+    let container = format!("name: c\nenv: [{{name: V0, value: xx}}{doubled}]");
+    let said = resolve(&container, false).unwrap_err();
+    assert_eq!(said, "argument list too long: the environment comes to more than 2097152 bytes");
+}

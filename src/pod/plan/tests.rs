@@ -3,6 +3,7 @@
 mod sim;
 mod starting;
 mod stopping;
+mod whole;
 
 use sim::Program;
 

@@ -208,7 +208,8 @@ impl Directory for HostDirectory {
         let counted = self.counted(name);
         if let Err(error) = self.directory.remove_file(name) {
             // Systems differ in what they say of a directory.
-            let is_directory = system::stat_at(&self.directory, name).is_ok_and(|stat| stat.kind == FileKind::Directory);
+            let is_directory =
+                system::stat_at(&self.directory, name).is_ok_and(|stat| stat.kind == FileKind::Directory);
             return Err(if is_directory { Errno::IsDirectory } else { error.into() });
         }
         self.give_back(counted);

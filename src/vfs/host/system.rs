@@ -220,10 +220,9 @@ mod unix {
                 let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
                 match before.subsec_nanos() {
                     0 => Timespec { tv_sec: -seconds, tv_nsec: 0 },
-                    nanoseconds => Timespec {
-                        tv_sec: (-seconds).saturating_sub(1),
-                        tv_nsec: (1_000_000_000 - nanoseconds).into(),
-                    },
+                    nanoseconds => {
+                        Timespec { tv_sec: (-seconds).saturating_sub(1), tv_nsec: (1_000_000_000 - nanoseconds).into() }
+                    }
                 }
             }
         }
@@ -243,11 +242,7 @@ mod unix {
         Ok(rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    pub(in super::super) fn set_file_times(
-        file: &fs::File,
-        accessed: SetTime,
-        modified: SetTime,
-    ) -> Result<(), Errno> {
+    pub(in super::super) fn set_file_times(file: &fs::File, accessed: SetTime, modified: SetTime) -> Result<(), Errno> {
         Ok(rustix::fs::futimens(file, &timestamps(accessed, modified))?)
     }
 
@@ -274,7 +269,9 @@ mod unix {
     /// Names that are not UTF-8 cannot be asked for by a guest, so they are not listed.
     pub(in super::super) fn entries(directory: &Dir) -> Result<Vec<DirEntry>, Errno> {
         let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::read_from(directory)? {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+        for entry in rustix::fs::Dir::new(readable)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
             if matches!(name, "." | "..") {
@@ -298,7 +295,9 @@ mod portable {
     use std::io::{Read, Seek, SeekFrom, Write};
     use std::path::Path;
 
-    use cap_fs_ext::{DirExt, FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsMaybeDirExt, SystemTimeSpec};
+    use cap_fs_ext::{
+        DirExt, FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsMaybeDirExt, SystemTimeSpec,
+    };
 
     use super::*;
 
@@ -413,11 +412,7 @@ mod portable {
         Ok(directory.set_symlink_times(name, spec(accessed), spec(modified))?)
     }
 
-    pub(in super::super) fn set_file_times(
-        file: &fs::File,
-        accessed: SetTime,
-        modified: SetTime,
-    ) -> Result<(), Errno> {
+    pub(in super::super) fn set_file_times(file: &fs::File, accessed: SetTime, modified: SetTime) -> Result<(), Errno> {
         let mut times = fs::FileTimes::new();
         let at = |time| match time {
             SetTime::Keep => None,

@@ -5,7 +5,7 @@ use super::*;
 /// Everything in a container's root, as `path` or `path=contents` or `path->target`, `/tmp` left out.
 fn tree(dir: &Dir, path: &str, found: &mut Vec<String>) {
     for entry in directory(dir, path).unwrap().entries().unwrap() {
-        let path = format!("{path}/{}", entry.name);
+        let path = format!("{}/{}", path.trim_end_matches('/'), entry.name);
         match entry.kind {
             FileKind::Directory => {
                 if path != "/tmp" {
@@ -23,7 +23,7 @@ fn check(layers: &[&[Item<'_>]], expected: &[&str]) {
     let scratch = tempfile::tempdir().unwrap();
     let root = table(container(scratch.path(), layers)).root();
     let mut found = Vec::new();
-    tree(&root, "", &mut found);
+    tree(&root, "/", &mut found);
     assert_eq!(found, expected, "{layers:?}");
 }
 
@@ -48,12 +48,10 @@ fn layers_add_up() {
     );
     check(&[&[Symlink("l", "../../../d"), File("l/f", "1")]], &["/d/", "/d/f=1", "/l->../../../d"]);
     check(&[&[Symlink("l", "d"), Dir("d")], &[Dir("l"), File("l/f", "1")]], &["/d/", "/l/", "/l/f=1"]);
-    check(&[&[File("/abs", "1"), File("./dot/./f", "2"), File("dup", "1"), File("dup", "2")]], &[
-        "/abs=1",
-        "/dot/",
-        "/dot/f=2",
-        "/dup=2",
-    ]);
+    check(
+        &[&[File("/abs", "1"), File("./dot/./f", "2"), File("dup", "1"), File("dup", "2")]],
+        &["/abs=1", "/dot/", "/dot/f=2", "/dup=2"],
+    );
 }
 
 #[test]
@@ -87,7 +85,7 @@ fn damaged_archives_are_errors_and_never_panic() {
     let good = archive(&[Item::File("a", "contents"), Item::Symlink("b", "a")]);
     let indexing = |bytes: Vec<u8>| Layer::from_tar_bytes("d", bytes.into());
     indexing(good.clone()).unwrap();
-    for length in [1, 511, 513, 1000] {
+    for length in [1, 511, 513, 519] {
         indexing(good[..length].to_vec()).unwrap_err();
     }
     for at in (0..512).step_by(7) {

@@ -186,12 +186,11 @@ fn host_symlinks_do_not_lead_out_of_a_host_directory() {
     ] {
         std::os::unix::fs::symlink(target, inside.join(name)).unwrap();
     }
-    let root = MountTable::builder(memory())
-        .mount("/v", HostDirFs::open(&inside).unwrap(), false)
-        .build()
-        .unwrap()
-        .root();
-    for path in ["v/abs", "v/rel", "v/d/rel", "v/d/../d/rel", "v/dir/secret", "v/proc/etc/passwd", "v/d/../../../secret"] {
+    let root =
+        MountTable::builder(memory()).mount("/v", HostDirFs::open(&inside).unwrap(), false).build().unwrap().root();
+    for path in
+        ["v/abs", "v/rel", "v/d/rel", "v/d/../d/rel", "v/dir/secret", "v/proc/etc/passwd", "v/d/../../../secret"]
+    {
         assert_eq!(read(&root, path), Err(Errno::NotFound), "{path}");
         assert_eq!(root.stat_at(path, true).map(|_| ()), Err(Errno::NotFound), "{path}");
     }
@@ -208,7 +207,10 @@ fn a_fifo_or_socket_of_the_host_never_blocks_a_guest() {
     let _socket = std::os::unix::net::UnixListener::bind(scratch.path().join("socket")).unwrap();
     let root = table(HostDirFs::open(scratch.path()).unwrap()).root();
     assert!(file(&root, "fifo", READ).unwrap().is_stream());
-    assert_eq!(file(&root, "fifo", OpenOptions { write: true, read: false, ..READ }).map(|_| ()), Err(Errno::Unsupported));
+    assert_eq!(
+        file(&root, "fifo", OpenOptions { write: true, read: false, ..READ }).map(|_| ()),
+        Err(Errno::Unsupported)
+    );
     assert_eq!(file(&root, "socket", READ).map(|_| ()), Err(Errno::Unsupported));
     assert_eq!(root.stat_at("socket", true).unwrap().kind, FileKind::Other);
 }

@@ -50,7 +50,7 @@ fn every_way_to_a_file_gives_the_same_file() {
         ("etc/abs", Ok("conf")),
         ("etc/up", Ok("conf")),
         ("lib/so", Ok("so")),
-        ("lib/../lib/so", Err(Errno::NotFound)),
+        ("lib/../lib/so", Ok("so")),
         ("usr/lib/../back/lib/so", Ok("so")),
         ("data/x", Ok("x")),
         ("/etc/../data/x", Ok("x")),

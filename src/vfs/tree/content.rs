@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use super::super::Errno;
 use super::super::host::{read_file_at, write_file_at};
 use super::super::layer::LayerFile;
 use super::super::node::end_of;
 use super::super::quota::{Held, Quota};
-use super::super::Errno;
 
 /// The unit in which memory is taken, as a tmpfs does.
 pub(super) const PAGE: u64 = 4096;

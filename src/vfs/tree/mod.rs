@@ -192,7 +192,11 @@ impl Tree {
         match self.child(names, directory, name) {
             Ok(_) => Err(Errno::Exist),
             Err(Errno::NotFound) if names.directories.contains_key(&directory) => {
-                if names.count >= self.max_names { Err(Errno::NoSpace) } else { Ok(()) }
+                if names.count >= self.max_names {
+                    Err(Errno::NoSpace)
+                } else {
+                    Ok(())
+                }
             }
             Err(errno) => Err(errno),
         }
@@ -231,9 +235,8 @@ impl Tree {
     /// Takes `name` out of `directory`; where the image has it, a mark stays.
     fn take_out(&self, names: &mut Names, directory: u64, name: &str) {
         let Some(node) = names.directories.get_mut(&directory) else { return };
-        let below = node.lower.is_some_and(|lower| {
-            self.stack.as_ref().is_some_and(|stack| stack.child(lower, name).is_some())
-        });
+        let below =
+            node.lower.is_some_and(|lower| self.stack.as_ref().is_some_and(|stack| stack.child(lower, name).is_some()));
         if below {
             if node.children.insert(name.into(), Child::Removed).is_none() {
                 names.count += 1;

@@ -60,7 +60,7 @@ impl Given {
 }
 
 pub(crate) fn mkdir(arguments: Vec<OsString>) -> Result<u8, Failure> {
-    let given = Given::parse(arguments, "pv", &[("parents", 'p')])?.some_paths()?;
+    let given = Given::parse(arguments, "p", &[("parents", 'p')])?.some_paths()?;
     Ok(for_each("mkdir", &given.paths, |path| {
         if given.has('p') { fs::create_dir_all(path) } else { fs::create_dir(path) }.map_err(Failure::at(path))
     }))
@@ -102,11 +102,14 @@ pub(crate) fn touch(arguments: Vec<OsString>) -> Result<u8, Failure> {
 }
 
 pub(crate) fn cp(arguments: Vec<OsString>) -> Result<u8, Failure> {
-    let given = Given::parse(arguments, "rRapfT", &[("recursive", 'r'), ("archive", 'a')])?;
+    let given = Given::parse(arguments, "rRapfTv", &[("recursive", 'r'), ("archive", 'a'), ("verbose", 'v')])?;
     let recursive = ['r', 'R', 'a'].iter().any(|flag| given.has(*flag));
     let mut code = 0;
     for (source, destination) in given.destinations()? {
         code |= for_each("cp", std::slice::from_ref(&source), |source| {
+            if given.has('v') {
+                println!("'{}' -> '{}'", source.display(), destination.display());
+            }
             if recursive { copy_tree(source, &destination) } else { copy_file(source, &destination) }
         });
     }

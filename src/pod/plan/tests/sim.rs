@@ -44,6 +44,8 @@ pub(super) struct Sim {
     pub(super) pull_seconds: f64,
     /// How long starts take, in seconds.
     pub(super) start_seconds: f64,
+    /// Whether starts are quicker than their cancellation.
+    pub(super) cancels_too_late: bool,
     live: BTreeSet<(String, u32)>,
     pub(super) timeline: Vec<(f64, String)>,
     pub(super) events: Vec<(f64, EventRecord)>,
@@ -71,6 +73,7 @@ impl Sim {
             failing_mounts: 0,
             pull_seconds: 0.0,
             start_seconds: 0.0,
+            cancels_too_late: false,
             live: BTreeSet::new(),
             timeline: Vec::new(),
             events: Vec::new(),
@@ -161,6 +164,9 @@ impl Sim {
         self.observed.record(&plan, now);
         let again = super::super::plan(&self.desired, &self.observed, now);
         assert_eq!(again.actions, [], "planning is not idempotent at {}", self.seconds());
+        if plan.wake_at != Some(now) {
+            assert_eq!(again.events, [], "events come twice at {}", self.seconds());
+        }
         check_forward(&before, &plan.status);
         self.lifecycle = plan.lifecycle;
         self.log_changes(&before, &plan.status);
@@ -222,6 +228,9 @@ impl Sim {
             Action::StartContainer { container, attempt, .. } => self.start(container, attempt),
             Action::CancelStart { container, attempt } => {
                 self.note(format!("cancel {container}/{attempt}"));
+                if self.cancels_too_late {
+                    return;
+                }
                 self.due.retain(|_, event| !matches!(event, Event::ContainerStarted { container: name, .. } | Event::ContainerExited { container: name, .. } if *name == container));
                 self.live.remove(&(container.clone(), attempt));
                 let (reason, at) = (StartFailureReason::Cancelled, self.time());

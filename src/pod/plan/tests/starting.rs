@@ -171,7 +171,7 @@ fn a_config_error_is_retried_and_never_counts() {
 #[test]
 fn a_start_error_counts_as_an_exit() {
     let run = Program::Fails { reason: StartFailureReason::Run, created: true };
-    let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", &[run.clone()]);
+    let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", std::slice::from_ref(&run));
     sim.run(15.0);
     assert_eq!(sim.only(&["start"]), ["0 start c/0", "0 start c/1", "10 start c/2"]);
     assert_eq!(sim.shows("c"), "CrashLoopBackOff after StartError:128 (2)");

@@ -93,7 +93,34 @@ fn deletion_before_any_start_fails_the_pod() {
     }
 }
 
-/// A start that was quicker than its cancellation is stopped like any other; see `Action::CancelStart`.
+/// A start that was quicker than its cancellation is stopped like any other.
+#[test]
+fn a_start_that_cannot_be_cancelled_is_stopped() {
+    let mut sim = Sim::new("containers: [{name: a, image: i}]").script("a", &[serves()]);
+    (sim.start_seconds, sim.cancels_too_late) = (2.0, true);
+    sim.run(1.0);
+    sim.delete(30);
+    sim.run(60.0);
+    assert_eq!(sim.only(&["cancel", "term", "exit"]), ["1 cancel a/0", "2 term a/0", "2 exit a/0 0"]);
+    assert_eq!((sim.phase(), sim.shows("a")), ("Succeeded", "Completed:0".into()));
+    assert_eq!(sim.posted(&["Killing"]), ["2 Killing Stopping container a"]);
+}
+
+/// Absurd numbers in a manifest don't end time.
+#[test]
+fn an_endless_grace_period_is_no_overflow() {
+    let spec = "activeDeadlineSeconds: 9223372036854775807, terminationGracePeriodSeconds: 9223372036854775807, containers: [{name: a, image: i}]";
+    let mut sim = Sim::new(spec).script("a", &[Program::Ignores]);
+    sim.run(1.0);
+    sim.delete(i64::MAX / 1_000_000_000);
+    sim.run(2.0);
+    assert_eq!(sim.only(&["term", "kill"]), ["1 term a/0"]);
+    sim.delete(0);
+    sim.run(3.0);
+    assert_eq!(sim.only(&["kill"]), ["2 kill a/0"]);
+}
+
+/// §3: "only the volume wait is cancelled", and what was half set up is torn down.
 #[test]
 fn a_volume_that_never_mounts_doesnt_hold_up_deletion() {
     let mut sim = Sim::new("containers: [{name: a, image: i}]");
@@ -229,7 +256,7 @@ fn program() -> impl Strategy<Value = Program> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// At every step the simulation checks that planning is idempotent, that a container has at most one live
     /// attempt, that restart counts don't fall and that a terminal phase stays. Deletion always ends the pod in
@@ -244,6 +271,7 @@ proptest! {
         deleted_at in 0u16..120,
         grace in 0i64..20,
         deadline in prop::option::of(1i64..100),
+        cancels_too_late in any::<bool>(),
     ) {
         let deadline = deadline.map_or_else(String::new, |seconds| format!("activeDeadlineSeconds: {seconds},"));
         let spec = format!("{deadline} restartPolicy: {policy}, terminationGracePeriodSeconds: 10, \
@@ -253,7 +281,7 @@ proptest! {
         for (name, script) in ["i", "s", "t", "a", "b"].iter().zip(&scripts) {
             sim = sim.script(name, script);
         }
-        sim.failing_mounts = failing_mounts;
+        (sim.failing_mounts, sim.cancels_too_late) = (failing_mounts, cancels_too_late);
         (sim.pull_seconds, sim.start_seconds) = (f64::from(durations.0) / 2.0, f64::from(durations.1) / 2.0);
         let deleted_at = f64::from(deleted_at);
         sim.run(deleted_at);

@@ -10,6 +10,10 @@ pub(super) mod p2;
 #[cfg(feature = "wasi-p3")]
 pub(super) mod p3;
 mod streams;
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;
 
 use wasmtime::component::ResourceTableError;
 

@@ -22,6 +22,8 @@ mod poll;
 mod process;
 mod signal;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use wasmtime::{Caller, Linker};
 

@@ -1,1 +1,0 @@
-//! What programs on the switch notice.

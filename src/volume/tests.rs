@@ -1,0 +1,379 @@
+//! Volumes as a container finds them: set up from YAML, mounted, read through a mount table.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::vfs::{Dir, Errno, FileKind, MountTable, OpenOptions, Opened};
+
+/// Objects by name; the namespace is always `ns`.
+#[derive(Default)]
+struct Objects {
+    config_maps: Mutex<HashMap<String, ConfigMap>>,
+    secrets: HashMap<String, Secret>,
+    claims: Vec<String>,
+}
+
+impl Sources for Objects {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
+        (namespace == "ns").then(|| self.config_maps.lock().unwrap().get(name).cloned())?
+    }
+    fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
+        (namespace == "ns").then(|| self.secrets.get(name).cloned())?
+    }
+    fn has_claim(&self, _namespace: &str, name: &str) -> bool {
+        self.claims.iter().any(|claim| claim == name)
+    }
+}
+
+struct Downward;
+
+impl DownwardSource for Downward {
+    fn field(&self, field_ref: &ObjectFieldSelector) -> Result<String, String> {
+        match field_ref.field_path.as_str() {
+            "metadata.labels" => Ok("app=\"web\"".to_owned()),
+            path => Err(format!("unsupported fieldPath: {path}")),
+        }
+    }
+    fn resource(&self, resource_field_ref: &ResourceFieldSelector) -> Result<String, String> {
+        Ok(format!("{} of it", resource_field_ref.resource))
+    }
+}
+
+struct Scene {
+    scratch: tempfile::TempDir,
+    objects: Objects,
+    volumes: PodVolumes,
+    fs_group: Option<u32>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let volumes = PodVolumes::new(&scratch.path().join("pod"));
+        let mut objects = Objects { claims: vec!["data".to_owned()], ..Objects::default() };
+        objects.secrets.insert("s".to_owned(), yaml("data: {user: YWRtaW4=, pass: aHVudGVyMg==}"));
+        let scene = Self { scratch, objects, volumes, fs_group: None };
+        scene.put("c", "{data: {a: A, b: B}, binaryData: {bin: AAE=}}");
+        scene
+    }
+
+    fn put(&self, name: &str, config_map: &str) {
+        self.objects.config_maps.lock().unwrap().insert(name.to_owned(), yaml(config_map));
+    }
+
+    fn context(&self) -> VolumeContext<'_> {
+        VolumeContext {
+            namespace: "ns",
+            data_directory: self.scratch.path(),
+            memory_limit: 1 << 20,
+            fs_group: self.fs_group,
+            now: Timestamp::UNIX_EPOCH,
+            sources: &self.objects,
+            downward: &Downward,
+        }
+    }
+
+    fn set_up(&self, volume: &str) -> Result<(), String> {
+        self.volumes.set_up(&yaml(volume), &self.context()).map_err(|error| error.to_string())
+    }
+
+    fn mounts(&self, mounts: &str) -> Result<Dir, String> {
+        let expand = |expression: &str| match expression {
+            "$(NAME)" => Ok("expanded".to_owned()),
+            _ => Err("missing value for X".to_owned()),
+        };
+        let mounts: Vec<VolumeMount> = yaml(mounts);
+        let mounts = self.volumes.mounts_for("main", &mounts, &expand).map_err(|error| error.to_string())?;
+        let table = mounts
+            .into_iter()
+            .fold(MountTable::builder(TreeFs::in_memory(1 << 20)), |table, mount| mount.add_to(table));
+        Ok(table.build().unwrap().root())
+    }
+}
+
+fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> T {
+    serde_yaml::from_str(text).unwrap()
+}
+
+fn open(root: &Dir, path: &str, write: bool) -> Result<crate::vfs::File, Errno> {
+    let options = OpenOptions { read: true, write, create: write, follow: true, mode: 0o644, ..Default::default() };
+    match root.open(path, options)? {
+        Opened::File(file) => Ok(file),
+        Opened::Dir(_) => Err(Errno::IsDirectory),
+    }
+}
+
+fn read(root: &Dir, path: &str) -> Result<String, Errno> {
+    Ok(String::from_utf8_lossy(&open(root, path, false)?.contents()?).into_owned())
+}
+
+fn names(root: &Dir, path: &str) -> Vec<String> {
+    let options = OpenOptions { read: true, directory: true, follow: true, ..Default::default() };
+    let Ok(Opened::Dir(dir)) = root.open(path, options) else { panic!("{path} is no directory") };
+    let names = dir.entries().unwrap().into_iter().map(|entry| entry.name);
+    names.filter(|name| !name.starts_with("..")).collect()
+}
+
+#[test]
+fn volumes_from_objects_have_their_files() {
+    /// Path, contents, permission bits.
+    type Expected = &'static [(&'static str, &'static str, u32)];
+    let cases: [(&str, Expected); 7] = [
+        ("{name: v, configMap: {name: c}}", &[("a", "A", 0o644), ("b", "B", 0o644), ("bin", "\0\u{1}", 0o644)]),
+        (
+            "{name: v, configMap: {name: c, defaultMode: 256, items: [{key: a, path: x/y/z}, {key: b, path: b, mode: 511}]}}",
+            &[("b", "B", 0o777), ("x/y/z", "A", 0o400)],
+        ),
+        ("{name: v, secret: {secretName: s}}", &[("pass", "hunter2", 0o644), ("user", "admin", 0o644)]),
+        ("{name: v, secret: {secretName: none, optional: true}}", &[]),
+        (
+            "{name: v, configMap: {name: c, optional: true, items: [{key: none, path: n}, {key: a, path: a}]}}",
+            &[("a", "A", 0o644)],
+        ),
+        (
+            "{name: v, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}},
+             {path: cpu, resourceFieldRef: {resource: limits.cpu}}]}}",
+            &[("cpu", "limits.cpu of it", 0o644), ("labels", "app=\"web\"", 0o644)],
+        ),
+        (
+            "{name: v, projected: {defaultMode: 288, sources: [{configMap: {name: c, items: [{key: a, path: both}]}},
+             {secret: {name: s, items: [{key: user, path: both}, {key: pass, path: pass, mode: 256}]}}]}}",
+            &[("both", "admin", 0o440), ("pass", "hunter2", 0o400)],
+        ),
+    ];
+    for (volume, expected) in cases {
+        let scene = Scene::new();
+        scene.set_up(volume).unwrap();
+        let root = scene.mounts("[{name: v, mountPath: /v}]").unwrap();
+        let found: Vec<String> = expected.iter().map(|(path, ..)| path.split('/').next().unwrap().to_owned()).collect();
+        assert_eq!(names(&root, "/v"), found, "{volume}");
+        for (path, contents, mode) in expected {
+            let path = format!("/v/{path}");
+            assert_eq!(read(&root, &path).as_deref(), Ok(*contents), "{path} of {volume}");
+            assert_eq!(root.stat_at(&path, true).unwrap().mode, *mode, "{path} of {volume}");
+            assert_eq!(open(&root, &path, true).map(|_| ()), Err(Errno::ReadOnly), "{path} of {volume}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_in_the_kubelets_words() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("file");
+    fs::write(&file, "").unwrap();
+    let (file, scratch) = (file.display(), scratch.path().display());
+    for (volume, message) in [
+        ("configMap: {name: none}", "configmap \"none\" not found".to_owned()),
+        ("secret: {secretName: none}", "secret \"none\" not found".to_owned()),
+        ("persistentVolumeClaim: {claimName: none}", "persistentvolumeclaim \"none\" not found".to_owned()),
+        (
+            "configMap: {name: c, items: [{key: k, path: p}]}",
+            "configmap references non-existent config key: k".to_owned(),
+        ),
+        ("secret: {secretName: s, items: [{key: k, path: p}]}", "references non-existent secret key: k".to_owned()),
+        (
+            "configMap: {name: c, items: [{key: a, path: ../p}]}",
+            "invalid path \"../p\": must be relative and must not contain '..'".to_owned(),
+        ),
+        (
+            "downwardAPI: {items: [{path: p, fieldRef: {fieldPath: spec.x}}]}",
+            "unsupported fieldPath: spec.x".to_owned(),
+        ),
+        (
+            "projected: {sources: [{serviceAccountToken: {path: token}}]}",
+            "projected serviceAccountToken is not supported".to_owned(),
+        ),
+        ("nfs: {server: s, path: p}", "volume type nfs is not supported".to_owned()),
+        ("emptyDir: {sizeLimit: big}", "invalid sizeLimit \"big\"".to_owned()),
+        (
+            &format!("hostPath: {{path: {file}, type: Directory}}"),
+            format!("hostPath type check failed: {file} is not a directory"),
+        ),
+        (
+            &format!("hostPath: {{path: {scratch}, type: File}}"),
+            format!("hostPath type check failed: {scratch} is not a file"),
+        ),
+        (
+            &format!("hostPath: {{path: {scratch}/none, type: Directory}}"),
+            format!("hostPath type check failed: {scratch}/none is not a directory"),
+        ),
+        (
+            &format!("hostPath: {{path: {file}, type: Socket}}"),
+            format!("hostPath type check failed: {file} is not a socket file"),
+        ),
+        (
+            &format!("hostPath: {{path: {file}, type: CharDevice}}"),
+            format!("hostPath type check failed: {file} is not a character device"),
+        ),
+        (
+            &format!("hostPath: {{path: {file}, type: BlockDevice}}"),
+            format!("hostPath type check failed: {file} is not a block device"),
+        ),
+        (&format!("hostPath: {{path: {file}, type: Odd}}"), "Odd is an invalid volume type".to_owned()),
+    ] {
+        let expected = format!("MountVolume.SetUp failed for volume \"v\" : {message}");
+        assert_eq!(Scene::new().set_up(&format!("{{name: v, {volume}}}")), Err(expected), "{volume}");
+    }
+}
+
+#[test]
+fn host_paths_are_made_where_their_type_says_so() {
+    let scene = Scene::new();
+    let base = scene.scratch.path().display().to_string();
+    for (name, path, kind) in
+        [("a", "new/deep", "DirectoryOrCreate"), ("b", "new/file", "FileOrCreate"), ("c", "unchecked", "''")]
+    {
+        scene.set_up(&format!("{{name: {name}, hostPath: {{path: {base}/{path}, type: {kind}}}}}")).unwrap();
+    }
+    let root = scene
+        .mounts("[{name: a, mountPath: /a}, {name: b, mountPath: /b}, {name: c, mountPath: /c, readOnly: true}]")
+        .unwrap();
+    open(&root, "/a/f", true).unwrap().write_at(b"a", 0).unwrap();
+    open(&root, "/b", true).unwrap().write_at(b"b", 0).unwrap();
+    assert_eq!(open(&root, "/c/f", true).map(|_| ()), Err(Errno::ReadOnly));
+    scene.volumes.tear_down().unwrap();
+    let base = scene.scratch.path();
+    assert_eq!(fs::read_to_string(base.join("new/deep/f")).unwrap(), "a");
+    assert_eq!(fs::read_to_string(base.join("new/file")).unwrap(), "b");
+    let error =
+        Scene::new().set_up(&format!("{{name: v, hostPath: {{path: {}/no/f, type: FileOrCreate}}}}", base.display()));
+    assert!(error.unwrap_err().contains("/no/f: "), "the parent of a file must exist");
+}
+
+#[test]
+fn a_change_of_the_source_is_swapped_in_and_sub_paths_keep_the_old() {
+    let scene = Scene::new();
+    scene.set_up("{name: v, configMap: {name: c}}").unwrap();
+    let root = scene
+        .mounts("[{name: v, mountPath: /v}, {name: v, mountPath: /etc/a.conf, subPath: a, readOnly: true}]")
+        .unwrap();
+    let version = || root.read_link("/v/..data").unwrap();
+    let first = version();
+    assert!(scene.volumes.update(&scene.context()).is_empty());
+    assert_eq!(version(), first, "the same contents are not written again");
+
+    scene.put("c", "{data: {a: changed, new: N}}");
+    assert!(scene.volumes.update(&scene.context()).is_empty());
+    assert_ne!(version(), first);
+    assert_eq!(names(&root, "/v"), ["a", "new"]);
+    assert_eq!(read(&root, "/v/a").as_deref(), Ok("changed"));
+    assert_eq!(read(&root, "/etc/a.conf").as_deref(), Ok("A"));
+    assert_eq!(root.stat_at(&format!("/v/{first}"), false).map(|_| ()), Err(Errno::NotFound));
+
+    scene.objects.config_maps.lock().unwrap().clear();
+    let errors = scene.volumes.update(&scene.context());
+    assert_eq!(errors.len(), 1);
+    assert_eq!(read(&root, "/v/a").as_deref(), Ok("changed"), "what was there stays");
+}
+
+#[test]
+fn an_optional_source_that_appears_later_fills_the_volume() {
+    let scene = Scene::new();
+    scene.set_up("{name: v, configMap: {name: later, optional: true}}").unwrap();
+    let root = scene.mounts("[{name: v, mountPath: /v}]").unwrap();
+    assert_eq!(names(&root, "/v"), [""; 0]);
+    scene.put("later", "{data: {k: here}}");
+    assert!(scene.volumes.update(&scene.context()).is_empty());
+    assert_eq!(read(&root, "/v/k").as_deref(), Ok("here"));
+}
+
+#[test]
+fn a_failed_volume_heals_when_its_source_appears() {
+    let scene = Scene::new();
+    let volumes: Vec<Volume> = yaml("[{name: e, emptyDir: {}}, {name: v, configMap: {name: later}}]");
+    assert_eq!(scene.volumes.set_up_all(&volumes, &scene.context()).len(), 1);
+    scene.put("later", "{data: {k: here}}");
+    assert!(scene.volumes.set_up_all(&volumes, &scene.context()).is_empty());
+    assert!(scene.mounts("[{name: e, mountPath: /e}, {name: v, mountPath: /v}]").is_ok());
+}
+
+#[test]
+fn empty_dirs_are_shared_bounded_and_removed_with_the_pod() {
+    let scene = Scene::new();
+    scene.set_up("{name: d, emptyDir: {sizeLimit: 1Ki}}").unwrap();
+    scene.set_up("{name: m, emptyDir: {medium: Memory, sizeLimit: 8Ki}}").unwrap();
+    scene.set_up("{name: big, emptyDir: {medium: Memory}}").unwrap();
+    let mounts = "[{name: d, mountPath: /d}, {name: m, mountPath: m}, {name: big, mountPath: /big}]";
+    let (one, two) = (scene.mounts(mounts).unwrap(), scene.mounts(mounts).unwrap());
+    for (path, limit) in [("/d/f", 1024), ("/m/f", 8192), ("/big/f", 1 << 20)] {
+        let file = open(&one, path, true).unwrap();
+        assert_eq!(file.write_at(&vec![b'x'; 2 << 20], 0), Ok(limit), "{path}");
+        assert_eq!(file.append(b"x"), Err(Errno::NoSpace), "{path}");
+        assert_eq!(open(&two, path, false).unwrap().stat().unwrap().size, limit as u64, "{path}");
+    }
+    assert_eq!(one.stat_at("/d", true).unwrap().mode, 0o777);
+    assert_eq!(scene.volumes.over_limit(), None);
+    let on_disk = scene.scratch.path().join("pod/volumes/kubernetes.io~empty-dir/d");
+    fs::write(on_disk.join("past"), [0; 10]).unwrap();
+    assert_eq!(
+        scene.volumes.over_limit().as_deref(),
+        Some("Usage of EmptyDir volume \"d\" exceeds the limit \"1Ki\". ")
+    );
+    scene.volumes.tear_down().unwrap();
+    assert!(!on_disk.exists());
+    PodVolumes::tear_down_leftovers(&scene.scratch.path().join("pod")).unwrap();
+}
+
+#[test]
+fn a_claims_directory_outlives_the_pod() {
+    let scene = Scene::new();
+    scene.set_up("{name: v, persistentVolumeClaim: {claimName: data}}").unwrap();
+    let root = scene.mounts("[{name: v, mountPath: /v, subPath: db/files}]").unwrap();
+    open(&root, "/v/f", true).unwrap().write_at(b"kept", 0).unwrap();
+    scene.volumes.tear_down().unwrap();
+    let kept = scene.scratch.path().join("volumes/ns/data/db/files/f");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "kept");
+    scene.set_up("{name: w, persistentVolumeClaim: {claimName: data, readOnly: true}}").unwrap();
+    let root = scene.mounts("[{name: w, mountPath: /w}]").unwrap();
+    assert_eq!(read(&root, "/w/db/files/f").as_deref(), Ok("kept"));
+    assert_eq!(open(&root, "/w/new", true).map(|_| ()), Err(Errno::ReadOnly));
+}
+
+#[test]
+fn sub_paths_stay_in_their_volume() {
+    let scene = Scene::new();
+    let host = scene.scratch.path().join("host");
+    fs::create_dir_all(host.join("d")).unwrap();
+    fs::write(scene.scratch.path().join("secret"), "secret").unwrap();
+    for (target, name) in [("d", "inside"), ("..", "up"), ("/etc", "abs"), ("../secret", "file"), ("loop", "loop")] {
+        std::os::unix::fs::symlink(target, host.join(name)).unwrap();
+    }
+    set_mode(&host, 0o750).unwrap();
+    scene.set_up(&format!("{{name: v, hostPath: {{path: {}}}}}", host.display())).unwrap();
+    let prepare = "failed to prepare subPath for volumeMount \"v\" of container \"main\": ";
+    for (mount, expected) in [
+        ("subPath: d", None),
+        ("subPath: ./inside/new/", None),
+        ("subPathExpr: $(NAME)", None),
+        ("subPathExpr: $(OTHER)", Some("missing value for X".to_owned())),
+        ("subPath: ../x", Some("unable to provision SubPath `../x`: must not contain '..'".to_owned())),
+        ("subPath: /etc", Some("error SubPath `/etc` must not be an absolute path".to_owned())),
+        ("subPath: up", Some(format!("{prepare}path leads outside of the volume"))),
+        ("subPath: up/x", Some(format!("{prepare}path leads outside of the volume"))),
+        ("subPath: abs", Some(format!("{prepare}path leads outside of the volume"))),
+        ("subPath: file", Some(format!("{prepare}path leads outside of the volume"))),
+        ("subPath: loop", Some(format!("{prepare}too many levels of symbolic links"))),
+    ] {
+        let result = scene.mounts(&format!("[{{name: v, mountPath: /v, {mount}}}]"));
+        assert_eq!(result.err(), expected, "{mount}");
+    }
+    assert!(host.join("d/new").is_dir());
+    let mode = HostDirFs::open(&host.join("expanded")).map(|_| fs::metadata(host.join("expanded")).unwrap());
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.unwrap().permissions()) & 0o777, 0o750);
+    let unknown = scene.mounts("[{name: none, mountPath: /v}]").err();
+    assert_eq!(unknown.as_deref(), Some("volume \"none\" is not set up"));
+}
+
+#[test]
+fn the_pods_group_may_read_and_volumes_nest() {
+    let mut scene = Scene::new();
+    scene.fs_group = Some(2000);
+    scene.set_up("{name: s, secret: {secretName: s, defaultMode: 256}}").unwrap();
+    scene.set_up("{name: e, emptyDir: {}}").unwrap();
+    let root = scene.mounts("[{name: e, mountPath: /s/nested}, {name: s, mountPath: /s}]").unwrap();
+    assert_eq!(root.stat_at("/s/user", true).unwrap().mode, 0o440);
+    assert_eq!(root.stat_at("/s/nested", true).unwrap().mode, 0o2777);
+    assert_eq!(names(&root, "/s"), ["nested", "pass", "user"]);
+    assert_eq!(root.stat_at("/s/user", false).unwrap().kind, FileKind::Symlink);
+    open(&root, "/s/nested/f", true).unwrap();
+}
