@@ -6,7 +6,6 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::filesystem::ListingBudget;
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
 use super::p1;
@@ -16,6 +15,9 @@ use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::net::PodNetwork;
 use crate::runtime::ContainerPort;
 use crate::vfs::Dir;
+
+/// Resources (streams, sockets, pollables, …) one component may hold.
+const MAX_RESOURCES: usize = 100_000;
 
 /// One guest process, as host functions see it.
 pub(super) struct GuestState {
@@ -27,8 +29,6 @@ pub(super) struct GuestState {
     pub(super) process: ProcessContext,
     /// Descriptors of a 0.1 module, made at its first use.
     pub(super) p1: Option<p1::Descriptors>,
-    /// What a component's unread directory listings take.
-    pub(super) listings: ListingBudget,
     /// Settings of `wasi:http`.
     http: WasiHttpCtx,
     /// Where outgoing requests go.
@@ -81,16 +81,9 @@ impl GuestState {
             .stderr(GuestStdout { writer: process.stderr.clone(), tty })
             .build();
         let http_client = PodHttpClient::new(&process.network);
-        Self {
-            table: ResourceTable::new(),
-            wasi,
-            process,
-            p1: None,
-            listings: ListingBudget::default(),
-            http: WasiHttpCtx::new(),
-            http_client,
-            limits,
-        }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self { table, wasi, process, p1: None, http: WasiHttpCtx::new(), http_client, limits }
     }
 }
 
