@@ -9,7 +9,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::RuntimeCore;
 use super::cpu::{CpuQuota, Schedule};
 use super::engine::Ticker;
 use super::http_workers::WorkerPool;
@@ -18,7 +17,7 @@ use super::process::Process;
 use super::program::{self, Program};
 use super::signals::Signals;
 use super::state::ProcessContext;
-use super::{command, http};
+use super::{Loaded, RuntimeCore, command, http};
 use crate::base::id::ContainerId;
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::net::PodNetwork;
@@ -110,8 +109,9 @@ pub(super) struct WasmContainer {
 }
 
 struct Pending {
-    program: Arc<Program>,
+    loaded: Loaded,
     seed: ProcessSeed,
+    /// Held by a process executed in a container, of which there may be only so many.
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -143,13 +143,13 @@ impl WasmContainer {
             gone: CancellationToken::new(),
         });
         let stdio = Stdio { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr, tty: config.tty };
-        let program = context.load(&config.argv).await?;
-        Ok(Self::new(context, program, config.argv, config.ports, stdio, None))
+        let loaded = context.load(&config.argv).await?;
+        Ok(Self::new(context, loaded, config.argv, config.ports, stdio, None))
     }
 
     fn new(
         context: Arc<ContainerContext>,
-        program: Arc<Program>,
+        loaded: Loaded,
         argv: Vec<String>,
         ports: Vec<ContainerPort>,
         stdio: Stdio,
@@ -170,22 +170,22 @@ impl WasmContainer {
             signals: Arc::clone(process.signals()),
             memory: Arc::clone(&context.memory),
             quota: context.quota.clone(),
-            ticker: Arc::clone(context.core.engine.ticker()),
+            ticker: Arc::clone(loaded.host.engine.ticker()),
         };
         let is_main = permit.is_none();
-        Self { context, process, pending: Mutex::new(Some(Pending { program, seed, permit })), is_main }
+        Self { context, process, pending: Mutex::new(Some(Pending { loaded, seed, permit })), is_main }
     }
 
     async fn start_process(&self) -> Result<(), RuntimeError> {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
         let not_running = || RuntimeError::NotRunning(self.context.id.clone());
-        let Pending { program, seed, permit } = pending.ok_or_else(not_running)?;
-        let engine = self.context.core.engine.engine().clone();
+        let Pending { loaded: Loaded { program, host, room }, seed, permit } = pending.ok_or_else(not_running)?;
+        let engine = host.engine.engine().clone();
         let (started, running) = oneshot::channel();
         // The container is gone as soon as the main process's future is, however it ended.
         let gone_with_main = self.is_main.then(|| self.context.gone.clone().drop_guard());
         let spawned = self.process.start(self.context.gone.clone(), async move {
-            let _held = (gone_with_main, permit);
+            let _held = (gone_with_main, permit, room);
             if let Program::Server(_) = &*program {
                 let pool_seed = seed.clone();
                 let pool = |killed| WorkerPool::new(engine, program, pool_seed, killed);
@@ -213,8 +213,8 @@ impl WasmContainer {
         let permit = Arc::clone(&context.executed).try_acquire_owned().map_err(|_| {
             RuntimeError::Failed(format!("too many processes: {MAX_EXECUTED} are being executed in the container"))
         })?;
-        let program = context.load(&request.argv).await?;
-        if matches!(*program, Program::Server(_)) {
+        let loaded = context.load(&request.argv).await?;
+        if matches!(*loaded.program, Program::Server(_)) {
             let name = request.argv.first().map(String::as_str).unwrap_or_default();
             return Err(program::not_executable(name, "an HTTP handler, which can only be a container's main program"));
         }
@@ -222,7 +222,7 @@ impl WasmContainer {
             return Err(RuntimeError::NotRunning(context.id.clone()));
         }
         let stdio = Stdio { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, tty: request.tty };
-        let process = Self::new(Arc::clone(context), program, request.argv, Vec::new(), stdio, Some(permit));
+        let process = Self::new(Arc::clone(context), loaded, request.argv, Vec::new(), stdio, Some(permit));
         process.start_process().await?;
         Ok(Arc::new(process))
     }
@@ -238,7 +238,7 @@ impl WasmContainer {
 
 impl ContainerContext {
     /// Finds, compiles and links the program `argv[0]` names.
-    async fn load(&self, argv: &[String]) -> Result<Arc<Program>, RuntimeError> {
+    async fn load(&self, argv: &[String]) -> Result<Loaded, RuntimeError> {
         let name = argv.first().cloned().unwrap_or_default();
         let source = program::find(&self.mounts.root(), argv, &self.env, &self.working_dir)?;
         self.core.load(source).await.map_err(|error| program::refused(&name, &error))

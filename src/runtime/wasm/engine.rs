@@ -34,8 +34,11 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 200_000;
 /// Bookkeeping one core instance or component instance may take.
 const MAX_INSTANCE_BYTES: usize = 4 << 20;
 
-/// Core instances (with their memories and tables) that are reserved per guest process: a component has several.
-const CORE_INSTANCES_PER_PROCESS: u32 = 4;
+/// Core instances and tables that are reserved per guest process: a component has several.
+const CORE_INSTANCES_PER_PROCESS: u32 = 8;
+
+/// Linear memories that are reserved per guest process.
+const MEMORIES_PER_PROCESS: u32 = 2;
 
 /// Memories and tables a single core module may define.
 const MAX_PER_MODULE: u32 = 8;
@@ -49,19 +52,32 @@ pub(super) struct GuestEngine {
 
 impl GuestEngine {
     /// An engine with room for `max_processes` guest processes at a time in its pool. Where the address space is too
-    /// short for the pool, instances are allocated one by one, which is slower but has no bound.
+    /// short for the pool, the engine is as [`GuestEngine::without_pool`] makes it.
     pub(super) fn new(max_processes: u32) -> wasmtime::Result<Self> {
         let mut config = settings();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_processes)));
-        let engine = match Engine::new(&config) {
-            Ok(engine) => engine,
+        match Engine::new(&config) {
+            Ok(engine) => Self::of(engine),
             Err(error) => {
                 tracing::debug!(error = format!("{error:#}"), "no address space for the instance pool");
-                Engine::new(settings().allocation_strategy(InstanceAllocationStrategy::OnDemand))?
+                Self::without_pool()
             }
-        };
+        }
+    }
+
+    /// An engine that allocates instances one by one, which is slower but has no bound.
+    pub(super) fn without_pool() -> wasmtime::Result<Self> {
+        Self::of(Engine::new(settings().allocation_strategy(InstanceAllocationStrategy::OnDemand))?)
+    }
+
+    fn of(engine: Engine) -> wasmtime::Result<Self> {
         let ticker = Ticker::start(&engine)?;
         Ok(Self { engine, ticker })
+    }
+
+    /// Whether instances come from a pool, of which there is only so much.
+    pub(super) fn has_pool(&self) -> bool {
+        self.engine.get_pooling_config().is_some()
     }
 
     /// The engine.
@@ -101,7 +117,7 @@ fn pool(max_processes: u32) -> PoolingAllocationConfig {
     pool.total_stacks(max_processes)
         .total_component_instances(max_processes)
         .total_core_instances(core_instances)
-        .total_memories(max_processes.saturating_mul(2))
+        .total_memories(max_processes.saturating_mul(MEMORIES_PER_PROCESS))
         .total_tables(core_instances)
         .total_gc_heaps(max_processes)
         .max_memory_size(MAX_MEMORY_BYTES)
@@ -216,6 +232,6 @@ mod tests {
     #[test]
     fn a_pool_beyond_the_address_space_falls_back_to_single_allocations() {
         let engine = GuestEngine::new(1_000_000).unwrap();
-        assert!(engine.engine.get_pooling_config().is_none());
+        assert!(!engine.has_pool());
     }
 }

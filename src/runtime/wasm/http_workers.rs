@@ -32,7 +32,7 @@ use super::program::Program;
 use super::state::GuestState;
 
 /// Requests handled at the same time, and so instances; further ones wait.
-const MAX_REQUESTS: usize = 64;
+pub(super) const MAX_REQUESTS: u32 = 64;
 
 /// Idle instances that are kept for the next request.
 const MAX_IDLE_WORKERS: usize = 16;
@@ -71,7 +71,14 @@ struct Job {
 impl WorkerPool {
     /// A pool without instances; `program` is a [`Program::Server`].
     pub(super) fn new(engine: Engine, program: Arc<Program>, seed: ProcessSeed, killed: CancellationToken) -> Self {
-        Self { engine, program, seed, running: Arc::new(Semaphore::new(MAX_REQUESTS)), idle: Mutex::default(), killed }
+        Self {
+            engine,
+            program,
+            seed,
+            running: Arc::new(Semaphore::new(MAX_REQUESTS as usize)),
+            idle: Mutex::default(),
+            killed,
+        }
     }
 
     /// Answers one request. What goes wrong inside is a line in the container's log, and 500 for the client.

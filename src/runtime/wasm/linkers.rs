@@ -11,6 +11,7 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 
+use super::code_cache::Encoding;
 use super::state::GuestState;
 use super::{filesystem, p1, signals_host, sockets};
 
@@ -22,6 +23,14 @@ pub(super) struct Linkers {
 }
 
 impl Linkers {
+    /// Builds the linker for programs of this encoding, unless it is there.
+    pub(super) fn prepare(&self, engine: &Engine, encoding: Encoding) -> wasmtime::Result<()> {
+        match encoding {
+            Encoding::Module => self.core(engine).map(drop),
+            Encoding::Component => self.component(engine).map(drop),
+        }
+    }
+
     /// The linker for 0.1 core modules.
     pub(super) fn core(&self, engine: &Engine) -> wasmtime::Result<&Linker<GuestState>> {
         if let Some(linker) = self.core.get() {

@@ -16,6 +16,9 @@ use crate::net::PodNetwork;
 use crate::runtime::ContainerPort;
 use crate::vfs::Dir;
 
+/// Resources (streams, sockets, pollables, …) one component may hold.
+const MAX_RESOURCES: usize = 100_000;
+
 /// One guest process, as host functions see it.
 pub(super) struct GuestState {
     /// Resources of components.
@@ -78,7 +81,9 @@ impl GuestState {
             .stderr(GuestStdout { writer: process.stderr.clone(), tty })
             .build();
         let http_client = PodHttpClient::new(&process.network);
-        Self { table: ResourceTable::new(), wasi, process, p1: None, http: WasiHttpCtx::new(), http_client, limits }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self { table, wasi, process, p1: None, http: WasiHttpCtx::new(), http_client, limits }
     }
 }
 

@@ -5,7 +5,7 @@ mod control;
 mod programs;
 mod serving;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,9 +29,12 @@ const MEBIBYTE: u64 = 1 << 20;
 fn runtime() -> &'static Arc<WasmRuntime> {
     static RUNTIME: OnceLock<Arc<WasmRuntime>> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        let cache_dir = Some(Path::new(env!("HUSK_GUESTS_DIR")).join("compiled"));
-        WasmRuntime::new(WasmRuntimeConfig { cache_dir, ..WasmRuntimeConfig::default() }).unwrap()
+        WasmRuntime::new(WasmRuntimeConfig { cache_dir: Some(cache_dir()), ..WasmRuntimeConfig::default() }).unwrap()
     })
+}
+
+fn cache_dir() -> PathBuf {
+    Path::new(env!("HUSK_GUESTS_DIR")).join("compiled")
 }
 
 /// The bytes of a guest, such as `p1/hello`.
@@ -45,7 +48,6 @@ fn wat(text: &str) -> Bytes {
 
 /// A pod with nothing in it.
 struct Pod {
-    switch: Arc<Switch>,
     sandbox: PodSandbox,
 }
 
@@ -59,10 +61,14 @@ impl Pod {
             hostname: "pod".to_owned(),
             network: switch.attach("pod", None).unwrap(),
         };
-        Self { switch, sandbox }
+        Self { sandbox }
     }
 
     async fn create(&self, setup: Setup) -> Result<Running, RuntimeError> {
+        self.create_on(runtime(), setup).await
+    }
+
+    async fn create_on(&self, runtime: &WasmRuntime, setup: Setup) -> Result<Running, RuntimeError> {
         let (stdout_writer, stdout) = pipe(MEBIBYTE as usize);
         let (stderr_writer, stderr) = pipe(MEBIBYTE as usize);
         let config = ContainerConfig {
@@ -81,7 +87,7 @@ impl Pod {
             memory_limit: setup.memory_limit,
             cpu_limit_millis: setup.cpu_limit_millis,
         };
-        let container = WasmContainer::create(&runtime().core, &self.sandbox, config).await?;
+        let container = WasmContainer::create(&runtime.core, &self.sandbox, config).await?;
         Ok(Running { container, stdout, stderr })
     }
 

@@ -93,7 +93,7 @@ impl DiskCache {
         file.write_all(mac(secret, key, &code).as_bytes())?;
         file.write_all(&code)?;
         temporary.rename(&self.path(key))?;
-        self.trim()?;
+        trim(&self.directory, MAX_TOTAL_BYTES)?;
         Ok(())
     }
 
@@ -111,30 +111,30 @@ impl DiskCache {
         });
         secret.as_ref()
     }
+}
 
-    /// Removes the files that were used longest ago until the rest is small enough.
-    fn trim(&self) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            if entry.file_name() == SECRET_NAME {
-                continue;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), entry.path()));
+/// Removes the files that were used longest ago until the rest has at most `max_bytes`.
+pub(super) fn trim(directory: &Path, max_bytes: u64) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name() == SECRET_NAME {
+            continue;
         }
-        let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
-        files.sort_unstable();
-        for (_, size, path) in files {
-            if total <= MAX_TOTAL_BYTES {
-                break;
-            }
-            if fs::remove_file(path).is_ok() {
-                total -= size;
-            }
-        }
-        Ok(())
+        let Ok(metadata) = entry.metadata() else { continue };
+        files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), entry.path()));
     }
+    let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
+    files.sort_unstable();
+    for (_, size, path) in files {
+        if total <= max_bytes {
+            break;
+        }
+        if fs::remove_file(path).is_ok() {
+            total -= size;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the directory where needed, checks that it is the user's alone, and gives its secret.

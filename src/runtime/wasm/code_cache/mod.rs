@@ -57,6 +57,7 @@ pub(super) enum Compiled {
 }
 
 /// A program's bytes and what is known of them.
+#[derive(Clone)]
 pub(super) struct Source {
     /// The name it was looked up by, for people.
     pub(super) name: String,
@@ -69,6 +70,7 @@ pub(super) struct Source {
 }
 
 /// Where a program's bytes are.
+#[derive(Clone)]
 pub(super) enum Content {
     /// In a file of a container.
     File(File),

@@ -189,3 +189,18 @@ fn processes_that_start_at_the_same_time_agree_on_a_secret() {
     });
     assert!(secrets.iter().all(|secret| *secret == secrets[0] && *secret != [0; 32]));
 }
+
+#[test]
+fn the_files_used_longest_ago_go_first_and_the_secret_stays() {
+    let directory = TempDir::new().unwrap();
+    for (name, age) in [("secret", 9), ("oldest", 3), ("newest", 1), ("older", 2)] {
+        let path = directory.path().join(name);
+        fs::write(&path, [0; 100]).unwrap();
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    }
+    disk::trim(directory.path(), 250).unwrap();
+    let mut left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["newest", "older", "secret"]);
+}

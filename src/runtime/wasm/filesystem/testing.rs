@@ -98,7 +98,8 @@ impl Guest {
             drop(store);
             match result {
                 Ok(code) => Ok(code),
-                Err(error) => match (error.downcast_ref::<GuestExit>(), error.downcast_ref::<wasmtime_wasi::I32Exit>()) {
+                Err(error) => match (error.downcast_ref::<GuestExit>(), error.downcast_ref::<wasmtime_wasi::I32Exit>())
+                {
                     (Some(GuestExit(code)), _) | (None, Some(wasmtime_wasi::I32Exit(code))) => Ok(*code),
                     (None, None) => Err(format!("{error:?}")),
                 },

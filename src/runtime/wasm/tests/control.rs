@@ -64,6 +64,27 @@ async fn a_busy_guest_delays_nobody_and_dies_at_once() {
 }
 
 #[tokio::test]
+async fn more_processes_run_than_there_is_room_reserved_for() {
+    let config =
+        WasmRuntimeConfig { cache_dir: Some(cache_dir()), pooled_processes: 2, ..WasmRuntimeConfig::default() };
+    let runtime = WasmRuntime::new(config).unwrap();
+    let pod = Pod::new();
+    let mut running = Vec::new();
+    for program in ["p1/signals", "p2/signals", "p1/signals", "p2/http", "p2/signals"] {
+        let app = pod.create_on(&runtime, Setup::guest(program, "")).await.unwrap();
+        app.container.start().await.unwrap();
+        if program != "p2/http" {
+            app.prints("waiting").await;
+        }
+        running.push(app);
+    }
+    for app in &running {
+        app.container.signal(Signal::Term);
+        assert_eq!(app.ends().await.code, 0);
+    }
+}
+
+#[tokio::test]
 async fn a_guest_busy_in_its_initialiser_can_be_killed() {
     let endless = wat(r#"(module (func $spin (loop $again (br $again))) (func (export "_start")) (start $spin))"#);
     let app = Pod::new().start(Setup::new("app", &[("app", endless)])).await;

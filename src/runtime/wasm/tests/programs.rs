@@ -2,8 +2,11 @@
 
 use super::*;
 
+/// Path, content and permission bits.
+type NewFile<'a> = (&'a str, &'a [u8], u32);
+
 /// What creating a container for `command` with these files answers.
-async fn refusal(command: &str, files: &[(&str, &[u8], u32)]) -> String {
+async fn refusal(command: &str, files: &[NewFile<'_>]) -> String {
     let files: Vec<_> =
         files.iter().map(|(path, bytes, mode)| ((*path).to_owned(), Bytes::copy_from_slice(bytes), *mode)).collect();
     match Pod::new().create(Setup::with_files(command, &files)).await {
@@ -14,7 +17,7 @@ async fn refusal(command: &str, files: &[(&str, &[u8], u32)]) -> String {
 
 #[tokio::test]
 async fn programs_that_are_not_there_or_not_executable() {
-    let cases: [(&str, &[(&str, &[u8], u32)], &str); 7] = [
+    let cases: [(&str, &[NewFile<'_>], &str); 7] = [
         ("", &[], r#"exec: "": no command specified"#),
         ("sh", &[], r#"exec: "sh": executable file not found in $PATH"#),
         ("/x", &[], r#"exec: "/x": stat /x: no such file or directory"#),

@@ -6,9 +6,11 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
 use super::*;
 use crate::runtime::Signal;
+use crate::runtime::wasm::http_client::PodHttpClient;
 
 type Client = http1::SendRequest<Full<Bytes>>;
 
@@ -107,4 +109,43 @@ async fn a_handler_cannot_be_executed_beside_a_program() {
     let app = Pod::new().start(Setup::new("signals", &programs)).await;
     let error = exec(&app.container, "http").await.unwrap_err();
     assert!(error.to_string().contains("an HTTP handler"), "{error}");
+}
+
+/// Sends a request as a guest in the pod would; the status and body, or the error's text.
+async fn fetch(pod: &Pod, uri: &str, options: Option<RequestOptions>) -> Result<(StatusCode, String), String> {
+    let body = Full::default().map_err(|never| match never {}).boxed_unsync();
+    let request = Request::builder().uri(uri).header("host", "pod").body(body).unwrap();
+    let mut client = PodHttpClient::new(&pod.sandbox.network);
+    let sent = client.send_request(request, options, Box::new(async { Ok(()) }));
+    let (response, connection) = Box::into_pin(sent).await.map_err(|error| error.to_string())?;
+    tokio::spawn(Box::into_pin(connection));
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+    Ok((status, String::from_utf8(body.to_vec()).unwrap()))
+}
+
+#[tokio::test]
+async fn outgoing_requests_stay_on_the_pods_network() {
+    let pod = Pod::new();
+    let _app = pod.start(Setup::guest("p2/http", "").port(8080)).await;
+    for host in ["127.0.0.1", "[::1]", "localhost", "pod"] {
+        let answer = fetch(&pod, &format!("http://{host}:8080/x"), None).await;
+        assert_eq!(answer, Ok((StatusCode::OK, "wasi 0.2 GET /x\n".to_owned())), "{host}");
+    }
+    assert_eq!(fetch(&pod, "http://localhost:9/", None).await, Err("connection refused".to_owned()));
+    assert_eq!(fetch(&pod, "http://192.0.2.1/", None).await, Err("destination IP address is prohibited".to_owned()));
+    assert!(fetch(&pod, "http://no.such.name/", None).await.unwrap_err().starts_with("DNS error"));
+    // A server that speaks no TLS.
+    assert!(fetch(&pod, "https://localhost:8080/", None).await.unwrap_err().starts_with("TLS"));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up_on() {
+    let pod = Pod::new();
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7));
+    let network = &pod.sandbox.network;
+    let _silent = network.listen(network.bind_tcp(address).unwrap(), 8).unwrap();
+    let options = RequestOptions { first_byte_timeout: Some(Duration::from_millis(20)), ..RequestOptions::default() };
+    let answer = fetch(&pod, "http://127.0.0.1:7/", Some(options)).await;
+    assert_eq!(answer, Err("connection read timeout".to_owned()));
 }
