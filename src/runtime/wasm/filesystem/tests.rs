@@ -26,7 +26,8 @@ async fn files_are_written_read_appended_and_cut() {
 async fn directories_are_made_listed_and_removed_with_all_below() {
     check(
         "mkdirs /a/b/c , write /a/b/f x , write /a/g y , list /a , list /a/b , rmdir /a , rmtree /a , exists /a , list /a",
-        &["ok", "ok", "ok", "b/ g", "c/ f", "error DirectoryNotEmpty", "ok", "false", "error NotFound"],
+        // std for WASI has no kind for ENOTEMPTY.
+        &["ok", "ok", "ok", "b/ g", "c/ f", "error Uncategorized", "ok", "false", "error NotFound"],
     )
     .await;
 }
@@ -88,11 +89,10 @@ async fn mistakes_are_told_in_kind() {
 
 #[tokio::test]
 async fn devices_are_no_files() {
-    check(
-        "write /dev/null x , read /dev/null , stat /dev/null , write /dev/full x",
-        &["ok", r#""""#, "other 0 bytes", "error StorageFull"],
-    )
-    .await;
+    check("write /dev/null x , read /dev/null , stat /dev/null", &["ok", r#""""#, "other 0 bytes"]).await;
+    // 0.2's libc makes every failed write EIO; 0.1 has the errno.
+    let full = Guest::new(&["write", "/dev/full", "x"]).run("p1/files").await;
+    assert_eq!(full.stdout, "write /dev/full x: error StorageFull\n");
 }
 
 #[tokio::test]
