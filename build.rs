@@ -282,8 +282,12 @@ fn write_images(sources: &Path, guests: &Path, out_dir: &Path) -> Result<(), Str
         let path = out_dir.join(format!("{name}.tar"));
         fs::write(&path, archive).map_err(describe("write", &path))?;
         let constant = constant_name(name);
-        writeln!(code, "static {constant}: BuiltInLayer = BuiltInLayer {{ diff_id: {diff_id:?}, archive: include_bytes!({path:?}) }};")
-            .map_err(|error| error.to_string())?;
+        writeln!(
+            code,
+            "static {constant}: BuiltInLayer = \
+             BuiltInLayer {{ diff_id: {diff_id:?}, archive: include_bytes!({path:?}) }};"
+        )
+        .map_err(|error| error.to_string())?;
         diff_ids.push((name, diff_id));
     }
     code.push_str("pub(super) static IMAGES: &[BuiltInImage] = &[\n");
@@ -315,10 +319,10 @@ fn image_config(image: &BuiltInImage, diff_ids: &[(&str, String)]) -> String {
     let wanted = |name: &&str| diff_ids.iter().find(|(known, _)| known == name).map(|(_, diff_id)| diff_id);
     let diff_ids: Vec<_> = image.layers.iter().filter_map(wanted).collect();
     let ports = image.port.map(|port| format!(r#","ExposedPorts":{{"{port}/tcp":{{}}}}"#)).unwrap_or_default();
-    format!(
-        r#"{{"architecture":"wasm","os":"wasi","config":{{"Env":["PATH={PATH}"],"Entrypoint":{:?},"Cmd":{:?}{ports}}},"rootfs":{{"type":"layers","diff_ids":{diff_ids:?}}}}}"#,
-        image.entrypoint, image.cmd
-    )
+    let (entrypoint, cmd) = (image.entrypoint, image.cmd);
+    let config = format!(r#"{{"Env":["PATH={PATH}"],"Entrypoint":{entrypoint:?},"Cmd":{cmd:?}{ports}}}"#);
+    let rootfs = format!(r#"{{"type":"layers","diff_ids":{diff_ids:?}}}"#);
+    format!(r#"{{"architecture":"wasm","os":"wasi","config":{config},"rootfs":{rootfs}}}"#)
 }
 
 fn digest(contents: &[u8]) -> String {

@@ -16,6 +16,9 @@ use super::object::{KINDS, Object, Origin};
 const KINDS_WITH_TEMPLATES: [&str; 7] =
     ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"];
 
+/// The most problems that are reported for one text.
+const MAX_ERRORS: usize = 1000;
+
 /// An object as written: decoded, not yet defaulted or validated.
 #[derive(Debug, Clone)]
 pub struct Decoded {
@@ -113,7 +116,7 @@ pub fn decode_documents(source: &str, text: &str) -> Result<Vec<Decoded>, Vec<De
 
 /// As [`decode_documents`], but also returns the objects that have no problem when others have.
 pub(super) fn decode_what_is_good(source: &str, text: &str) -> (Vec<Decoded>, Vec<DecodeError>) {
-    let mut decoding = Decoding { source: source.into(), decoded: Vec::new(), errors: Vec::new() };
+    let mut decoding = Decoding { source: source.into(), decoded: Vec::new(), errors: Vec::new(), problems: 0 };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (documents, syntax_error) = yaml::parse(text);
     for document in documents {
@@ -129,10 +132,16 @@ struct Decoding {
     source: Arc<str>,
     decoded: Vec<Decoded>,
     errors: Vec<DecodeError>,
+    /// How many problems there were, also those beyond what is reported.
+    problems: usize,
 }
 
 impl Decoding {
     fn fail(&mut self, line: usize, problem: DecodeProblem) {
+        self.problems += 1;
+        if self.errors.len() >= MAX_ERRORS {
+            return;
+        }
         self.errors.push(DecodeError { source_name: self.source.to_string(), line, problem });
     }
 
@@ -178,7 +187,7 @@ impl Decoding {
             (None, _) => return self.fail(root.line, DecodeProblem::Untyped("apiVersion")),
             (_, None) => return self.fail(root.line, DecodeProblem::Untyped("kind")),
         };
-        let before = self.errors.len();
+        let before = self.problems;
         let object = match (api_version, kind) {
             ("v1", "Pod") => self.typed(root).map(|object| Object::Pod(Box::new(object))),
             ("v1", "ConfigMap") => self.typed(root).map(Object::ConfigMap),
@@ -194,7 +203,7 @@ impl Decoding {
                 return self.fail(root.line_of("kind"), problem);
             }
         };
-        if let Some(object) = object.filter(|_| self.errors.len() == before) {
+        if let Some(object) = object.filter(|_| self.problems == before) {
             let origin = Origin::new(Arc::clone(&self.source), Arc::clone(root));
             self.decoded.push(Decoded { object, origin });
         }

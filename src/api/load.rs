@@ -1,7 +1,7 @@
 //! From text to objects that can be run: decode, name, default, validate and check support, with every problem of
 //! every document collected and placed. The one entry for whoever reads manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::decode::{DecodeProblem, decode_what_is_good};
@@ -138,11 +138,11 @@ fn complete(mut object: Object, origin: Origin, options: &mut LoadOptions<'_>) -
         problem,
     };
     let mut errors: Vec<LoadError> = Vec::new();
+    let mut seen = BTreeSet::new();
     for error in validate(&object) {
-        let path = error.path.clone();
-        let error = at(&path, LoadProblem::Invalid(error));
-        if !errors.contains(&error) {
-            errors.push(error);
+        if seen.insert(error.to_string()) {
+            let path = error.path.clone();
+            errors.push(at(&path, LoadProblem::Invalid(error)));
         }
     }
     for note in refusals {

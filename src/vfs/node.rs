@@ -57,6 +57,10 @@ pub(super) trait Directory: fmt::Debug + Send + Sync + 'static {
     fn set_times(&self, accessed: SetTime, modified: SetTime) -> Result<(), Errno>;
     fn set_child_times(&self, name: &str, accessed: SetTime, modified: SetTime) -> Result<(), Errno>;
     fn create_dir(&self, name: &str, mode: u32) -> Result<(), Errno>;
+    /// As `create_dir`, with exactly these permission bits, whatever the process's file mode creation mask says.
+    fn create_dir_exactly(&self, name: &str, mode: u32) -> Result<(), Errno> {
+        self.create_dir(name, mode)
+    }
     fn remove_dir(&self, name: &str) -> Result<(), Errno>;
     fn unlink(&self, name: &str) -> Result<(), Errno>;
     /// Moves `name` into `to`, a directory of the same filesystem.

@@ -17,7 +17,7 @@ use super::walk::{Dir, Place};
 use super::{DirEntry, Errno, FileKind, MAX_SYMLINKS, OpenOptions, SetTime, Stat};
 
 /// The most mounts one container may have.
-pub const MAX_MOUNTS: usize = 1024;
+const MAX_MOUNTS: usize = 1024;
 
 /// Permission bits of mount points that had to be made.
 const MOUNT_POINT_MODE: u32 = 0o755;

@@ -136,7 +136,8 @@ impl PodVolumes {
         }
         let set_up =
             self.prepare(volume, context).map_err(|reason| VolumeError { volume: volume.name.clone(), reason })?;
-        self.volumes().insert(volume.name.clone(), Arc::new(set_up));
+        // Whoever was first stays: containers may have mounted it.
+        self.volumes().entry(volume.name.clone()).or_insert_with(|| Arc::new(set_up));
         Ok(())
     }
 

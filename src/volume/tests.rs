@@ -338,7 +338,7 @@ fn sub_paths_stay_in_their_volume() {
     for (target, name) in [("d", "inside"), ("..", "up"), ("/etc", "abs"), ("../secret", "file"), ("loop", "loop")] {
         std::os::unix::fs::symlink(target, host.join(name)).unwrap();
     }
-    set_mode(&host, 0o750).unwrap();
+    set_mode(&host, 0o777).unwrap();
     scene.set_up(&format!("{{name: v, hostPath: {{path: {}}}}}", host.display())).unwrap();
     let prepare = "failed to prepare subPath for volumeMount \"v\" of container \"main\": ";
     for (mount, expected) in [
@@ -359,7 +359,7 @@ fn sub_paths_stay_in_their_volume() {
     }
     assert!(host.join("d/new").is_dir());
     let mode = HostDirFs::open(&host.join("expanded")).map(|_| fs::metadata(host.join("expanded")).unwrap());
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.unwrap().permissions()) & 0o777, 0o750);
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.unwrap().permissions()) & 0o777, 0o777);
     let unknown = scene.mounts("[{name: none, mountPath: /v}]").err();
     assert_eq!(unknown.as_deref(), Some("volume \"none\" is not set up"));
 }

@@ -255,6 +255,8 @@ fn hostile_documents_are_refused_quickly() {
         let previous = vec![format!("*a{}", level - 1); 10].join(",");
         merge_bomb.push_str(&format!("a{level}: &a{level} {{<<: [{previous}], k{level}: [{previous}]}}\n"));
     }
+    let long_aliases = format!("a: &a {}\nb: [{}]\n", "x".repeat(1_000_000), "*a,".repeat(100_000));
+    let many_duplicates = format!("apiVersion: v1\nkind: Pod\nspec: {{{}}}\n", "a: 1,".repeat(100_000));
     let wide = format!("a: [{}]", "1,".repeat(1_200_000));
     let long_key = format!("{}: 1\n", "k".repeat(100_000));
     let cyclic = "a: &a [*a]\n".to_owned();
@@ -268,6 +270,9 @@ fn hostile_documents_are_refused_quickly() {
         ("deep block", deep_block),
         ("aliases", bomb),
         ("merges", merge_bomb),
+        ("long aliases", long_aliases),
+        ("many duplicates", many_duplicates),
+        ("long explicit key", format!("? {}\n: 1\n", "k".repeat(2_000))),
         ("wide", wide),
         ("long key", long_key),
         ("cyclic", cyclic),

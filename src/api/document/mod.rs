@@ -19,6 +19,8 @@ pub(super) struct Node {
     pub(super) value: Value,
     /// How many nodes the value has once every alias is written out, itself included.
     size: usize,
+    /// How many bytes of text the value has once every alias is written out.
+    bytes: usize,
     /// How many levels of nesting the value has, itself included.
     depth: usize,
 }
@@ -46,12 +48,26 @@ pub(super) struct Entry {
 
 impl Node {
     fn new(line: usize, value: Value) -> Self {
-        let (size, depth) = match &value {
-            Value::Sequence(items) => measure(items.iter()),
-            Value::Mapping(entries) => measure(entries.iter().map(|entry| &entry.value)),
-            _ => (0, 0),
-        };
-        Self { line, value, size: size.saturating_add(1), depth: depth.saturating_add(1) }
+        let mut node = Self { line, value: Value::Null, size: 1, bytes: 0, depth: 1 };
+        match &value {
+            Value::Sequence(items) => items.iter().for_each(|item| node.grow_by(item)),
+            Value::Mapping(entries) => {
+                for entry in entries {
+                    node.grow_by(&entry.value);
+                    node.bytes = node.bytes.saturating_add(entry.key.len());
+                }
+            }
+            Value::String(text) => node.bytes = text.len(),
+            _ => {}
+        }
+        Self { value, ..node }
+    }
+
+    /// Counts a child into the measures of its parent.
+    fn grow_by(&mut self, child: &Self) {
+        self.size = self.size.saturating_add(child.size);
+        self.bytes = self.bytes.saturating_add(child.bytes);
+        self.depth = self.depth.max(child.depth.saturating_add(1));
     }
 
     /// The value under `key`, when this is a mapping that has it.
@@ -93,10 +109,6 @@ impl Node {
         }
         line
     }
-}
-
-fn measure<'n>(children: impl Iterator<Item = &'n Arc<Node>>) -> (usize, usize) {
-    children.fold((0, 0), |(size, depth), child| (size.saturating_add(child.size), depth.max(child.depth)))
 }
 
 enum Segment<'p> {

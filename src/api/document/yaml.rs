@@ -17,8 +17,12 @@ pub(in crate::api) const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 pub(in crate::api) const MAX_DEPTH: usize = 100;
 /// The most nodes a text may have once its aliases are written out.
 pub(in crate::api) const MAX_NODES: usize = 1_000_000;
-/// The longest mapping key, in characters, that is found before its colon.
-const MAX_KEY_LOOKAHEAD: usize = 1024;
+/// The most bytes of text a document may have once its aliases are written out.
+pub(in crate::api) const MAX_EXPANDED_BYTES: usize = 4 * MAX_TEXT_BYTES;
+/// The longest mapping key, in bytes.
+const MAX_KEY: usize = 1024;
+/// The most duplicate keys that are reported in one text.
+const MAX_DUPLICATES: usize = 100;
 
 /// One document of a text.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ pub(in crate::api) fn parse(text: &str) -> (Vec<Document>, Option<SyntaxError>) 
     }
     let options = granit_parser::options! {
         emit_comments: false,
-        simple_key_max_lookahead: MAX_KEY_LOOKAHEAD,
+        simple_key_max_lookahead: MAX_KEY,
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
@@ -83,6 +87,7 @@ struct Builder {
     anchors: HashMap<usize, Arc<Node>>,
     duplicates: Vec<Duplicate>,
     nodes: usize,
+    bytes: usize,
 }
 
 struct Open {
@@ -115,7 +120,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref(), line)?;
                 let merges = style == ScalarStyle::Plain && tag.is_none() && text == "<<";
-                self.count(1, line)?;
+                self.count(1, text.len(), line)?;
                 self.add(Arc::new(Node::new(line, value)), anchor, merges)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -131,7 +136,7 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.close(line),
             Event::Alias(anchor) => match self.anchors.get(&anchor).map(Arc::clone) {
                 Some(node) => {
-                    self.count(node.size, line)?;
+                    self.count(node.size, node.bytes, line)?;
                     self.add(node, 0, false)
                 }
                 None => Err(SyntaxError::new(line, "an alias may not name a node that it is part of")),
@@ -140,8 +145,13 @@ impl Builder {
         }
     }
 
-    /// Counts nodes as they would be if every alias were written out.
-    fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
+    /// Counts nodes and their text as they would be if every alias were written out.
+    fn count(&mut self, nodes: usize, bytes: usize, line: usize) -> Result<(), SyntaxError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > MAX_EXPANDED_BYTES {
+            let message = format!("more than {MAX_EXPANDED_BYTES} bytes of text, aliases written out");
+            return Err(SyntaxError::new(line, message));
+        }
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
             return Err(SyntaxError::new(line, format!("more than {MAX_NODES} values, aliases written out")));
@@ -150,7 +160,7 @@ impl Builder {
     }
 
     fn open(&mut self, open: Open) -> Result<(), SyntaxError> {
-        self.count(1, open.line)?;
+        self.count(1, 0, open.line)?;
         if let Some(Open { content: Content::Mapping { key: None, .. }, .. }) = self.open.last() {
             return Err(SyntaxError::new(open.line, "a mapping key must be a scalar"));
         }
@@ -222,8 +232,11 @@ impl Builder {
                 return Err(SyntaxError::new(node.line, "a mapping key must be a scalar"));
             }
         };
+        if text.len() > MAX_KEY {
+            return Err(SyntaxError::new(node.line, format!("a mapping key is longer than {MAX_KEY} bytes")));
+        }
         let Some(Open { content: Content::Mapping { index, .. }, .. }) = self.open.last() else { return Ok(()) };
-        if index.contains_key(&text) && !merges {
+        if index.contains_key(&text) && !merges && self.duplicates.len() < MAX_DUPLICATES {
             let prefix = self.path();
             let path = if prefix.is_empty() { text.clone() } else { format!("{prefix}.{text}") };
             self.duplicates.push(Duplicate { path, line: node.line });

@@ -133,3 +133,39 @@ fn two_objects_of_one_name_are_found() {
     let found: Vec<_> = find_duplicates(&loaded).iter().map(ToString::to_string).collect();
     assert_eq!(found, ["two.yaml:4: ServiceAccount \"a\" is already defined at one.yaml:4"]);
 }
+
+#[test]
+fn a_pod_wrong_in_thousands_of_places_is_refused_quickly() {
+    let many = |item: &str| item.repeat(20_000);
+    let base = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:";
+    for spec in [
+        format!("{{containers: [{}]}}", many("{},")),
+        format!("{{containers: [{{name: a, image: x, volumeMounts: [{}]}}]}}", many("{mountPath: /a},")),
+        format!("{{containers: [{{name: a, image: x}}], topologySpreadConstraints: [{}]}}", many("{maxSkew: 1},")),
+        format!("{{containers: [{{name: a, image: x, resources: {{claims: [{}]}}}}]}}", many("{name: c},")),
+    ] {
+        let errors = load_for_wasm("-", &format!("{base} {spec}\n")).unwrap_err();
+        assert!((1..=2_000).contains(&errors.0.len()), "{}", errors.0.len());
+    }
+}
+
+#[test]
+fn init_containers_count_beside_the_sidecars_before_them() {
+    let text = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  initContainers:
+  - {name: first, image: x, resources: {requests: {cpu: 3, memory: 1Mi}}}
+  - {name: sidecar, image: x, restartPolicy: Always, resources: {requests: {cpu: 1}}}
+  - {name: second, image: x, resources: {requests: {cpu: 2500m}}}
+  containers:
+  - {name: a, image: x, resources: {requests: {cpu: 500m, memory: 2Mi}}}
+";
+    let loaded = load_for_wasm("-", text).unwrap();
+    let Object::Pod(pod) = &loaded[0].object else { panic!("{loaded:?}") };
+    let sums = crate::api::aggregate_requests(pod.spec.as_ref().unwrap());
+    let shown: Vec<_> = sums.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
+    assert_eq!(shown, ["cpu=3500m", "memory=2Mi"]);
+}

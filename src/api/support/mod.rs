@@ -3,7 +3,9 @@
 
 mod table;
 
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
@@ -151,21 +153,25 @@ pub fn check_support(pod: &Pod, runtime: RuntimeKind) -> SupportReport {
     report
 }
 
+static ROWS_BY_PATH: LazyLock<HashMap<&str, Vec<&Row>>> = LazyLock::new(|| {
+    let mut rows: HashMap<&str, Vec<&Row>> = HashMap::new();
+    for row in TABLE {
+        rows.entry(row.root()).or_default().push(row);
+    }
+    rows
+});
+
 /// Walks down to the fields that have rows. `path` is the concrete one, `pattern` the one rows use.
 fn visit(value: &Value, path: &str, pattern: &str, runtime: RuntimeKind, report: &mut SupportReport) {
-    let mut found = false;
-    for row in TABLE.iter().filter(|row| row.root() == pattern) {
-        found = true;
-        if !row.applies(value) {
-            continue;
-        }
+    let rows = ROWS_BY_PATH.get(pattern).map(Vec::as_slice).unwrap_or_default();
+    for row in rows.iter().filter(|row| row.applies(value)) {
         match row.support(runtime) {
             Support::Honoured(_) | Support::NotYet => {}
             Support::Warned(text) => report.warnings.push(FieldNote { path: path.to_owned(), text }),
             Support::Refused(text) => report.refusals.push(FieldNote { path: path.to_owned(), text }),
         }
     }
-    if found {
+    if !rows.is_empty() {
         return;
     }
     match value {

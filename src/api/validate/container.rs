@@ -149,6 +149,7 @@ fn mounts(errors: &mut Errors, container: &Container, volumes: &VolumeKinds, pat
         .iter()
         .map(|device| (device.name.as_str(), device.device_path.as_str()))
         .collect();
+    let device_paths: BTreeSet<&str> = devices.values().copied().collect();
     let mut points = BTreeSet::new();
     for (index, mount) in items(&container.volume_mounts).iter().enumerate() {
         let item = path.index(index);
@@ -167,7 +168,7 @@ fn mounts(errors: &mut Errors, container: &Container, volumes: &VolumeKinds, pat
         if devices.contains_key(mount.name.as_str()) {
             errors.invalid(&item.child("name"), &mount.name, "must not already exist in volumeDevices");
         }
-        if devices.values().any(|path| *path == mount.mount_path) {
+        if device_paths.contains(mount.mount_path.as_str()) {
             let detail = "must not already exist as a path in volumeDevices";
             errors.invalid(&item.child("mountPath"), &mount.mount_path, detail);
         }
@@ -215,6 +216,7 @@ fn mount_options(errors: &mut Errors, container: &Container, mount: &VolumeMount
 fn devices(errors: &mut Errors, container: &Container, volumes: &VolumeKinds, path: &FieldPath) {
     let mounts: BTreeMap<&str, &str> =
         items(&container.volume_mounts).iter().map(|mount| (mount.name.as_str(), mount.mount_path.as_str())).collect();
+    let mount_paths: BTreeSet<&str> = mounts.values().copied().collect();
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for (index, device) in items(&container.volume_devices).iter().enumerate() {
         let item = path.index(index);
@@ -246,7 +248,7 @@ fn devices(errors: &mut Errors, container: &Container, volumes: &VolumeKinds, pa
         if mounts.contains_key(name) {
             errors.invalid(&item.child("name"), name, "must not already exist in volumeMounts");
         }
-        if mounts.values().any(|path| *path == device_path) {
+        if mount_paths.contains(device_path) {
             let detail = "must not already exist as a path in volumeMounts";
             errors.invalid(&item.child("devicePath"), device_path, detail);
         }

@@ -2,6 +2,7 @@
 //!
 //! The form is that of `apimachinery/pkg/util/validation/field` v1.36: `<path>: <kind>[: <value>][: <detail>]`.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 /// What kind of rule a value breaks.
@@ -168,13 +169,34 @@ impl FieldPath {
     }
 }
 
+/// The most errors that are reported for one object.
+const MAX_ERRORS: usize = 1000;
+/// The most bytes of a value or detail that an error shows.
+const MAX_SHOWN: usize = 4096;
+
+/// The text, cut where it is longer than errors show.
+fn shortened(text: &str) -> String {
+    if text.len() <= MAX_SHOWN {
+        return text.to_owned();
+    }
+    let end = (0..=MAX_SHOWN).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}…", &text[..end])
+}
+
 /// The errors found so far, in order.
 #[derive(Debug, Default)]
 pub(super) struct Errors(pub(super) Vec<FieldError>);
 
 impl Errors {
     fn push(&mut self, path: &FieldPath, kind: ErrorKind, value: Option<BadValue>, detail: &str) {
-        self.0.push(FieldError { path: path.0.clone(), kind, value, detail: detail.to_owned() });
+        if self.0.len() >= MAX_ERRORS {
+            return;
+        }
+        let value = value.map(|value| match value {
+            BadValue::Text(text) => BadValue::Text(shortened(&text)),
+            BadValue::Bare(text) => BadValue::Bare(shortened(&text)),
+        });
+        self.0.push(FieldError { path: path.0.clone(), kind, value, detail: shortened(detail) });
     }
 
     pub(super) fn required(&mut self, path: &FieldPath, detail: &str) {
@@ -231,12 +253,9 @@ impl Errors {
 
 /// All errors of one object in Kubernetes' words: `Pod "x" is invalid: <error>`, several in brackets, each text once.
 pub fn invalid_message(kind: &str, name: &str, errors: &[FieldError]) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for text in errors.iter().map(ToString::to_string) {
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
+    let mut seen = BTreeSet::new();
+    let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.retain(|text| seen.insert(text.clone()));
     let joined = if texts.len() == 1 { texts.remove(0) } else { format!("[{}]", texts.join(", ")) };
     format!("{kind} {} is invalid: {joined}", go_quoted(name))
 }

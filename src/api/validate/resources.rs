@@ -164,6 +164,10 @@ pub(super) fn pod_claims(errors: &mut Errors, claims: &[PodResourceClaim], path:
 }
 
 fn claim_names(errors: &mut Errors, claims: &[ResourceClaim], known: &BTreeSet<String>, path: &FieldPath) {
+    let listed = match known.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => " which is empty".to_owned(),
+        ref names => format!(": {}", names.join(", ")),
+    };
     let mut seen = BTreeSet::new();
     for (index, claim) in claims.iter().enumerate() {
         let path = path.index(index);
@@ -175,10 +179,7 @@ fn claim_names(errors: &mut Errors, claims: &[ResourceClaim], known: &BTreeSet<S
             errors.duplicate(&path, &claim.name);
         }
         if !known.contains(&claim.name) {
-            let listed: Vec<&str> = known.iter().map(String::as_str).collect();
-            let names =
-                if listed.is_empty() { " which is empty".to_owned() } else { format!(": {}", listed.join(", ")) };
-            let detail = format!("must be one of the names in pod.spec.resourceClaims{names}");
+            let detail = format!("must be one of the names in pod.spec.resourceClaims{listed}");
             errors.not_found(&path, &claim.name, &detail);
         }
     }
@@ -219,21 +220,22 @@ pub(super) fn pod_resources(errors: &mut Errors, spec: &PodSpec, claims: &BTreeS
 /// the most any init container needs beside the sidecars before it (`AggregateContainerRequests`).
 pub fn aggregate_requests(spec: &PodSpec) -> BTreeMap<String, Quantity> {
     let mut running = BTreeMap::new();
-    let mut sidecars = BTreeMap::new();
+    let mut sidecars: BTreeMap<String, Quantity> = BTreeMap::new();
     let mut initialising: BTreeMap<String, Quantity> = BTreeMap::new();
     for container in &spec.containers {
         add_requests(&mut running, container);
     }
     for container in items(&spec.init_containers) {
-        let mut needed = sidecars.clone();
-        add_requests(&mut needed, container);
         if is_sidecar(container) {
             add_requests(&mut running, container);
-            sidecars.clone_from(&needed);
+            add_requests(&mut sidecars, container);
+            continue;
         }
-        for (name, amount) in needed {
-            let most = initialising.entry(name).or_insert(Quantity::ZERO);
-            *most = amount.max(*most);
+        // What only the sidecars need is in `running` already.
+        for (name, amount) in requests(container) {
+            let beside = sidecars.get(name).copied().unwrap_or(Quantity::ZERO);
+            let most = initialising.entry(name.to_owned()).or_insert(Quantity::ZERO);
+            *most = amount.plus(&beside).max(*most);
         }
     }
     for (name, amount) in initialising {
@@ -243,9 +245,12 @@ pub fn aggregate_requests(spec: &PodSpec) -> BTreeMap<String, Quantity> {
     running
 }
 
+fn requests(container: &Container) -> impl Iterator<Item = (&str, Quantity)> {
+    parsed(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
+}
+
 fn add_requests(sum: &mut BTreeMap<String, Quantity>, container: &Container) {
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    for (name, amount) in parsed(requests) {
+    for (name, amount) in requests(container) {
         let total = sum.entry(name.to_owned()).or_insert(Quantity::ZERO);
         *total = total.plus(&amount);
     }

@@ -1,10 +1,10 @@
 //! Fields that choose a node. There is only one, but a pod that a cluster would refuse is refused here too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, Toleration,
-    WeightedPodAffinityTerm,
+    TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -181,6 +181,7 @@ fn pod_affinity_term(errors: &mut Errors, term: &PodAffinityTerm, path: &FieldPa
     let (matching, mismatching) = (items(&term.match_label_keys), items(&term.mismatch_label_keys));
     label_keys(errors, matching, term.label_selector.as_ref(), &path.child("matchLabelKeys"));
     label_keys(errors, mismatching, term.label_selector.as_ref(), &path.child("mismatchLabelKeys"));
+    let mismatching: BTreeSet<&String> = mismatching.iter().collect();
     for (index, key) in matching.iter().enumerate().filter(|(_, key)| mismatching.contains(key)) {
         let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
         errors.invalid(&path.child("matchLabelKeys").index(index), key, detail);
@@ -206,6 +207,10 @@ fn label_keys(errors: &mut Errors, keys: &[String], selector: Option<&LabelSelec
 
 pub(super) fn topology_spread(errors: &mut Errors, spec: &PodSpec, path: &FieldPath) {
     let constraints = items(&spec.topology_spread_constraints);
+    let kind_of = |constraint: &'_ TopologySpreadConstraint| {
+        (constraint.topology_key.clone(), constraint.when_unsatisfiable.clone())
+    };
+    let last_of_kind: BTreeMap<_, usize> = constraints.iter().map(kind_of).zip(0..).collect();
     for (index, constraint) in constraints.iter().enumerate() {
         let path = path.index(index);
         if constraint.max_skew <= 0 {
@@ -219,10 +224,7 @@ pub(super) fn topology_spread(errors: &mut Errors, spec: &PodSpec, path: &FieldP
         if !actions.contains(&action) {
             errors.unsupported(&path.child("whenUnsatisfiable"), action, &actions);
         }
-        let repeats = constraints[index + 1..]
-            .iter()
-            .any(|other| other.topology_key == constraint.topology_key && other.when_unsatisfiable == action);
-        if repeats {
+        if last_of_kind.get(&kind_of(constraint)).is_some_and(|last| *last > index) {
             let pair = format!("{{{}, {action}}}", constraint.topology_key);
             errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), pair);
         }

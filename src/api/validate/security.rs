@@ -94,7 +94,8 @@ pub(super) fn security_context(errors: &mut Errors, container: &Container, host_
             errors.invalid(path, BadValue::json(context), detail);
         }
         let added = context.capabilities.iter().flat_map(|capabilities| items(&capabilities.add));
-        for _ in added.filter(|capability| *capability == "CAP_SYS_ADMIN") {
+        // Kubernetes says it once for each time the capability is named.
+        if added.into_iter().any(|capability| capability == "CAP_SYS_ADMIN") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
             errors.invalid(path, BadValue::json(context), detail);
         }

@@ -6,6 +6,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::filesystem::ListingBudget;
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
 use super::p1;
@@ -29,6 +30,8 @@ pub(super) struct GuestState {
     pub(super) process: ProcessContext,
     /// Descriptors of a 0.1 module, made at its first use.
     pub(super) p1: Option<p1::Descriptors>,
+    /// What a component's unread directory listings take.
+    pub(super) listings: ListingBudget,
     /// Settings of `wasi:http`.
     http: WasiHttpCtx,
     /// Where outgoing requests go.
@@ -83,7 +86,8 @@ impl GuestState {
         let http_client = PodHttpClient::new(&process.network);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        Self { table, wasi, process, p1: None, http: WasiHttpCtx::new(), http_client, limits }
+        let (p1, listings, http) = (None, ListingBudget::default(), WasiHttpCtx::new());
+        Self { table, wasi, process, p1, listings, http, http_client, limits }
     }
 }
 

@@ -200,6 +200,11 @@ impl Directory for HostDirectory {
         system::create_dir(&self.directory, name, mode)
     }
 
+    fn create_dir_exactly(&self, name: &str, mode: u32) -> Result<(), Errno> {
+        system::create_dir(&self.directory, name, mode)?;
+        system::set_directory_mode(&self.directory, name, mode)
+    }
+
     fn remove_dir(&self, name: &str) -> Result<(), Errno> {
         Ok(self.directory.remove_dir(name)?)
     }
@@ -340,7 +345,7 @@ impl FileObject for HostFile {
     }
 
     fn sync(&self, metadata: bool) -> Result<(), Errno> {
-        Ok(if metadata { self.file.sync_all()? } else { self.file.sync_data()? })
+        Ok(if metadata { self.file.sync_all() } else { self.file.sync_data() }?)
     }
 
     fn is_stream(&self) -> bool {

@@ -250,14 +250,25 @@ mod unix {
         Ok(rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(mode & 0o7777))?)
     }
 
+    pub(in super::super) fn set_directory_mode(directory: &Dir, name: &str, mode: u32) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+        Ok(rustix::fs::fchmod(opened, Mode::from_raw_mode(mode & 0o7777))?)
+    }
+
     pub(in super::super) fn symlink(directory: &Dir, target: &str, name: &str) -> Result<(), Errno> {
         Ok(rustix::fs::symlinkat(target, directory, name)?)
     }
 
     #[cfg(target_os = "linux")]
     pub(in super::super) fn append(file: &fs::File, bytes: &[u8]) -> Result<usize, Errno> {
-        use rustix::io::{ReadWriteFlags, pwritev2};
-        Ok(pwritev2(file.as_fd(), &[io::IoSlice::new(bytes)], 0, ReadWriteFlags::APPEND)?)
+        use rustix::io::{Errno as Host, ReadWriteFlags, pwritev2};
+        match pwritev2(file.as_fd(), &[io::IoSlice::new(bytes)], 0, ReadWriteFlags::APPEND) {
+            Ok(written) => Ok(written),
+            // Kernels before 4.16 and some emulations of Linux lack the flag.
+            Err(Host::OPNOTSUPP | Host::NOSYS | Host::INVAL) => Ok(write_file_at(file, bytes, file.metadata()?.len())?),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -430,6 +441,10 @@ mod portable {
 
     pub(in super::super) fn create_dir(directory: &Dir, name: &str, _mode: u32) -> Result<(), Errno> {
         Ok(directory.create_dir(name)?)
+    }
+
+    pub(in super::super) fn set_directory_mode(_: &Dir, _: &str, _: u32) -> Result<(), Errno> {
+        Ok(())
     }
 
     pub(in super::super) fn symlink(directory: &Dir, target: &str, name: &str) -> Result<(), Errno> {

@@ -1,5 +1,7 @@
 //! Image layers: what they add up to, and what malicious ones come to.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Everything in a container's root, as `path` or `path=contents` or `path->target`, `/tmp` left out.
@@ -142,4 +144,65 @@ fn a_layer_on_disk_is_read_in_place_and_names_its_contents() {
     write(&root, "bin/alias", "changed").unwrap();
     let app = file(&root, "bin/app", READ).unwrap();
     assert_eq!((app.contents().unwrap().as_ref(), app.content_id()), (b"changed".as_slice(), None));
+}
+
+/// Names as an attacker would choose them.
+fn hostile_name() -> impl Strategy<Value = String> {
+    let part = prop::sample::select(vec!["a", "b", "l", "..", ".", "", ".wh.a", ".wh..wh..opq", ".wh.l", "/a"]);
+    prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"))
+}
+
+fn hostile_layer() -> impl Strategy<Value = Vec<u8>> {
+    let item = (hostile_name(), hostile_name(), 0..4_u8);
+    prop::collection::vec(item, 0..8).prop_map(|items| {
+        let items: Vec<_> = items
+            .iter()
+            .map(|(name, other, kind)| match kind {
+                0 => Item::Dir(name),
+                1 => Item::File(name, other),
+                2 => Item::Symlink(name, other),
+                _ => Item::Hard(name, other),
+            })
+            .collect();
+        archive(&items)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn layers_of_any_entries_are_refused_or_make_a_tree(archives in prop::collection::vec(hostile_layer(), 1..4)) {
+        let layers: Vec<_> =
+            archives.into_iter().filter_map(|tar| Layer::from_tar_bytes("d", tar.into()).ok()).collect();
+        let Ok(stack) = LayerStack::new(layers) else { return Ok(()) };
+        let scratch = tempfile::tempdir().unwrap();
+        let root = table(TreeFs::over(stack, scratch.path().join("u"), None)).root();
+        let mut found = Vec::new();
+        tree(&root, "/", &mut found);
+        for line in found {
+            let path = line.split(['=', '>']).next().unwrap_or_default();
+            prop_assert!(!path.split('/').any(|name| matches!(name, "." | "..")), "{line}");
+        }
+    }
+
+    #[test]
+    fn archives_of_any_header_are_refused_or_read(
+        changes in prop::collection::vec((0..512_usize, any::<u8>()), 0..12),
+        extension in any::<bool>(),
+    ) {
+        let mut bytes = archive(&[Item::File("name", "30 path=a/b\n12 mtime=1.5\n"), Item::File("next", "")]);
+        let mut header = ::tar::Header::from_byte_slice(&bytes[..512]).clone();
+        if extension {
+            header.set_entry_type(::tar::EntryType::XHeader);
+        }
+        for (at, byte) in changes {
+            header.as_mut_bytes()[at] = byte;
+        }
+        header.set_cksum();
+        bytes[..512].copy_from_slice(header.as_bytes());
+        if let Ok(layer) = Layer::from_tar_bytes("d", bytes.into()) {
+            let _ = LayerStack::new(vec![layer]);
+        }
+    }
 }

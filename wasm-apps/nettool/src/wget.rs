@@ -79,7 +79,7 @@ impl<'a> Target<'a> {
         let rest = match url.split_once("://") {
             None => url,
             Some(("http", rest)) => rest,
-            Some((scheme, _)) => return Err(format!("not an http or ftp url: {scheme}")),
+            Some((scheme, _)) => return Err(format!("only http:// URLs are supported, not {scheme}://")),
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);

@@ -139,6 +139,12 @@ fn environment_rules() {
              converting fieldPath: field label does not support subscript: metadata.name['x']"],
         ),
         ("env: [{name: A, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['app']\"}}}]", "", &[]),
+    ]);
+}
+
+#[test]
+fn environment_source_rules() {
+    check_container(&[
         (
             "env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.gpu}}}]",
             "",

@@ -173,6 +173,12 @@ fn pod_wide_rules() {
             "dnsConfig: {searches: [., a_b.c., example.com], options: [{value: x}]}",
             &["spec.dnsConfig.options[0]: Required value: must not be empty"],
         ),
+    ]);
+}
+
+#[test]
+fn name_and_namespace_rules() {
+    check_pod(&[
         ("hostname: a.b", &["spec.hostname: Invalid value: \"a.b\": must not contain dots"]),
         ("subdomain: a.b", &["spec.subdomain: Invalid value: \"a.b\": must not contain dots"]),
         (
@@ -222,6 +228,12 @@ fn pod_wide_rules() {
                 "spec.securityContext.appArmorProfile.type: Required value: type is required when appArmorProfile is set",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn scheduling_rules() {
+    check_pod(&[
         (
             "tolerations: [{key: k, operator: Lt}, {operator: Equal}, {key: k, tolerationSeconds: 1}]",
             &[
@@ -301,6 +313,12 @@ fn volume_rules() {
              both inclusive",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn claim_and_projection_rules() {
+    check_pod(&[
         (
             "volumes: [{name: v, persistentVolumeClaim: {}}]",
             &["spec.volumes[0].persistentVolumeClaim.claimName: Required value"],

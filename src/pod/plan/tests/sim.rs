@@ -37,9 +37,11 @@ pub(super) struct Sim {
     sequence: u64,
     scripts: BTreeMap<String, Script>,
     /// How many pulls of an image fail.
-    failing_pulls: BTreeMap<String, u32>,
+    failing_pulls: BTreeMap<String, (u32, ImageFailure)>,
     /// How often setting up the volumes fails.
     pub(super) failing_mounts: u32,
+    /// How often creating the sandbox fails.
+    pub(super) failing_sandboxes: u32,
     /// How long pulls take, in seconds.
     pub(super) pull_seconds: f64,
     /// How long starts take, in seconds.
@@ -71,6 +73,7 @@ impl Sim {
             scripts: BTreeMap::new(),
             failing_pulls: BTreeMap::new(),
             failing_mounts: 0,
+            failing_sandboxes: 0,
             pull_seconds: 0.0,
             start_seconds: 0.0,
             cancels_too_late: false,
@@ -86,8 +89,12 @@ impl Sim {
         self
     }
 
-    pub(super) fn failing_pulls(mut self, image: &str, times: u32) -> Self {
-        self.failing_pulls.insert(image.into(), times);
+    pub(super) fn failing_pulls(self, image: &str, times: u32) -> Self {
+        self.failing_images(image, times, ImageFailure::Pull("not found".into()))
+    }
+
+    pub(super) fn failing_images(mut self, image: &str, times: u32, failure: ImageFailure) -> Self {
+        self.failing_pulls.insert(image.into(), (times, failure));
         self
     }
 
@@ -139,6 +146,12 @@ impl Sim {
             }
         }
         panic!("the pod never comes to rest:\n{:#?}", self.timeline);
+    }
+
+    /// Something happens now that the simulation doesn't bring about.
+    pub(super) fn tell(&mut self, event: Event) -> &mut Self {
+        self.happen(event);
+        self
     }
 
     fn happen(&mut self, event: Event) {
@@ -215,6 +228,11 @@ impl Sim {
                 self.note("unmount".into());
                 self.schedule(0.0, Event::VolumesTornDown);
             }
+            Action::CreateSandbox if self.failing_sandboxes > 0 => {
+                self.failing_sandboxes -= 1;
+                self.note("sandbox".into());
+                self.schedule(0.0, Event::SandboxFailed { message: "no address is free".into() });
+            }
             Action::CreateSandbox => {
                 self.note("sandbox".into());
                 self.schedule(0.0, Event::SandboxReady { ips: vec!["10.0.0.2".into()] });
@@ -246,12 +264,11 @@ impl Sim {
     }
 
     fn pull(&mut self, container: String, image: String) {
-        let left = self.failing_pulls.entry(image.clone()).or_default();
-        let fails = *left > 0;
-        *left = left.saturating_sub(1);
         self.note(format!("pull {container}"));
-        let event = if fails {
-            Event::ImageFailed { container, failure: ImageFailure::Pull("not found".into()) }
+        let failing = self.failing_pulls.get_mut(&image).filter(|(left, _)| *left > 0);
+        let event = if let Some((left, failure)) = failing {
+            *left -= 1;
+            Event::ImageFailed { container, failure: failure.clone() }
         } else {
             Event::ImagePresent {
                 container,

@@ -2,7 +2,7 @@
 
 use super::sim::{Program, Sim};
 use super::{ends, serves};
-use crate::pod::StartFailureReason;
+use crate::pod::{Event, ImageFailure, Lifecycle, Observed, ProbeKind, StartFailureReason};
 
 /// §6, the timeline of a container that sleeps 1 s and exits 1.
 #[test]
@@ -332,4 +332,129 @@ fn a_running_pod_shows_addresses_and_times() {
     );
     let last = status.container_statuses.as_ref().unwrap()[0].last_state.as_ref().unwrap().terminated.as_ref().unwrap();
     assert_eq!(last.finished_at.as_ref().unwrap().0.subsec_nanosecond(), 0);
+}
+
+/// §10: the other ways not to have an image; retried every 10 s without back-off.
+#[test]
+fn an_image_that_cannot_be_had_names_its_reason() {
+    for (failure, reason, message, event) in [
+        (
+            ImageFailure::NeverPull,
+            "ErrImageNeverPull",
+            "Container image \"x\" is not present with pull policy of Never",
+            "ErrImageNeverPull",
+        ),
+        (
+            ImageFailure::InvalidName("invalid reference format".into()),
+            "InvalidImageName",
+            "Failed to apply default image tag \"x\": invalid reference format",
+            "InspectFailed",
+        ),
+        (
+            ImageFailure::Inspect("disk error".into()),
+            "ImageInspectError",
+            "Failed to inspect image \"x\": disk error",
+            "InspectFailed",
+        ),
+    ] {
+        let mut sim =
+            Sim::new("containers: [{name: c, image: x}]").script("c", &[serves()]).failing_images("x", 2, failure);
+        sim.run(5.0);
+        let waiting = sim.container("c").state.as_ref().unwrap().waiting.clone().unwrap();
+        assert_eq!((waiting.reason.as_deref(), waiting.message.as_deref()), (Some(reason), Some(message)));
+        let posted = [format!("0 {event} {message}"), format!("0 Failed Error: {reason}")];
+        assert_eq!(sim.posted(&[event, "Failed"]), posted);
+        sim.run(25.0);
+        assert_eq!(sim.only(&["pull"]), ["0 pull c", "10 pull c", "20 pull c"]);
+        assert_eq!(sim.phase(), "Running");
+    }
+}
+
+/// §15 FailedCreatePodSandBox, §3: retried after 10 s.
+#[test]
+fn a_sandbox_that_fails_is_retried() {
+    let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", &[serves()]);
+    sim.failing_sandboxes = 1;
+    sim.run(15.0);
+    assert_eq!(sim.only(&["sandbox", "start"]), ["0 sandbox", "10 sandbox", "10 start c/0"]);
+    let expected = "0 FailedCreatePodSandBox Failed to create pod sandbox: no address is free";
+    assert_eq!(sim.posted(&["FailedCreatePodSandBox"]), [expected]);
+}
+
+/// §4 `started` and `ready`, §3.3: a sidecar's startup probe gates what follows.
+#[test]
+fn probe_results_gate_and_flip_ready() {
+    let spec = "initContainers: [{name: s, image: i, restartPolicy: Always}], containers: [{name: a, image: i}]";
+    let mut sim = Sim::new(spec).script("s", &[serves()]).script("a", &[serves()]);
+    let probe =
+        |container: &str, kind, success| Event::ProbeResult { container: container.into(), attempt: 0, kind, success };
+    sim.run(1.0);
+    assert_eq!((sim.container("a").ready, sim.condition("Ready")), (true, "True".into()));
+    sim.tell(probe("a", ProbeKind::Readiness, false)).run(2.0);
+    assert_eq!((sim.container("a").ready, sim.container("a").started), (false, Some(true)));
+    assert_eq!(sim.condition("Ready"), "False ContainersNotReady containers with unready status: [a]");
+    sim.tell(probe("a", ProbeKind::Startup, false)).run(3.0);
+    assert_eq!((sim.container("a").ready, sim.container("a").started), (false, Some(false)));
+}
+
+/// §4: the runtime's reason and message reach the status; a container out of memory is told apart.
+#[test]
+fn the_runtimes_reason_and_message_are_shown() {
+    let mut sim = Sim::new("restartPolicy: Never, containers: [{name: c, image: i}]").script("c", &[serves()]);
+    sim.run(1.0);
+    let at = "2027-01-15T08:00:01.9Z".parse().unwrap();
+    let (reason, message) = (Some("OOMKilled".into()), Some("memory limit reached".into()));
+    sim.tell(Event::ContainerExited { container: "c".into(), attempt: 0, exit_code: 137, reason, message, at })
+        .run(2.0);
+    assert_eq!((sim.shows("c"), sim.phase()), ("OOMKilled:137".into(), "Failed"));
+    let end = sim.container("c").state.as_ref().unwrap().terminated.clone().unwrap();
+    assert_eq!(end.message.as_deref(), Some("memory limit reached"));
+}
+
+/// Events about another instance, or repeated, change nothing.
+#[test]
+fn stale_events_change_nothing() {
+    let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", &[ends(1.0, 1), serves()]);
+    sim.run(5.0);
+    let before = format!("{:?}", sim.observed);
+    let now = "2027-01-15T08:00:06Z".parse().unwrap();
+    for event in [
+        Event::VolumesReady,
+        Event::SandboxReady { ips: vec![] },
+        Event::SandboxStopped,
+        Event::PullStarted { container: "c".into() },
+        Event::ImageFailed { container: "c".into(), failure: ImageFailure::NeverPull },
+        Event::ContainerStarted { container: "c".into(), attempt: 1, id: "x".into(), at: now },
+        Event::ContainerExited {
+            container: "c".into(),
+            attempt: 0,
+            exit_code: 1,
+            reason: None,
+            message: None,
+            at: now,
+        },
+        Event::ContainerExited {
+            container: "none".into(),
+            attempt: 0,
+            exit_code: 1,
+            reason: None,
+            message: None,
+            at: now,
+        },
+    ] {
+        sim.observed.apply(event, now);
+    }
+    assert_eq!(format!("{:?}", sim.observed), before);
+}
+
+/// §5: a pod that is finished already is left alone.
+#[test]
+fn a_finished_pod_is_not_run_again() {
+    let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", &[serves()]);
+    let status = serde_yaml::from_str("{phase: Failed, reason: Evicted}").unwrap();
+    sim.observed = Observed::new(Default::default(), status);
+    sim.run(10.0);
+    assert_eq!(sim.timeline, []);
+    assert!(matches!(sim.lifecycle, Lifecycle::Terminated { .. }));
+    assert_eq!(sim.observed.status.reason.as_deref(), Some("Evicted"));
 }

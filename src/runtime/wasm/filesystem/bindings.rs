@@ -18,7 +18,7 @@ pub(super) mod p2 {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
             "wasi:filesystem/types.descriptor": crate::runtime::wasm::filesystem::descriptor::Descriptor,
-            "wasi:filesystem/types.directory-entry-stream": crate::runtime::wasm::filesystem::p2::Listing,
+            "wasi:filesystem/types.directory-entry-stream": crate::runtime::wasm::filesystem::listing::Listing,
         },
         trappable_error_type: {
             "wasi:filesystem/types.error-code" => crate::runtime::wasm::filesystem::p2::Failure,

@@ -6,6 +6,7 @@
 
 mod bindings;
 mod descriptor;
+mod listing;
 pub(super) mod p2;
 #[cfg(feature = "wasi-p3")]
 pub(super) mod p3;
@@ -14,6 +15,8 @@ mod streams;
 pub(super) mod testing;
 #[cfg(test)]
 mod tests;
+
+pub(super) use self::listing::ListingBudget;
 
 use wasmtime::component::ResourceTableError;
 

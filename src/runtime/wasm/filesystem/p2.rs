@@ -1,7 +1,5 @@
 //! `wasi:filesystem` 0.2: the translation to and from `descriptor`.
 
-use std::vec;
-
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
@@ -12,18 +10,15 @@ use super::bindings::p2::wasi::filesystem::types::{
     OpenFlags, PathFlags,
 };
 use super::descriptor::{Access, Descriptor, OpenRequest, metadata_hash, time_from, time_parts};
+use super::listing::Listing;
 use super::streams::{CHUNK, FileInput, FileOutput, Location};
 use crate::runtime::wasm::state::GuestState;
-use crate::vfs::{self, DirEntry, Errno, File, FileKind, SetTime, Stat};
+use crate::vfs::{self, Errno, File, FileKind, SetTime, Stat};
 
 /// How a call fails.
 pub(in super::super) type Failure = super::Failure<ErrorCode>;
 
 type Result<T> = std::result::Result<T, Failure>;
-
-/// The rest of a directory's entries.
-#[allow(unreachable_pub, reason = "generated glue re-exports it")]
-pub struct Listing(vec::IntoIter<DirEntry>);
 
 /// Adds the interfaces, over wasmtime's own where these are there already and shadowing is allowed.
 pub(in super::super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -233,7 +228,8 @@ impl types::HostDescriptor for GuestState {
 
     fn read_directory(&mut self, this: Resource<Descriptor>) -> Result<Resource<Listing>> {
         let entries = self.table.get(&this)?.entries()?;
-        Ok(self.table.push(Listing(entries.into_iter()))?)
+        let listing = self.listings.hold(entries)?;
+        Ok(self.table.push(listing)?)
     }
 
     fn create_directory_at(&mut self, this: Resource<Descriptor>, path: String) -> Result<()> {
@@ -336,7 +332,7 @@ impl types::HostDescriptor for GuestState {
 
 impl types::HostDirectoryEntryStream for GuestState {
     fn read_directory_entry(&mut self, this: Resource<Listing>) -> Result<Option<DirectoryEntry>> {
-        let entry = self.table.get_mut(&this)?.0.next();
+        let entry = self.table.get_mut(&this)?.next();
         Ok(entry.map(|entry| DirectoryEntry { type_: entry.kind.into(), name: entry.name }))
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
     Access as Store, Accessor, Destination, FutureReader, HasSelf, Linker, Resource, Source, StreamConsumer,
-    StreamProducer, StreamReader, StreamResult,
+    StreamProducer, StreamReader, StreamResult, VecBuffer,
 };
 use wasmtime_wasi::p3::bindings::clocks::system_clock::Instant;
 
@@ -17,9 +17,13 @@ use super::bindings::p3::wasi::filesystem::types::{
     OpenFlags, PathFlags,
 };
 use super::descriptor::{Access, Descriptor, OpenRequest, WritableFile, metadata_hash, time_from, time_parts};
+use super::listing::Listing;
 use super::streams::{CHUNK, Location, advance};
 use crate::runtime::wasm::state::GuestState;
 use crate::vfs::{Errno, File, FileKind, SetTime, Stat};
+
+/// Directory entries handed over at once.
+const ENTRIES_AT_ONCE: usize = 64;
 
 /// How a call fails.
 pub(in super::super) type Failure = super::Failure<ErrorCode>;
@@ -200,6 +204,39 @@ impl<D: 'static> StreamProducer<D> for Reading {
                 StreamResult::Dropped
             }
         }))
+    }
+}
+
+/// A directory's entries as a stream.
+struct Entries {
+    listing: Listing,
+    ending: Ending,
+}
+
+impl<D: 'static> StreamProducer<D> for Entries {
+    type Item = DirectoryEntry;
+    type Buffer = VecBuffer<DirectoryEntry>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut store: StoreContextMut<'a, D>,
+        mut destination: Destination<'a, Self::Item, Self::Buffer>,
+        _finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        let wanted = destination.remaining(&mut store).unwrap_or(ENTRIES_AT_ONCE).min(ENTRIES_AT_ONCE);
+        if wanted == 0 {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let entries = self.listing.by_ref().take(wanted);
+        let entries: Vec<_> =
+            entries.map(|entry| DirectoryEntry { type_: entry.kind.into(), name: entry.name }).collect();
+        let ended = entries.len() < wanted;
+        destination.set_buffer(entries.into());
+        if ended {
+            self.ending.tell(Ok(()));
+        }
+        Poll::Ready(Ok(if ended { StreamResult::Dropped } else { StreamResult::Completed }))
     }
 }
 
@@ -393,13 +430,17 @@ impl<T: 'static> types::HostDescriptorWithStore<T> for HasSelf<GuestState> {
         mut store: Store<'_, T, Self>,
         this: Resource<Descriptor>,
     ) -> wasmtime::Result<(StreamReader<DirectoryEntry>, FutureReader<Outcome>)> {
-        let entries = store.get().table.get(&this)?.entries();
+        let state = store.get();
+        let listing = state.table.get(&this)?.entries().and_then(|entries| state.listings.hold(entries));
         let (mut ending, told) = Ending::new();
-        ending.tell(entries.as_ref().map(|_| ()).map_err(|errno| *errno));
-        let entries = entries.unwrap_or_default().into_iter();
-        let entries: Vec<_> =
-            entries.map(|entry| DirectoryEntry { type_: entry.kind.into(), name: entry.name }).collect();
-        Ok((StreamReader::new(&mut store, entries)?, FutureReader::new(&mut store, told)?))
+        let stream = match listing {
+            Ok(listing) => StreamReader::new(&mut store, Entries { listing, ending })?,
+            Err(errno) => {
+                ending.tell(Err(errno));
+                StreamReader::new(&mut store, std::iter::empty())?
+            }
+        };
+        Ok((stream, FutureReader::new(&mut store, told)?))
     }
 
     async fn create_directory_at(store: &Accessor<T, Self>, this: Resource<Descriptor>, path: String) -> Result<()> {

@@ -31,7 +31,7 @@ use self::abi::Errno;
 pub(super) use self::descriptors::Descriptors;
 use self::descriptors::descriptors;
 use self::memory::{GuestMemory, exported_memory};
-pub(super) use self::socket::{ListenError, listen};
+pub(super) use self::socket::listen;
 use super::state::GuestState;
 
 /// The import module of WASI 0.1.

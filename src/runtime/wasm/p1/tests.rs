@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{ListenError, listen};
+use super::socket::{ListenError, listen};
 use crate::base::pipe::pipe;
 use crate::net::NetError;
 use crate::runtime::wasm::filesystem::testing::Guest;

@@ -43,30 +43,3 @@ fn is_group(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_multicast(),
     }
 }
-
-/// The parts of an IPv6 address as the interfaces spell it.
-pub(super) type Segments = (u16, u16, u16, u16, u16, u16, u16, u16);
-
-/// An IPv6 address of its parts.
-pub(super) fn ipv6(segments: Segments) -> Ipv6Addr {
-    let (a, b, c, d, e, f, g, h) = segments;
-    Ipv6Addr::new(a, b, c, d, e, f, g, h)
-}
-
-/// The parts of an IPv6 address.
-pub(super) fn segments(ip: Ipv6Addr) -> Segments {
-    let [a, b, c, d, e, f, g, h] = ip.segments();
-    (a, b, c, d, e, f, g, h)
-}
-
-/// The parts of an IPv4 address.
-pub(super) fn octets(ip: Ipv4Addr) -> (u8, u8, u8, u8) {
-    let [a, b, c, d] = ip.octets();
-    (a, b, c, d)
-}
-
-/// An IPv4 address of its parts.
-pub(super) fn ipv4(octets: (u8, u8, u8, u8)) -> Ipv4Addr {
-    let (a, b, c, d) = octets;
-    Ipv4Addr::new(a, b, c, d)
-}

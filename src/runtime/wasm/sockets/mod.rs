@@ -28,7 +28,7 @@ use crate::net::PodNetwork;
 
 /// Puts the pod's network in the place of wasmtime's sockets, in every version of WASI that has components. The linker
 /// must allow shadowing and have wasmtime's interfaces already.
-pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker<T: SocketsHost>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     p2::add_to_linker(linker)?;
     #[cfg(feature = "wasi-p3")]
     p3::add_to_linker(linker)?;
@@ -48,7 +48,13 @@ impl HasData for Sockets {
     type Data<'a> = SocketsView<'a>;
 }
 
-impl GuestState {
+/// The data of a store whose guest has sockets.
+pub(super) trait SocketsHost: Send + 'static {
+    /// What the fronts need of it.
+    fn sockets(&mut self) -> SocketsView<'_>;
+}
+
+impl SocketsHost for GuestState {
     fn sockets(&mut self) -> SocketsView<'_> {
         SocketsView { table: &mut self.table, network: &self.process.network }
     }

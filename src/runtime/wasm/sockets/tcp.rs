@@ -112,11 +112,6 @@ impl TcpSocket {
         }
     }
 
-    /// The socket of an accepted connection, with this listener's options.
-    pub(super) fn accepted(&self, stream: TcpStream) -> Self {
-        accepted(&self.network, self.family, &self.options, stream)
-    }
-
     /// What is needed to make sockets of accepted connections elsewhere.
     pub(super) fn acceptor(&self) -> Acceptor {
         Acceptor { network: Arc::clone(&self.network), family: self.family, options: self.options.clone() }
@@ -162,6 +157,7 @@ impl TcpSocket {
     }
 
     /// The receiving handle, once.
+    #[cfg(feature = "wasi-p3")]
     pub(super) fn take_reader(&mut self) -> Result<PipeReader, Fault> {
         match &mut self.state {
             State::Connected(connection) => connection.reader.take().ok_or(Fault::InvalidState),
@@ -170,6 +166,7 @@ impl TcpSocket {
     }
 
     /// The sending handle, once.
+    #[cfg(feature = "wasi-p3")]
     pub(super) fn take_writer(&mut self) -> Result<PipeWriter, Fault> {
         match &mut self.state {
             State::Connected(connection) => connection.writer.take().ok_or(Fault::InvalidState),
@@ -222,17 +219,14 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
+    /// The socket of an accepted connection, with its listener's options.
     pub(super) fn accepted(&self, stream: TcpStream) -> TcpSocket {
-        accepted(&self.network, self.family, &self.options, stream)
-    }
-}
-
-fn accepted(network: &Arc<PodNetwork>, family: Family, options: &Options, stream: TcpStream) -> TcpSocket {
-    TcpSocket {
-        network: Arc::clone(network),
-        family,
-        backlog: DEFAULT_BACKLOG,
-        options: options.clone(),
-        state: State::Connected(Connection::new(stream)),
+        TcpSocket {
+            network: Arc::clone(&self.network),
+            family: self.family,
+            backlog: DEFAULT_BACKLOG,
+            options: self.options.clone(),
+            state: State::Connected(Connection::new(stream)),
+        }
     }
 }

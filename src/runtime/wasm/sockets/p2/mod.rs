@@ -20,21 +20,21 @@ pub use self::udp::{IncomingDatagrams, OutgoingDatagrams, UdpSocket};
 use super::address::Family;
 use super::bindings::p2::wasi::sockets as generated;
 use super::fault::Fault;
-use super::{GuestState, Sockets, SocketsView};
+use super::{Sockets, SocketsHost, SocketsView};
 use crate::net::NetError;
 use network::{ErrorCode, IpAddressFamily};
 
 /// Puts the pod's network in the place of wasmtime's 0.2 sockets.
-pub(in crate::runtime::wasm) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+pub(in crate::runtime::wasm) fn add_to_linker<T: SocketsHost>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     // With the function that tells a guest why a stream failed, which counts as unstable.
     let mut options = network::LinkOptions::default();
     options.network_error_code(true);
-    network::add_to_linker::<_, Sockets>(linker, &options, GuestState::sockets)?;
-    generated::tcp::add_to_linker::<_, Sockets>(linker, GuestState::sockets)?;
-    generated::tcp_create_socket::add_to_linker::<_, Sockets>(linker, GuestState::sockets)?;
-    generated::udp::add_to_linker::<_, Sockets>(linker, GuestState::sockets)?;
-    generated::udp_create_socket::add_to_linker::<_, Sockets>(linker, GuestState::sockets)?;
-    generated::ip_name_lookup::add_to_linker::<_, Sockets>(linker, GuestState::sockets)
+    network::add_to_linker::<_, Sockets>(linker, &options, T::sockets)?;
+    generated::tcp::add_to_linker::<_, Sockets>(linker, T::sockets)?;
+    generated::tcp_create_socket::add_to_linker::<_, Sockets>(linker, T::sockets)?;
+    generated::udp::add_to_linker::<_, Sockets>(linker, T::sockets)?;
+    generated::udp_create_socket::add_to_linker::<_, Sockets>(linker, T::sockets)?;
+    generated::ip_name_lookup::add_to_linker::<_, Sockets>(linker, T::sockets)
 }
 
 impl SocketsView<'_> {

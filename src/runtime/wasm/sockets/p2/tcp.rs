@@ -168,7 +168,7 @@ impl HostTcpSocket for SocketsView<'_> {
         let listening = &self.tcp(&this)?.inner;
         let listener = listening.listener().ok_or(Fault::InvalidState)?;
         let stream = listener.try_accept().map_err(Fault::Net)?.ok_or(Fault::WouldBlock)?;
-        let accepted = TcpSocket::new(listening.accepted(stream));
+        let accepted = TcpSocket::new(listening.acceptor().accepted(stream));
         let accepted = self.table.push(accepted)?;
         let (input, output) = self.push_streams(&accepted)?;
         Ok((accepted, input, output))

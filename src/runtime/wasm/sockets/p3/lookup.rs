@@ -1,13 +1,12 @@
 //! `wasi:sockets/ip-name-lookup@0.3`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use wasmtime::component::Accessor;
 
 use super::generated::ip_name_lookup::{ErrorCode, Host, HostWithStore};
 use super::generated::types::IpAddress;
-use super::{Sockets, SocketsView, address};
+use super::{Sockets, SocketsView};
 use crate::net::NetError;
 
 impl Host for SocketsView<'_> {}
@@ -19,14 +18,7 @@ impl<T: Send> HostWithStore<T> for Sockets {
     ) -> wasmtime::Result<Result<Vec<IpAddress>, ErrorCode>> {
         let network = store.with(|mut access| Arc::clone(access.get().network));
         let answer = network.resolve(&name).await;
-        Ok(answer.map(|addresses| addresses.into_iter().map(address_of).collect()).map_err(code_of))
-    }
-}
-
-fn address_of(ip: IpAddr) -> IpAddress {
-    match ip {
-        IpAddr::V4(ip) => IpAddress::Ipv4(address::octets(ip)),
-        IpAddr::V6(ip) => IpAddress::Ipv6(address::segments(ip)),
+        Ok(answer.map(|addresses| addresses.into_iter().map(IpAddress::from).collect()).map_err(code_of))
     }
 }
 

@@ -5,25 +5,27 @@ mod streams;
 mod tcp;
 mod udp;
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::TrappableError;
 
-use super::address::{self, Family};
+use super::address::Family;
 use super::bindings::p3::wasi::sockets as generated;
 use super::fault::Fault;
-use super::{GuestState, Sockets, SocketsView};
+use super::{Sockets, SocketsHost, SocketsView};
 use crate::net::NetError;
-use generated::types::{self, ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress};
+use generated::types::{
+    self, ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress,
+};
 
 /// A failed call: an error code for the guest, or a trap.
 pub(in crate::runtime::wasm) type SocketError = TrappableError<ErrorCode>;
 
 /// Puts the pod's network in the place of wasmtime's 0.3 sockets.
-pub(in crate::runtime::wasm) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    types::add_to_linker::<_, Sockets>(linker, GuestState::sockets)?;
-    generated::ip_name_lookup::add_to_linker::<_, Sockets>(linker, GuestState::sockets)
+pub(in crate::runtime::wasm) fn add_to_linker<T: SocketsHost>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, Sockets>(linker, T::sockets)?;
+    generated::ip_name_lookup::add_to_linker::<_, Sockets>(linker, T::sockets)
 }
 
 impl types::Host for SocketsView<'_> {
@@ -90,9 +92,14 @@ impl From<Family> for IpAddressFamily {
 impl From<IpSocketAddress> for SocketAddr {
     fn from(address: IpSocketAddress) -> Self {
         match address {
-            IpSocketAddress::Ipv4(v4) => SocketAddrV4::new(address::ipv4(v4.address), v4.port).into(),
+            IpSocketAddress::Ipv4(v4) => {
+                let (a, b, c, d) = v4.address;
+                SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), v4.port).into()
+            }
             IpSocketAddress::Ipv6(v6) => {
-                SocketAddrV6::new(address::ipv6(v6.address), v6.port, v6.flow_info, v6.scope_id).into()
+                let (a, b, c, d, e, f, g, h) = v6.address;
+                let ip = Ipv6Addr::new(a, b, c, d, e, f, g, h);
+                SocketAddrV6::new(ip, v6.port, v6.flow_info, v6.scope_id).into()
             }
         }
     }
@@ -101,13 +108,22 @@ impl From<IpSocketAddress> for SocketAddr {
 impl From<SocketAddr> for IpSocketAddress {
     fn from(address: SocketAddr) -> Self {
         match address {
-            SocketAddr::V4(v4) => Self::Ipv4(Ipv4SocketAddress { port: v4.port(), address: address::octets(*v4.ip()) }),
+            SocketAddr::V4(v4) => Self::Ipv4(Ipv4SocketAddress { port: v4.port(), address: v4.ip().octets().into() }),
             SocketAddr::V6(v6) => Self::Ipv6(Ipv6SocketAddress {
                 port: v6.port(),
                 flow_info: v6.flowinfo(),
-                address: address::segments(*v6.ip()),
+                address: v6.ip().segments().into(),
                 scope_id: v6.scope_id(),
             }),
+        }
+    }
+}
+
+impl From<IpAddr> for IpAddress {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::Ipv4(ip.octets().into()),
+            IpAddr::V6(ip) => Self::Ipv6(ip.segments().into()),
         }
     }
 }

@@ -135,7 +135,8 @@ impl ServedConnection {
         println!("{} \"{}\" {status} {length}", self.connection.peer(), line.escape_debug());
         let connection = if keep_alive { "keep-alive" } else { "close" };
         let mut block = format!(
-            "HTTP/1.1 {status} {}\r\nServer: husk\r\nContent-Length: {length}\r\nConnection: {connection}\r\n{headers}\r\n",
+            "HTTP/1.1 {status} {}\r\nServer: husk\r\nContent-Length: {length}\r\n\
+             Connection: {connection}\r\n{headers}\r\n",
             phrase(status)
         )
         .into_bytes();

@@ -2,7 +2,8 @@
 //! A failure prints the kind of error and goes on; the exit code is the number of failures.
 //!
 //! read F · write F TEXT · append F TEXT · mkdir D · mkdirs D · list D · remove F · rmdir D · rmtree D · rename A B ·
-//! link A B · symlink TARGET LINK · readlink L · stat F · lstat F · truncate F N · copy A B · seek F OFFSET N · exists F
+//! link A B · symlink TARGET LINK · readlink L · stat F · lstat F · truncate F N · copy A B ·
+//! seek F OFFSET N · exists F
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,4 +1,5 @@
-//! Touches one mebibyte after the other and prints the count, until `memory N` mebibytes are reached or no more are given.
+//! Touches one mebibyte after the other and prints the count, until `memory N` mebibytes are reached or no more are
+//! given.
 
 const MEBIBYTE: usize = 1024 * 1024;
 
