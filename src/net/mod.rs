@@ -27,7 +27,7 @@ mod tcp;
 mod tests;
 mod udp;
 
-pub use pod::{MAX_TCP_SOCKETS, MAX_UDP_SOCKETS, PodNetwork};
+pub use pod::{MAX_OUTSIDE_SOCKETS, MAX_TCP_SOCKETS, MAX_UDP_SOCKETS, PodNetwork};
 pub use publish::PublishedPort;
 pub use switch::{Egress, Switch};
 pub use tcp::{MAX_BACKLOG, TcpBinding, TcpListener, TcpStream};

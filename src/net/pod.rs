@@ -3,9 +3,12 @@
 //! How connections are made is `tcp`'s business, datagrams are `udp`'s.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addr::{Family, NODE, Scope};
 use super::ports::{PortKey, PortTable};
@@ -20,6 +23,10 @@ pub const MAX_TCP_SOCKETS: usize = 8192;
 
 /// UDP sockets a pod may have open.
 pub const MAX_UDP_SOCKETS: usize = 1024;
+
+/// Sockets of the host's that a pod may occupy with what it has going on outside, TCP and UDP together. They count
+/// against the descriptors of the agent, which all pods share.
+pub const MAX_OUTSIDE_SOCKETS: usize = 1024;
 
 /// One pod's network: its addresses, port space, loopback and names. Detached from the switch by `close` or on drop.
 #[derive(Debug)]
@@ -91,12 +98,12 @@ impl Drop for PodNetwork {
 }
 
 /// What sockets of a pod hold on to; outlives the [`PodNetwork`], closed, until the last of them is dropped.
-#[derive(Debug)]
 pub(super) struct PodCore {
     pub(super) ip: Ipv4Addr,
     pub(super) names: Names,
     ips: [IpAddr; 1],
     next_connection: AtomicU64,
+    outside: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -109,6 +116,13 @@ struct State {
     closed: bool,
 }
 
+/// Sockets, sandboxes and the switch all lead here: the address says enough.
+impl fmt::Debug for PodCore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PodCore").field("ip", &self.ip).finish_non_exhaustive()
+    }
+}
+
 impl PodCore {
     pub(super) fn new(ip: Ipv4Addr, names: Names) -> Arc<Self> {
         Arc::new(Self {
@@ -116,6 +130,7 @@ impl PodCore {
             names,
             ips: [ip.into()],
             next_connection: AtomicU64::new(0),
+            outside: Arc::new(Semaphore::new(MAX_OUTSIDE_SOCKETS)),
             state: Mutex::new(State::default()),
         })
     }
@@ -127,6 +142,11 @@ impl PodCore {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Permission to occupy a socket of the host's, until dropped.
+    pub(super) fn outside_place(&self) -> Result<OwnedSemaphorePermit, NetError> {
+        Arc::clone(&self.outside).try_acquire_owned().map_err(|_none_left| NetError::TooManySockets)
     }
 
     /// Takes a TCP port.

@@ -238,9 +238,13 @@ pub(super) async fn connect(
     match route {
         Route::Pod(pod) => connect_inside(core, lease, &pod, ends).await,
         Route::Outside => {
+            let place = core.outside_place()?;
             let host = egress::connect(target).await?;
             let (ours, theirs) = establish(core, lease, None)?;
-            tokio::spawn(egress::splice(host, theirs));
+            tokio::spawn(async move {
+                egress::splice(host, theirs).await;
+                drop(place);
+            });
             Ok(TcpStream::new(ends.source_for(family), ends.target_for(family), ours))
         }
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::UdpSocket as HostSocket;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::addr::{self, Family};
@@ -167,7 +168,11 @@ impl UdpSocket {
         let slot = if target.is_ipv4() { &mut outside.v4 } else { &mut outside.v6 };
         let host = match slot {
             Some(host) => host,
-            None => slot.insert(HostSide::open(&self.queue, target).map_err(|error| egress::error_of_host(&error))?),
+            None => {
+                let place = self.lease.core().outside_place()?;
+                let opened = HostSide::open(&self.queue, target, place);
+                slot.insert(opened.map_err(|error| egress::error_of_host(&error))?)
+            }
         };
         self.queue.lock().remember_outside(target);
         match host.sender.send_to(bytes, target) {
@@ -197,16 +202,17 @@ struct HostSide {
     /// Not tokio's, which knows only after a while that a new socket can be written to.
     sender: std::net::UdpSocket,
     _receiving: AbortOnDropHandle<()>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl HostSide {
-    fn open(queue: &Arc<DatagramQueue>, target: SocketAddr) -> io::Result<Self> {
+    fn open(queue: &Arc<DatagramQueue>, target: SocketAddr, place: OwnedSemaphorePermit) -> io::Result<Self> {
         let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let sender = std::net::UdpSocket::bind((any, 0))?;
         sender.set_nonblocking(true)?;
         let receiver = HostSocket::from_std(sender.try_clone()?)?;
         let receiving = tokio::spawn(receive_outside(receiver, Arc::downgrade(queue)));
-        Ok(Self { sender, _receiving: AbortOnDropHandle::new(receiving) })
+        Ok(Self { sender, _receiving: AbortOnDropHandle::new(receiving), _place: place })
     }
 }
 

@@ -210,6 +210,8 @@ pub enum Opened {
 pub const MAX_NAME: usize = 255;
 /// The longest path a call takes, in bytes (Linux' `PATH_MAX`).
 pub const MAX_PATH: usize = 4096;
+/// How many directories deep a walk may go below the container's root; further is `NameTooLong`.
+pub const MAX_DEPTH: usize = 256;
 /// How many symlinks one path may lead through (as on Linux).
 pub const MAX_SYMLINKS: u32 = 40;
 /// The most bytes [`File::contents`] gathers in memory; larger files are `FileTooLarge` there.

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use super::node::{Directory, Entered, FileObject, Found, next_device};
 use super::path::{check_name, check_path, is_finished, split_first};
 use super::walk::{Dir, Place};
-use super::{DirEntry, Errno, FileKind, MAX_SYMLINKS, OpenOptions, SetTime, Stat};
+use super::{DirEntry, Errno, FileKind, MAX_DEPTH, MAX_SYMLINKS, OpenOptions, SetTime, Stat};
 
 /// The most mounts one container may have.
 const MAX_MOUNTS: usize = 1024;
@@ -125,7 +125,11 @@ impl MountTableBuilder {
         let mut next_inode = 1;
         for (path, source, read_only) in mounts {
             let top = Place::top(Arc::clone(&root), Arc::clone(&building), Arc::clone(&points));
-            let at = prepare(&top, &path, source.is_file()).map_err(|errno| MountError { path, errno })?;
+            let at = match prepare(&top, &path, source.is_file()) {
+                Ok(names) if names.len() > MAX_DEPTH => Err(Errno::NameTooLong),
+                other => other,
+            };
+            let at = at.map_err(|errno| MountError { path, errno })?;
             let mounted = Mounted { source: source.0, mount: Arc::new(Mount { read_only }) };
             points = points.with(&at, mounted, device, &mut next_inode);
         }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use super::node::{Directory, Entered, FileObject, Found};
 use super::path::{check_name, check_path, is_finished, is_plain_walk, split_first};
 use super::table::{Mount, MountPoint, Source, StandInDirectory};
-use super::{DirEntry, Errno, File, FileKind, MAX_PATH, MAX_SYMLINKS, MountTable, OpenOptions, Opened, SetTime, Stat};
+use super::{
+    DirEntry, Errno, File, FileKind, MAX_DEPTH, MAX_PATH, MAX_SYMLINKS, MountTable, OpenOptions, Opened, SetTime, Stat,
+};
 
 /// A directory as reached on a walk.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Place {
     above: Option<(Arc<Place>, Box<str>)>,
     /// The mounts below, where there are any.
     points: Option<Arc<MountPoint>>,
+    /// How far below the container's root.
+    depth: usize,
 }
 
 pub(super) enum EnteredPlace {
@@ -39,7 +43,7 @@ enum OpenedPlace {
 impl Place {
     pub(super) fn top(directory: Arc<dyn Directory>, mount: Arc<Mount>, points: Arc<MountPoint>) -> Arc<Self> {
         let points = (!points.children.is_empty()).then_some(points);
-        Arc::new(Self { directory, mount, above: None, points })
+        Arc::new(Self { directory, mount, above: None, points, depth: 0 })
     }
 
     pub(super) fn is_top(&self) -> bool {
@@ -67,22 +71,27 @@ impl Place {
         self.points.as_ref().and_then(|points| points.children.get(name))
     }
 
+    /// The place `name` below this one. A place keeps all above it open, so how deep it may lie is bounded.
     fn below(
         self: &Arc<Self>,
         name: &str,
         directory: Arc<dyn Directory>,
         mount: &Arc<Mount>,
         point: Option<&Arc<MountPoint>>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> Result<Arc<Self>, Errno> {
+        if self.depth >= MAX_DEPTH {
+            return Err(Errno::NameTooLong);
+        }
+        Ok(Arc::new(Self {
             directory,
             mount: Arc::clone(mount),
             above: Some((Arc::clone(self), name.into())),
             points: point.filter(|point| !point.children.is_empty()).cloned(),
-        })
+            depth: self.depth + 1,
+        }))
     }
 
-    fn stand_in(self: &Arc<Self>, name: &str, point: &Arc<MountPoint>) -> Arc<Self> {
+    fn stand_in(self: &Arc<Self>, name: &str, point: &Arc<MountPoint>) -> Result<Arc<Self>, Errno> {
         let directory = Arc::new(StandInDirectory(Arc::clone(&point.stand_in)));
         self.below(name, directory, &self.mount, Some(point))
     }
@@ -93,17 +102,17 @@ impl Place {
         if let Some(mounted) = point.and_then(|point| point.mounted.as_ref()) {
             return match &mounted.source {
                 Source::Directory(root) => {
-                    Ok(EnteredPlace::Place(self.below(name, Arc::clone(root), &mounted.mount, point)))
+                    Ok(EnteredPlace::Place(self.below(name, Arc::clone(root), &mounted.mount, point)?))
                 }
                 Source::File(_) => Err(Errno::NotDirectory),
             };
         }
         match (self.directory.enter(name), point) {
             (Ok(Entered::Directory(directory)), _) => {
-                Ok(EnteredPlace::Place(self.below(name, directory, &self.mount, point)))
+                Ok(EnteredPlace::Place(self.below(name, directory, &self.mount, point)?))
             }
             (Ok(Entered::Symlink(target)), _) => Ok(EnteredPlace::Symlink(target)),
-            (Err(Errno::NotFound), Some(point)) => Ok(EnteredPlace::Place(self.stand_in(name, point))),
+            (Err(Errno::NotFound), Some(point)) => Ok(EnteredPlace::Place(self.stand_in(name, point)?)),
             (Err(errno), _) => Err(errno),
         }
     }
@@ -116,18 +125,18 @@ impl Place {
             }
             return match &mounted.source {
                 Source::Directory(root) => {
-                    Ok(OpenedPlace::Place(self.below(name, Arc::clone(root), &mounted.mount, point)))
+                    Ok(OpenedPlace::Place(self.below(name, Arc::clone(root), &mounted.mount, point)?))
                 }
                 Source::File(file) => open_mounted_file(file, options, mounted.mount.read_only).map(OpenedPlace::File),
             };
         }
         match (open_on_mount(&*self.directory, name, options, self.mount.read_only), point) {
             (Ok(Found::Directory(directory)), _) => {
-                Ok(OpenedPlace::Place(self.below(name, directory, &self.mount, point)))
+                Ok(OpenedPlace::Place(self.below(name, directory, &self.mount, point)?))
             }
             (Ok(Found::File(file)), _) => Ok(OpenedPlace::File(File::new(file, options, self.mount.read_only))),
             (Ok(Found::Symlink(target)), _) => Ok(OpenedPlace::Symlink(target)),
-            (Err(Errno::NotFound), Some(point)) => Ok(OpenedPlace::Place(self.stand_in(name, point))),
+            (Err(Errno::NotFound), Some(point)) => Ok(OpenedPlace::Place(self.stand_in(name, point)?)),
             (Err(errno), _) => Err(errno),
         }
     }

@@ -315,10 +315,38 @@ fn volumes_directory(pod_directory: &Path) -> PathBuf {
     pod_directory.join("volumes")
 }
 
+/// Removes a directory and all below it. Containers may have made trees deeper than any recursion or table of open
+/// files would bear, so what lies deeper is first moved up.
 fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    let mut moved: u64 = 0;
+    loop {
+        let entries = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?.collect::<io::Result<Vec<_>>>()?,
+        };
+        if entries.is_empty() {
+            return fs::remove_dir(directory);
+        }
+        for entry in entries {
+            let path = entry.path();
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(path)?;
+                continue;
+            }
+            set_mode(&path, 0o700)?;
+            for inner in fs::read_dir(&path)? {
+                let inner = inner?;
+                if inner.file_type()?.is_dir() {
+                    // Moving a directory changes its `..`, for which it must be writable.
+                    set_mode(&inner.path(), 0o700)?;
+                    fs::rename(inner.path(), directory.join(format!("removing-{moved}")))?;
+                    moved += 1;
+                } else {
+                    fs::remove_file(inner.path())?;
+                }
+            }
+            fs::remove_dir(path)?;
+        }
     }
 }
 

@@ -377,3 +377,31 @@ fn the_pods_group_may_read_and_volumes_nest() {
     assert_eq!(root.stat_at("/s/user", false).unwrap().kind, FileKind::Symlink);
     open(&root, "/s/nested/f", true).unwrap();
 }
+
+#[test]
+fn trees_of_any_depth_are_torn_down() {
+    let scene = Scene::new();
+    scene.set_up("{name: e, emptyDir: {}}").unwrap();
+    let root = scene.mounts("[{name: e, mountPath: /e}]").unwrap();
+    // Each round makes a tree 200 deep and moves all that was there before to its end.
+    let directory = |dir: &Dir, path: &str| {
+        let options = OpenOptions { read: true, directory: true, ..Default::default() };
+        let Ok(Opened::Dir(dir)) = dir.open(path, options) else { panic!("{path} is no directory") };
+        dir
+    };
+    root.create_dir("/e/tree", 0o755).unwrap();
+    for _ in 0..20 {
+        let mut dir = directory(&root, "/e");
+        for _ in 0..200 {
+            dir.create_dir("d", 0o755).unwrap();
+            dir = directory(&dir, "d");
+        }
+        open(&dir, "f", true).unwrap();
+        root.rename("/e/tree", &dir, "tree").unwrap();
+        root.rename("/e/d", &root, "/e/tree").unwrap();
+    }
+    root.symlink("/etc", "/e/link").unwrap();
+    drop(root);
+    scene.volumes.tear_down().unwrap();
+    assert!(!scene.scratch.path().join("pod/volumes").exists());
+}

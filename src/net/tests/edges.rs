@@ -5,7 +5,7 @@ use tokio::net::{TcpListener as HostListener, TcpStream as HostStream, UdpSocket
 
 use super::*;
 use crate::base::pipe::ReadError;
-use crate::net::PublishedPort;
+use crate::net::{MAX_OUTSIDE_SOCKETS, PublishedPort};
 
 const HOST_LOOPBACK: &str = "127.0.0.1:0";
 
@@ -248,4 +248,23 @@ async fn datagrams_go_outside_and_only_answers_come_back() {
     outside.send_to(b"answer", from).await.unwrap();
     let answer = client.recv().await.unwrap();
     assert_eq!((&answer.bytes[..], answer.peer), (&b"answer"[..], outside.local_addr().unwrap()));
+}
+
+#[tokio::test]
+async fn a_pod_occupies_only_so_many_sockets_of_the_host() {
+    let Some(ip) = outside_address().await else { return };
+    let outside = HostListener::bind((ip, 0)).await.unwrap();
+    let target = outside.local_addr().unwrap();
+    let pod = Switch::new(Egress::Allow).attach("web-0", None).unwrap();
+    let mut places: Vec<_> = (0..MAX_OUTSIDE_SOCKETS).map(|_| pod.core.outside_place().unwrap()).collect();
+    assert_eq!(pod.connect(None, target).await.unwrap_err(), NetError::TooManySockets);
+    let socket = pod.bind_udp(at(&pod, "0.0.0.0:0")).unwrap();
+    assert_eq!(socket.try_send(Bytes::from_static(b"x"), Some(target)), Err(NetError::TooManySockets));
+    places.pop();
+    let client = pod.connect(None, target).await.unwrap();
+    assert_eq!(pod.connect(None, target).await.unwrap_err(), NetError::TooManySockets);
+    drop((client, outside));
+    while pod.core.outside_place().is_err() {
+        tokio::task::yield_now().await;
+    }
 }

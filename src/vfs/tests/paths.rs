@@ -189,3 +189,25 @@ fn rights_of_an_open_file_hold() {
     assert_eq!(writing.append(b"yz"), Ok((2, 3)));
     assert_eq!(read(&root, "f").as_deref(), Ok("fyz"));
 }
+
+#[test]
+fn depth_is_bounded_however_it_is_reached() {
+    let root = table(memory()).root();
+    let mut dir = root.clone();
+    let depth = (1..)
+        .find(|_| {
+            dir.create_dir("d", 0o755).unwrap();
+            match directory(&dir, "d") {
+                Ok(next) => dir = next,
+                Err(errno) => return errno == Errno::NameTooLong,
+            }
+            false
+        })
+        .unwrap();
+    assert_eq!(depth, MAX_DEPTH + 1);
+    let deepest = "d/".repeat(MAX_DEPTH);
+    assert!(directory(&root, &deepest).is_ok());
+    assert_eq!(directory(&root, &format!("{deepest}d")).map(|_| ()), Err(Errno::NameTooLong));
+    let mount = MountTable::builder(memory()).mount(&"/m".repeat(2000), memory(), false).build();
+    assert_eq!(mount.unwrap_err().errno, Errno::NameTooLong);
+}

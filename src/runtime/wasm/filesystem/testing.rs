@@ -170,29 +170,9 @@ fn host() -> &'static Host {
         let engine = GuestEngine::new(64).unwrap();
         let linkers = Linkers::default();
         let core = linkers.core(engine.engine()).unwrap().clone();
-        let mut component = linkers.component(engine.engine()).unwrap().clone();
-        component.allow_shadowing(true);
-        super::p2::add_to_linker(&mut component).unwrap();
-        #[cfg(feature = "wasi-p3")]
-        super::p3::add_to_linker(&mut component).unwrap();
-        add_stock_sockets(&mut component);
+        let component = linkers.component(engine.engine()).unwrap().clone();
         Host { engine, core, component }
     })
-}
-
-/// std imports sockets whether it uses them or not.
-fn add_stock_sockets(linker: &mut component::Linker<GuestState>) {
-    use wasmtime_wasi::p2::bindings::sockets;
-    use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
-
-    sockets::tcp::add_to_linker::<GuestState, WasiSockets>(linker, GuestState::sockets).unwrap();
-    sockets::udp::add_to_linker::<GuestState, WasiSockets>(linker, GuestState::sockets).unwrap();
-    sockets::tcp_create_socket::add_to_linker::<GuestState, WasiSockets>(linker, GuestState::sockets).unwrap();
-    sockets::udp_create_socket::add_to_linker::<GuestState, WasiSockets>(linker, GuestState::sockets).unwrap();
-    sockets::instance_network::add_to_linker::<GuestState, WasiSockets>(linker, GuestState::sockets).unwrap();
-    let options = Default::default();
-    sockets::network::add_to_linker::<GuestState, WasiSockets>(linker, &options, GuestState::sockets).unwrap();
-    sockets::ip_name_lookup::add_to_linker::<GuestState, WasiSockets>(linker, GuestState::sockets).unwrap();
 }
 
 async fn text(reader: PipeReader) -> String {

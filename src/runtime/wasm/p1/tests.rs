@@ -104,11 +104,30 @@ async fn a_guest_that_catches_term_reads_it_as_a_number() {
 
 #[tokio::test]
 async fn a_module_without_memory_traps_with_the_reason() {
-    // (module (import "wasi_snapshot_preview1" "sched_yield" …) (import … "fd_close" (func (param i32) (result i32)))
-    //  (func (export "_start") i32.const 0 call 0 drop))
-    let wasm = b"\0asm\x01\0\0\0\x01\x09\x02\x60\x01\x7f\x01\x7f\x60\0\0\
-        \x02\x23\x01\x16wasi_snapshot_preview1\x08fd_close\0\0\
-        \x03\x02\x01\x01\x07\x0a\x01\x06_start\0\x01\x0a\x09\x01\x07\0\x41\0\x10\0\x1a\x0b";
-    let outcome = Guest::new(&[]).run_bytes(wasm).await;
+    let wasm = wat::parse_str(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+            (func (export "_start") (drop (call $close (i32.const 0)))))"#,
+    )
+    .unwrap();
+    let outcome = Guest::new(&[]).run_bytes(&wasm).await;
     assert!(outcome.end.is_err_and(|trap| trap.contains("does not export its memory")));
+}
+
+#[tokio::test]
+async fn pointers_out_of_memory_are_faults_for_calls_that_wait_too() {
+    // Exits with the sum of the errnos: EFAULT is 21.
+    let wasm = wat::parse_str(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+                (call $exit (i32.add
+                    (call $write (i32.const 1) (i32.const -4) (i32.const 1) (i32.const 0))
+                    (call $poll (i32.const -9) (i32.const 0) (i32.const 1) (i32.const 0))))))"#,
+    )
+    .unwrap();
+    assert_eq!(Guest::new(&[]).run_bytes(&wasm).await.end, Ok(42));
 }
