@@ -124,6 +124,7 @@ pub(super) fn prepare(
     let mounts = rootfs::build(context, container, &parts, &variables)?;
     let (stdout, stdout_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let (stderr, stderr_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
+    let working_dir = working_dir(container, image);
     let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
     let limit = |name: &str| limits.and_then(|limits| limits.get(name)).and_then(|limit| Quantity::of(limit).ok());
     let config = ContainerConfig {
@@ -131,8 +132,8 @@ pub(super) fn prepare(
         name: container.name.clone(),
         attempt: subject.attempt,
         argv,
-        env: env::with_image(&image.config.env, &sandbox.pod.hostname, &variables),
-        working_dir: working_dir(container, image),
+        env: with_working_dir(env::with_image(&image.config.env, &sandbox.pod.hostname, &variables), &working_dir),
+        working_dir,
         mounts,
         stdin: (container.stdin == Some(true)).then(|| (context.config.stdin)(subject.pod, container)).flatten(),
         stdout,
@@ -158,6 +159,14 @@ fn termination_path(container: &ContainerSpec) -> &str {
 fn working_dir(container: &ContainerSpec, image: &Image) -> String {
     let dir = container.working_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or(&image.config.working_dir);
     if dir.starts_with('/') { dir.to_owned() } else { format!("/{dir}") }
+}
+
+/// Adds `PWD`, from which programs without a notion of a working directory learn where to go.
+fn with_working_dir(mut env: Vec<(String, String)>, working_dir: &str) -> Vec<(String, String)> {
+    if env.iter().all(|(name, _)| name != "PWD") {
+        env.push(("PWD".to_owned(), working_dir.to_owned()));
+    }
+    env
 }
 
 fn ports(container: &ContainerSpec) -> Vec<ContainerPort> {

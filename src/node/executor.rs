@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -19,7 +19,7 @@ use super::{NodeState, Publish, PublishedPorts};
 use crate::base::clock::Timestamp;
 use crate::image::{Image, ImageError};
 use crate::net::PodNetwork;
-use crate::pod::{Action, ContainerKind, Event, ImageFailure, StopSignal, VolumeFailure};
+use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, StopSignal, VolumeFailure};
 use crate::runtime::{Container, PodSandbox, Signal};
 use crate::volume::PodVolumes;
 
@@ -38,6 +38,8 @@ struct Shared {
     node: Arc<NodeState>,
     pod_dir: PathBuf,
     volumes: PodVolumes,
+    /// Held while the pod's files are set up or torn down; true once they are torn down.
+    torn_down: Mutex<bool>,
     publish: Vec<Publish>,
     events: mpsc::Sender<Event>,
     state: Mutex<State>,
@@ -84,7 +86,15 @@ impl Executor {
     ) -> Self {
         let pod_dir = node.config.pods_dir.join(pod.metadata.uid.as_deref().unwrap_or_default());
         let volumes = PodVolumes::new(&pod_dir);
-        let shared = Shared { node, pod_dir, volumes, publish, events, state: Mutex::default() };
+        let shared = Shared {
+            node,
+            pod_dir,
+            volumes,
+            torn_down: Mutex::default(),
+            publish,
+            events,
+            state: Mutex::default(),
+        };
         Self { shared: Arc::new(shared), tasks: JoinSet::new(), set_up: CancellationToken::new() }
     }
 
@@ -95,7 +105,7 @@ impl Executor {
         match action {
             Action::SetUpVolumes => self.set_up_volumes(pod),
             Action::CreateSandbox => self.create_sandbox(pod),
-            Action::PullImage { container, image, .. } => vec![self.find_image(container, &image)],
+            Action::PullImage { container, image, policy } => vec![self.find_image(container, &image, policy)],
             Action::StartContainer { container, attempt, kind } => self.start(pod, container, attempt, kind),
             Action::CancelStart { container, attempt } => {
                 if let Some(instance) = self.shared.state().instances.get(&(container, attempt)) {
@@ -158,7 +168,7 @@ impl Executor {
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let for_work = Arc::clone(&shared);
-            let work = tokio::task::spawn_blocking(move || tear_down(&for_work.volumes, &for_work.pod_dir));
+            let work = tokio::task::spawn_blocking(move || tear_down(&for_work));
             match work.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => warn!(%error, "volumes were not torn down completely"),
@@ -212,7 +222,7 @@ impl Executor {
         self.shared.publish.iter().copied().chain(host_ports).collect()
     }
 
-    fn find_image(&mut self, container: String, image: &str) -> Event {
+    fn find_image(&mut self, container: String, image: &str, policy: PullPolicy) -> Event {
         match self.shared.node.config.images.resolve(image) {
             Ok(found) => {
                 let note = found.stands_in.as_ref().map(|built_in| {
@@ -225,6 +235,7 @@ impl Executor {
             Err(error) => {
                 let failure = match error {
                     ImageError::InvalidName { detail, .. } => ImageFailure::InvalidName(detail),
+                    ImageError::NotFound(_) if policy == PullPolicy::Never => ImageFailure::NeverPull,
                     ImageError::NotFound(_) => ImageFailure::Pull(error.to_string()),
                     ImageError::Io { .. } | ImageError::Invalid(_) => ImageFailure::Inspect(error.to_string()),
                 };
@@ -390,6 +401,11 @@ struct Running {
 }
 
 fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
+    // Setting up may have been given up meanwhile, and must not bring back what was torn down.
+    let torn_down = shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner);
+    if *torn_down {
+        return Ok(());
+    }
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
     let whole = |message: String| vec![VolumeFailure { volume: "*".to_owned(), message }];
     let context = PodContext::new(&shared.node.config, pod, Vec::new()).map_err(|error| whole(error.to_string()))?;
@@ -403,9 +419,10 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
 }
 
 /// Removes everything of a pod from the disk but what outlives it.
-fn tear_down(volumes: &PodVolumes, pod_dir: &Path) -> std::io::Result<()> {
-    volumes.tear_down()?;
-    match std::fs::remove_dir_all(pod_dir) {
+fn tear_down(shared: &Shared) -> std::io::Result<()> {
+    *shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    shared.volumes.tear_down()?;
+    match std::fs::remove_dir_all(&shared.pod_dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

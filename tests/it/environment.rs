@@ -17,13 +17,13 @@ data: {PASSWORD: aHVudGVyMg==}
 #[test]
 fn variables_come_from_everywhere() {
     let husk = Husk::new();
-    let more = "envFrom: [{configMapRef: {name: cm}}, {prefix: S_, secretRef: {name: s}}, {configMapRef: {name: no, optional: true}}]
+    let more = "envFrom: [{configMapRef: {name: cm}}, {prefix: S_, secretRef: {name: s}}, {configMapRef: {name: absent, optional: true}}]
 env:
   - {name: COLOR, value: red}
   - {name: PLAIN, value: 'x=$(COLOR),$(SHAPE),$(UNKNOWN),$$(COLOR)'}
   - {name: KEY, valueFrom: {configMapKeyRef: {name: cm, key: SHAPE}}}
   - {name: SECRET, valueFrom: {secretKeyRef: {name: s, key: PASSWORD}}}
-  - {name: ABSENT, valueFrom: {configMapKeyRef: {name: cm, key: no, optional: true}}}
+  - {name: ABSENT, valueFrom: {configMapKeyRef: {name: cm, key: absent, optional: true}}}
   - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
   - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
   - {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}

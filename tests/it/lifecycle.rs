@@ -42,30 +42,41 @@ fn a_failed_init_container_fails_the_pod_and_nothing_else_starts() {
 }
 
 #[test]
-fn on_failure_restarts_until_success_without_losing_count() {
+fn a_failing_container_is_restarted_at_once_and_then_backs_off() {
     let husk = Husk::new();
-    // Fails while the file is missing, and makes it on the way: the second instance succeeds, without waiting.
+    let yaml = format!("{BASE}spec:\n  restartPolicy: OnFailure\n  containers: [{{name: c, image: test/p1/exit, args: ['3']}}]\n");
+    let mut running = husk.start(&yaml, &[]);
+    running.wait_for("Container exited with code 3 (Error)");
+    running.wait_for("Container started");
+    running.wait_for("Container exited with code 3 (Error)");
+    running.wait_for("BackOff: Back-off restarting failed container c in pod p_default(");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    let row = lines.iter().find(|line| line.starts_with("p ")).expect("a table");
+    assert!(row.split_whitespace().any(|cell| cell == "1"), "one restart in {row}");
+}
+
+#[test]
+fn on_failure_ends_with_the_first_success() {
+    let husk = Husk::new();
+    // The first instance makes the folder and then fails; the second finds it and succeeds.
     let yaml = format!(
         "{BASE}spec:
   restartPolicy: OnFailure
   volumes: [{{name: v, emptyDir: {{}}}}]
   containers:
     - name: c
-      image: test/p1/files
-      args: [mkdir, /v/once, ',', rmdir, /v/first]
+      image: busybox
+      command: [mv, /v/next, /v/last]
       volumeMounts: [{{name: v, mountPath: /v}}]
+    - {{name: helper, image: busybox, command: [touch, /v/next], volumeMounts: [{{name: v, mountPath: /v}}]}}
 "
     );
-    let husk_pod = {
-        let mut running = husk.start(&yaml, &[]);
-        running.wait_for("Container exited with code 1");
-        running.wait_for("Started");
-        running.wait_for("BackOff");
-        running.signal(Signal::INT);
-        running.end()
-    };
-    assert_eq!(husk_pod.0, 130, "{husk_pod:?}");
-    assert!(husk_pod.1.iter().any(|line| line.contains("back-off") || line.contains("Back-off")), "{husk_pod:?}");
+    let pod = husk.final_pod(&yaml);
+    assert_eq!(pod.status.as_ref().unwrap().phase.as_deref(), Some("Succeeded"));
+    assert_eq!(container(&pod, "c").restart_count, 1);
+    assert_eq!(container(&pod, "helper").restart_count, 0);
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn bad_input_names_the_thing_and_the_remedy() {
     husk.husk(["run", "deployment.yaml"]).exits(2).says("Deployment").says("Pod");
     let twice = pod("busybox", &["true"], "");
     husk.write("twice.yaml", format!("{twice}---\n{twice}"));
-    husk.husk(["run", "twice.yaml"]).exits(2).says("already exists");
+    husk.husk(["run", "twice.yaml"]).exits(2).says("Pod \"p\" is already defined at twice.yaml:");
     let bomb: String = (0..40).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(9))).collect();
     husk.write("bomb.yaml", bomb.replacen("*a-1,", "x,", 9));
     husk.husk(["run", "bomb.yaml"]).exits(2).says("bomb.yaml");

@@ -18,38 +18,38 @@ const TIME_LIMIT: &str = "120s";
 const LINE_LIMIT: Duration = Duration::from_secs(90);
 
 /// One user's husk: a data directory of its own, the compiled-code cache shared with all tests.
-pub struct Husk {
+pub(crate) struct Husk {
     dir: tempfile::TempDir,
     imported: Mutex<Vec<String>>,
 }
 
 /// What a run printed and how it ended.
 #[derive(Debug)]
-pub struct Outcome {
-    pub stdout: String,
-    pub stderr: String,
-    pub code: i32,
+pub(crate) struct Outcome {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
 }
 
 impl Husk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap(), imported: Mutex::default() }
     }
 
     /// A place for files of the test.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Writes a file of the test and gives its path.
-    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, contents).unwrap();
         path
     }
 
-    pub fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
+    pub(crate) fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_husk"));
         command
             .args(args)
@@ -62,12 +62,12 @@ impl Husk {
     }
 
     /// Runs husk to its end.
-    pub fn husk<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Outcome {
+    pub(crate) fn husk<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Outcome {
         self.command(args).output().unwrap().into()
     }
 
     /// Makes an image of a test guest and gives its name: `test/p2/print` for `("p2", "print")`.
-    pub fn image(&self, level: &str, guest: &str) -> String {
+    pub(crate) fn image(&self, level: &str, guest: &str) -> String {
         let name = format!("test/{level}/{guest}");
         let mut imported = self.imported.lock().unwrap();
         if !imported.contains(&name) {
@@ -80,7 +80,7 @@ impl Husk {
     }
 
     /// Writes manifests to a file, importing every image called `test/LEVEL/GUEST` that they name.
-    pub fn manifest(&self, yaml: &str) -> PathBuf {
+    pub(crate) fn manifest(&self, yaml: &str) -> PathBuf {
         for word in yaml.split(['"', ' ', '\n', ',', '}', '{']).filter(|word| word.starts_with("test/")) {
             if let [_, level, guest] = word.split('/').collect::<Vec<_>>()[..] {
                 self.image(level, guest);
@@ -90,12 +90,12 @@ impl Husk {
     }
 
     /// `husk run --timeout … ARGS pod.yaml`, to its end.
-    pub fn run(&self, yaml: &str, args: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, yaml: &str, args: &[&str]) -> Outcome {
         self.run_command(yaml, args).output().unwrap().into()
     }
 
     /// The same, not started yet.
-    pub fn run_command(&self, yaml: &str, args: &[&str]) -> Command {
+    pub(crate) fn run_command(&self, yaml: &str, args: &[&str]) -> Command {
         let file = self.manifest(yaml);
         let mut command = self.command(["run", "--timeout", TIME_LIMIT]);
         command.args(args).arg(file);
@@ -103,13 +103,13 @@ impl Husk {
     }
 
     /// Runs one pod with `-o json` and gives it as it was at the end.
-    pub fn final_pod(&self, yaml: &str) -> Pod {
+    pub(crate) fn final_pod(&self, yaml: &str) -> Pod {
         let outcome = self.run(yaml, &["-o", "json"]);
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"))
     }
 
     /// Starts a run and leaves it running.
-    pub fn start(&self, yaml: &str, args: &[&str]) -> Running {
+    pub(crate) fn start(&self, yaml: &str, args: &[&str]) -> Running {
         let mut command = self.run_command(yaml, args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::new(command.spawn().unwrap())
@@ -129,35 +129,35 @@ impl From<Output> for Outcome {
 impl Outcome {
     /// Asserts success and gives standard output.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.stdout
     }
 
     /// Asserts that standard output has this line, and gives everything back for more.
     #[track_caller]
-    pub fn has(self, line: &str) -> Self {
+    pub(crate) fn has(self, line: &str) -> Self {
         assert!(self.stdout.lines().any(|found| found == line), "no line {line:?} in {self:?}");
         self
     }
 
     /// Asserts that standard error holds this text.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "no {text:?} in {self:?}");
         self
     }
 
     /// Asserts the exit code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         self
     }
 }
 
 /// A run under way.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
@@ -184,7 +184,7 @@ impl Running {
 
     /// Waits for a line, of output or error, that contains `text`.
     #[track_caller]
-    pub fn wait_for(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {
             match self.lines.recv_timeout(LINE_LIMIT) {
                 Ok(line) => {
@@ -198,23 +198,23 @@ impl Running {
         }
     }
 
-    pub fn write_stdin(&mut self, text: &str) {
+    pub(crate) fn write_stdin(&mut self, text: &str) {
         self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    pub fn close_stdin(&mut self) {
+    pub(crate) fn close_stdin(&mut self) {
         self.child.stdin = None;
     }
 
     /// Sends a signal to husk itself.
     #[cfg(unix)]
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the end and gives the exit code and all lines.
-    pub fn end(mut self) -> (i32, Vec<String>) {
+    pub(crate) fn end(mut self) -> (i32, Vec<String>) {
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
         self.seen.extend(self.lines.iter());
         (code, std::mem::take(&mut self.seen))
@@ -229,7 +229,7 @@ impl Drop for Running {
 }
 
 /// The file of a test guest, as the build made it.
-pub fn guest_file(level: &str, guest: &str) -> PathBuf {
+pub(crate) fn guest_file(level: &str, guest: &str) -> PathBuf {
     let file = Path::new(env!("HUSK_GUESTS_DIR")).join(level).join(format!("{guest}.wasm"));
     assert!(file.exists(), "no guest {}", file.display());
     file
@@ -237,7 +237,7 @@ pub fn guest_file(level: &str, guest: &str) -> PathBuf {
 
 /// The status of a container, init or app.
 #[track_caller]
-pub fn container<'a>(pod: &'a Pod, name: &str) -> &'a ContainerStatus {
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> &'a ContainerStatus {
     let status = pod.status.as_ref().unwrap();
     let mut all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     all.find(|container| container.name == name).unwrap_or_else(|| panic!("no container {name} in {status:?}"))
@@ -245,7 +245,7 @@ pub fn container<'a>(pod: &'a Pod, name: &str) -> &'a ContainerStatus {
 
 /// Exit code, reason and message of a terminated container.
 #[track_caller]
-pub fn termination(pod: &Pod, name: &str) -> (i32, String, String) {
+pub(crate) fn termination(pod: &Pod, name: &str) -> (i32, String, String) {
     let state = container(pod, name).state.as_ref().unwrap();
     let terminated = state.terminated.as_ref().unwrap_or_else(|| panic!("{name} is not terminated: {state:?}"));
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -253,7 +253,7 @@ pub fn termination(pod: &Pod, name: &str) -> (i32, String, String) {
 }
 
 /// A pod with one container, called `c`, that is not restarted. `more` is YAML at the container's level.
-pub fn pod(image: &str, args: &[&str], more: &str) -> String {
+pub(crate) fn pod(image: &str, args: &[&str], more: &str) -> String {
     let args = serde_json::to_string(args).unwrap();
     let more: String = more.lines().map(|line| format!("      {line}\n")).collect();
     format!(

@@ -10,6 +10,7 @@ use wasmtime::{Engine, Linker, component};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 
 use super::code_cache::Encoding;
 use super::state::GuestState;
@@ -61,7 +62,7 @@ impl Linkers {
 }
 
 fn add_p2(linker: &mut component::Linker<GuestState>) -> wasmtime::Result<()> {
-    use wasmtime_wasi::p2::bindings::{cli, clocks, io, random};
+    use wasmtime_wasi::p2::bindings::{cli, clocks, io, random, sockets};
 
     io::error::add_to_linker::<GuestState, HasTable>(linker, |state| &mut state.table)?;
     io::poll::add_to_linker::<GuestState, HasTable>(linker, |state| &mut state.table)?;
@@ -81,6 +82,8 @@ fn add_p2(linker: &mut component::Linker<GuestState>) -> wasmtime::Result<()> {
     cli::terminal_stdin::add_to_linker::<GuestState, WasiCli>(linker, GuestState::cli)?;
     cli::terminal_stdout::add_to_linker::<GuestState, WasiCli>(linker, GuestState::cli)?;
     cli::terminal_stderr::add_to_linker::<GuestState, WasiCli>(linker, GuestState::cli)?;
+    // The handle that stands for the network is wasmtime's; what it gives access to is the pod's.
+    sockets::instance_network::add_to_linker::<GuestState, WasiSockets>(linker, WasiSocketsView::sockets)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }
 
