@@ -10,10 +10,7 @@ fn every_level_of_wasi_runs_as_a_command() {
         let outcome = outcome.exits(0).has("hello from wasm").says("2 argument(s)");
         assert!(outcome.stderr.contains("Completed"), "{outcome:?}");
     }
-    husk.run(&pod("test/p3/hello", &["a"], ""), &["--no-prefix"])
-        .exits(0)
-        .has("hello from wasi 0.3")
-        .has("argument a");
+    husk.run(&pod("test/p3/hello", &["a"], ""), &["--no-prefix"]).exits(0).has("hello from wasi 0.3").has("argument a");
 }
 
 #[test]
