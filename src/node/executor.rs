@@ -107,12 +107,7 @@ impl Shared {
 }
 
 impl Executor {
-    pub(super) fn new(
-        node: Arc<NodeState>,
-        pod: Arc<Pod>,
-        publish: Vec<Publish>,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
+    pub(super) fn new(node: Arc<NodeState>, pod: Arc<Pod>, publish: Vec<Publish>, events: mpsc::Sender<Event>) -> Self {
         // Without a UID the directory would be everybody's.
         let uid = pod.metadata.uid.clone().filter(|uid| !uid.is_empty());
         let pod_dir = node.config.pods_dir.join(uid.unwrap_or_else(|| PodUid::random().to_string()));
@@ -367,10 +362,8 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
     let context = PodContext::new(&shared.node.config, pod, Vec::new());
     let errors = shared.volumes.set_up_all(volumes, &context.volumes());
-    let failures = errors.into_iter().map(|error| VolumeFailure {
-        message: error.reason.to_string(),
-        volume: error.volume,
-    });
+    let failures =
+        errors.into_iter().map(|error| VolumeFailure { message: error.reason.to_string(), volume: error.volume });
     let failures: Vec<_> = failures.collect();
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }

@@ -40,7 +40,10 @@ enum OnTerm {
     Ignores,
     /// Not even KILL ends it.
     SurvivesAll,
-    Exits { after: Duration, code: i32 },
+    Exits {
+        after: Duration,
+        code: i32,
+    },
 }
 
 impl Script {

@@ -275,7 +275,10 @@ pub const TABLE: &[Row] = &[
     warned("spec.shareProcessNamespace", "containers do not see each other's processes yet").when(When::True),
     // spec: security
     refused("spec.securityContext.appArmorProfile.**", NO_KERNEL),
-    yes_because("spec.securityContext.fsGroup", "files of volumes get the group, where the host permits, and its mode bits"),
+    yes_because(
+        "spec.securityContext.fsGroup",
+        "files of volumes get the group, where the host permits, and its mode bits",
+    ),
     warned("spec.securityContext.fsGroupChangePolicy", NO_USERS),
     warned("spec.securityContext.runAsUser", NO_USERS),
     warned("spec.securityContext.runAsGroup", NO_USERS),
