@@ -4,8 +4,11 @@
 mod container;
 mod context;
 mod executor;
+mod instance;
 mod logs;
 mod rootfs;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::path::PathBuf;

@@ -249,6 +249,17 @@ fn what_cannot_be_honoured_is_refused_or_warned_of() {
             &[],
         ),
         (
+            "{containers: [{name: a, restartPolicyRules: [{action: Restart}, {action: RestartAllContainers}]}]}",
+            &["spec.containers[0].restartPolicyRules[1].action"],
+            &[],
+        ),
+        ("{automountServiceAccountToken: false, dnsPolicy: None}", &[], &[]),
+        (
+            "{automountServiceAccountToken: true, dnsConfig: {searches: [a]}}",
+            &[],
+            &["spec.automountServiceAccountToken", "spec.dnsConfig.searches"],
+        ),
+        (
             "{securityContext: {runAsUser: 5, runAsNonRoot: true, seLinuxOptions: {level: x}}, os: {name: linux}}",
             &["spec.securityContext.seLinuxOptions"],
             &["spec.securityContext.runAsUser"],
