@@ -5,9 +5,9 @@ mod images;
 mod manifests;
 mod notices;
 mod outcome;
+mod paths;
 mod prepare;
 mod progress;
-mod paths;
 mod run;
 
 use std::io::Write;

@@ -15,7 +15,6 @@ use super::notices::Notices;
 use super::outcome;
 use super::prepare::Session;
 use super::progress::CompileProgress;
-use crate::pod::print;
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::output::printer::{OutputStream, PrintOptions, Printer};
 use crate::cli::output::{objects, table};
@@ -23,6 +22,7 @@ use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
 use crate::net::{Egress, Switch};
 use crate::node::{LogChunk, LogStream, Node, NodeConfig, PodHandle};
+use crate::pod::print;
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
 /// Chunks of output that may wait for the printer.
