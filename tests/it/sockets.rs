@@ -3,9 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, UdpSocket};
 
-use crate::support::{Husk, container, pod};
+use crate::support::{Husk, pod};
 
 const IMAGE: &str = "test/p2/sockets";
+
+/// What 0.2's C library calls any failure of a connection's streams, a reset too (0.3 programs see which one it was).
+const EIO: i32 = 29;
 
 /// A pod whose containers, `a` and `b`, are the two sides of a conversation; `/v` is shared.
 fn two(a: &str, b: &str) -> String {
@@ -83,14 +86,15 @@ fn leaving_with_something_unread_resets_the_other_side() {
     let husk = Husk::new();
     husk.run(&two("leave-unread, '0.0.0.0:7000'", "left, 'localhost:7000'"), &[])
         .exits(0)
-        .has("b | read Err(ConnectionReset)")
-        .has("b | write Err(BrokenPipe)");
+        .has(&format!("b | read Err(Some({EIO}))"))
+        .has(&format!("b | write Err(Some({EIO}))"));
 }
 
 #[test]
 fn a_writer_waits_for_a_reader_that_does_not_read() {
     let husk = Husk::new();
-    let outcome = husk.run(&two("read-later, '0.0.0.0:7000'", "flood, '127.0.0.1:7000'"), &[]).exits(0).has("b | stuck true");
+    let outcome =
+        husk.run(&two("read-later, '0.0.0.0:7000'", "flood, '127.0.0.1:7000'"), &[]).exits(0).has("b | stuck true");
     let count = |prefix: &str| {
         let line = outcome.stdout.lines().find_map(|line| line.strip_prefix(prefix)).expect(prefix);
         line.parse::<u64>().unwrap()
@@ -103,13 +107,14 @@ fn the_death_of_a_container_resets_its_connections_and_frees_its_ports() {
     let husk = Husk::new();
     let yaml = two_with("OnFailure", "die-once, '0.0.0.0:7000', /v/died", "survive, 'localhost:7000'");
     let outcome = husk.run(&yaml, &[]).exits(0).says("p/a: Container exited with code 134");
-    outcome.has("b | read Err(ConnectionReset)").has("b | answer again");
+    outcome.has(&format!("b | read Err(Some({EIO}))")).has("b | answer again");
 }
 
 #[test]
 fn what_one_container_listens_on_is_in_use_for_the_others() {
     let husk = Husk::new();
-    let yaml = two("claim, '127.0.0.1:7000'", "x").replace(&format!("image: {IMAGE}, args: [x]"), "image: test/p2/tcp-server, args: ['0.0.0.0:7000', '1']");
+    let yaml = two("claim, '127.0.0.1:7000'", "x")
+        .replace(&format!("image: {IMAGE}, args: [x]"), "image: test/p2/tcp-server, args: ['0.0.0.0:7000', '1']");
     husk.run(&yaml, &[]).exits(0).has("a | claim Err(AddrInUse)").has("b | echoed 0 bytes to 127.0.0.1");
 }
 
@@ -144,8 +149,9 @@ spec:
 fn one_pod_reaches_another_by_its_address_whatever_the_egress() {
     let husk = Husk::new();
     for egress in ["allow", "deny"] {
-        let yaml = two_pods(&husk, "announce, '$(POD_IP):7000', /v/address", "visit, /v/address");
+        let yaml = two_pods(&husk, "announce, '0.0.0.0:7000', /v/address", "visit, /v/address");
         let outcome = husk.run(&yaml, &["--egress", egress]).exits(0).has("client/c | answer hello");
+        let outcome = outcome.has("client/c | own loopback Err(ConnectionRefused)");
         let said = |prefix: &str| {
             outcome.stdout.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned).expect(prefix)
         };
@@ -157,12 +163,11 @@ fn one_pod_reaches_another_by_its_address_whatever_the_egress() {
 }
 
 #[test]
-fn loopback_and_names_of_one_pod_mean_nothing_in_another() {
+fn names_of_one_pod_mean_nothing_in_another() {
     let husk = Husk::new();
-    let yaml = two_pods(&husk, "announce, '127.0.0.1:7000', /v/address", "lookup, server");
-    let yaml = yaml.replace("args: [lookup, server]", "args: [lookup, server]\n      workingDir: /");
-    let server_waits = husk.run(&format!("{yaml}"), &["--egress", "deny", "--timeout", "3s"]);
-    assert!(!server_waits.stdout.contains("server is"), "{server_waits:?}");
+    let outcome = husk.run(&two_pods(&husk, "lookup, server", "lookup, server"), &["--egress", "deny"]).exits(0);
+    assert!(outcome.stdout.contains("server/c | server is [10.88."), "{outcome:?}");
+    assert!(outcome.stdout.contains("client/c | server: "), "{outcome:?}");
 }
 
 #[test]
@@ -180,8 +185,6 @@ fn without_egress_nothing_leaves_and_no_name_outside_is_found() {
         .has("connect: PermissionDenied");
     let outcome = husk.run(&pod(IMAGE, &["lookup", "example.com"], ""), &["--no-prefix", "--egress", "deny"]).exits(0);
     assert!(outcome.stdout.starts_with("example.com: "), "{outcome:?}");
-    let pod = husk.final_pod(&pod(IMAGE, &["lookup", "localhost"], ""));
-    assert_eq!(container(&pod, "c").restart_count, 0);
 }
 
 /// An address of this machine that is not loopback, if it has one.
@@ -193,6 +196,7 @@ fn outside_address() -> Option<IpAddr> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
 fn with_egress_a_server_of_the_host_is_reached() {
     let Some(ip) = outside_address() else {
         eprintln!("not run here: egress to the host, which has no address but loopback");

@@ -87,18 +87,17 @@ fn listen_on(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Accepts, waits until something has come, and goes without reading it.
+/// Reads a part of what has come, and goes without the rest.
 fn leave_unread(address: &str) -> Result<()> {
-    let (client, _) = TcpListener::bind(address)?.accept()?;
-    client.peek(&mut [0])?;
-    Ok(())
+    let (mut client, _) = TcpListener::bind(address)?.accept()?;
+    client.read_exact(&mut [0])
 }
 
 fn left(address: &str) -> Result<()> {
     let mut server = connect(address)?;
     server.write_all(b"unread")?;
-    println!("read {:?}", server.read(&mut [0]).map_err(|error| error.kind()));
-    println!("write {:?}", server.write(b"x").map_err(|error| error.kind()));
+    println!("read {:?}", server.read(&mut [0]).map_err(|error| error.raw_os_error()));
+    println!("write {:?}", server.write(b"x").map_err(|error| error.raw_os_error()));
     Ok(())
 }
 
@@ -154,7 +153,7 @@ fn die_once(address: &str, marker: &str) -> Result<()> {
     let (mut client, _) = listener.accept()?;
     if !fs::exists(marker)? {
         fs::write(marker, "")?;
-        client.peek(&mut [0])?;
+        client.read_exact(&mut [0])?;
         std::process::abort();
     }
     let mut word = [0; 5];
@@ -165,7 +164,7 @@ fn die_once(address: &str, marker: &str) -> Result<()> {
 fn survive(address: &str) -> Result<()> {
     let mut server = connect(address)?;
     server.write_all(b"first")?;
-    println!("read {:?}", server.read(&mut [0]).map_err(|error| error.kind()));
+    println!("read {:?}", server.read(&mut [0]).map_err(|error| error.raw_os_error()));
     let mut server = connect(address)?;
     server.write_all(b"again")?;
     let mut answer = String::new();
@@ -182,10 +181,11 @@ fn claim(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Listens, writes its address to a file, and echoes one connection.
+/// Listens, writes where the pod is reached to a file, and echoes one connection.
 fn announce(address: &str, file: &str) -> Result<()> {
     let listener = TcpListener::bind(address)?;
-    fs::write(format!("{file}.new"), listener.local_addr()?.to_string())?;
+    let pod = std::env::var("POD_IP").map_err(|_| Error::from(ErrorKind::InvalidInput))?;
+    fs::write(format!("{file}.new"), format!("{pod}:{}", listener.local_addr()?.port()))?;
     fs::rename(format!("{file}.new"), file)?;
     let (mut client, peer) = listener.accept()?;
     println!("visited by {}", peer.ip());
@@ -196,6 +196,9 @@ fn announce(address: &str, file: &str) -> Result<()> {
 
 fn visit(file: &str) -> Result<()> {
     let address = retry(|| fs::read_to_string(file))?;
+    let port = address.rsplit(':').next().unwrap_or_default();
+    let own_loopback = TcpStream::connect(format!("127.0.0.1:{port}"));
+    println!("own loopback {:?}", own_loopback.map(drop).map_err(|error| error.kind()));
     let mut server = connect(&address)?;
     println!("visiting from {}", server.local_addr()?.ip());
     server.write_all(b"hello")?;
