@@ -22,7 +22,16 @@ struct GuestBuild {
 const WASI_0_1: GuestBuild = GuestBuild { target: "wasm32-wasip1", packages: &["busybox", "test-p1", "test-portable"] };
 const WASI_0_2: GuestBuild = GuestBuild {
     target: "wasm32-wasip2",
-    packages: &["hello-http", "nettool", "test-p2", "test-p2-http", "test-p3-hello", "test-p3-http", "test-portable"],
+    packages: &[
+        "hello-http",
+        "nettool",
+        "test-p2",
+        "test-p2-http",
+        "test-p3-calls",
+        "test-p3-hello",
+        "test-p3-http",
+        "test-portable",
+    ],
 };
 
 /// The guests that make up the built-in images; every other one is a test's.

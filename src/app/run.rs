@@ -8,7 +8,6 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::cluster::{Change, PodKey, QUEUE, StoreCluster};
 use super::notices::Notices;
@@ -84,11 +83,20 @@ impl Session {
             .collect();
         let ending = self.watch(&pods, &printer, clock).await;
         drop((pods, node));
-        finish_output(output).await;
-        let code = self.report(&printer, ending).await?;
-        drop(printer);
-        printing.finish();
-        Ok(code)
+        let finishing = async move {
+            // A panic of the task has told its story itself.
+            let _ = output.await;
+            let code = self.report(&printer, ending).await?;
+            drop(printer);
+            let _ = tokio::task::spawn_blocking(|| printing.finish()).await;
+            Ok(code)
+        };
+        let mut signals = Signals::listen();
+        tokio::select! {
+            code = finishing => code,
+            // Whoever reads what is still to be shown may have stopped reading: a signal gives up on it.
+            asked = signals.next() => Ok(ending.unwrap_or(asked).exit_code()),
+        }
     }
 
     fn print_options(&self) -> PrintOptions {
@@ -234,15 +242,6 @@ async fn sleep_or_never(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Waits for the output to be shown; a signal meanwhile gives up on it, since its reader may have stopped reading.
-async fn finish_output(output: JoinHandle<()>) {
-    let mut signals = Signals::listen();
-    tokio::select! {
-        _ = output => {}
-        _ = signals.next() => {}
     }
 }
 
