@@ -26,6 +26,8 @@ use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
 /// Chunks of output that may wait for the printer.
 const LOG_QUEUE: usize = 256;
+/// Thousandths of a processor, as Kubernetes counts them, in one.
+const MILLIS_PER_CPU: u64 = 1000;
 /// Domain of Services and pods, as clusters have it by default.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// `terminationGracePeriodSeconds` where a pod has none.
@@ -34,10 +36,12 @@ const DEFAULT_GRACE_SECONDS: i64 = 30;
 /// Runs the command.
 pub(super) fn run(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
     let session = Session::prepare(global, args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(session.run());
-    // Whatever still blocks, such as a read of standard input, must not hold back the exit.
-    runtime.shutdown_background();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(session.host.cpus).enable_all().build()?;
+    let containers = session.wasm_runtime()?;
+    let code = runtime.block_on(session.run(Arc::clone(&containers)));
+    // The process ends next, and its memory and threads with it: taking them apart would only take longer. Nor must the
+    // exit wait for what still blocks, such as a read of standard input.
+    std::mem::forget((runtime, containers));
     code
 }
 
@@ -61,7 +65,7 @@ impl Ending {
 
 impl Session {
     /// Runs all pods to their end and prints the outcome.
-    async fn run(self) -> anyhow::Result<u8> {
+    async fn run(self, containers: Arc<WasmRuntime>) -> anyhow::Result<u8> {
         let (printer, printing) = Printer::start(self.print_options())?;
         for warning in &self.warnings {
             printer.notice(format!("warning: {warning}")).await;
@@ -70,7 +74,7 @@ impl Session {
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
         let cluster = StoreCluster::new(self.store.clone(), changes);
-        let node = self.node(clock, cluster, logs)?;
+        let node = self.node(clock, cluster, logs, containers);
         let notices = (!self.args.quiet && !self.program).then(|| Notices::new(self.args.events));
         let output = tokio::spawn(show(printer.clone(), log_chunks, changed, notices, self.names()));
         let pods: Vec<(Arc<Pod>, PodHandle)> = self
@@ -109,30 +113,36 @@ impl Session {
         SourceNames { with_pod: self.pods.len() > 1 }
     }
 
-    fn node(&self, clock: Clock, cluster: StoreCluster, logs: mpsc::Sender<LogChunk>) -> anyhow::Result<Node> {
+    fn node(
+        &self,
+        clock: Clock,
+        cluster: StoreCluster,
+        logs: mpsc::Sender<LogChunk>,
+        containers: Arc<WasmRuntime>,
+    ) -> Node {
         let egress = match self.args.egress {
             EgressArg::Allow => Egress::Allow,
             EgressArg::Deny => Egress::Deny,
         };
         let host = &self.host;
-        Ok(Node::new(NodeConfig {
+        Node::new(NodeConfig {
             name: host.name.clone(),
             host_ips: vec!["127.0.0.1".to_owned()],
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
-            allocatable_cpu_millis: host.cpu_millis,
+            allocatable_cpu_millis: host.cpus as u64 * MILLIS_PER_CPU,
             allocatable_memory: host.memory_bytes,
             host_resolv_conf: host.resolv_conf.clone(),
             host_hosts: host.hosts.clone(),
             pods_dir: self.paths.pods.clone(),
             data_dir: self.paths.data.clone(),
             clock,
-            runtime: self.wasm_runtime()?,
+            runtime: containers,
             images: Arc::clone(&self.images),
             switch: Switch::new(egress),
             cluster: Arc::new(cluster),
             logs,
             stdin: self.stdin_source(),
-        }))
+        })
     }
 
     fn wasm_runtime(&self) -> anyhow::Result<Arc<WasmRuntime>> {
