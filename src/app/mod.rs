@@ -5,10 +5,11 @@ mod images;
 mod manifests;
 mod notices;
 mod outcome;
+mod paths;
 mod prepare;
 mod progress;
-mod paths;
 mod run;
+mod show;
 
 use std::io::Write;
 use std::process::ExitCode;
