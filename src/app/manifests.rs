@@ -75,7 +75,10 @@ fn read_file(file: &Path) -> anyhow::Result<(String, String)> {
     }
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        anyhow::anyhow!("{name}: not UTF-8 at byte {}: a manifest is YAML or JSON text", error.utf8_error().valid_up_to())
+        anyhow::anyhow!(
+            "{name}: not UTF-8 at byte {}: a manifest is YAML or JSON text",
+            error.utf8_error().valid_up_to()
+        )
     })?;
     Ok((name, text))
 }

@@ -7,13 +7,15 @@ const EXIT_FAILED: u8 = 1;
 
 /// The exit code of the pods themselves: 0 when all Succeeded, else the code of the container that failed first.
 pub(super) fn exit_code(pods: &[Pod]) -> u8 {
-    let failed: Vec<&PodStatus> = statuses(pods).filter(|status| status.phase.as_deref() != Some("Succeeded")).collect();
+    let failed: Vec<&PodStatus> =
+        statuses(pods).filter(|status| status.phase.as_deref() != Some("Succeeded")).collect();
     if failed.is_empty() {
         return 0;
     }
     let ended = failed.iter().flat_map(|status| containers(status)).filter_map(|container| {
         let terminated = container.state.as_ref()?.terminated.as_ref()?;
-        (terminated.exit_code != 0).then_some((terminated.finished_at.as_ref().map(|time| time.0), terminated.exit_code))
+        (terminated.exit_code != 0)
+            .then_some((terminated.finished_at.as_ref().map(|time| time.0), terminated.exit_code))
     });
     ended.min_by_key(|(time, _)| *time).map_or(EXIT_FAILED, |(_, code)| u8::try_from(code).unwrap_or(EXIT_FAILED))
 }

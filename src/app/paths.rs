@@ -23,7 +23,8 @@ pub(super) struct Paths {
 impl Paths {
     /// Decides where things are; creates nothing.
     pub(super) fn new(global: &Global) -> anyhow::Result<Self> {
-        let base = || choose_base_strategy().context("cannot tell the home directory: set HUSK_DATA_DIR and HUSK_CACHE_DIR");
+        let base =
+            || choose_base_strategy().context("cannot tell the home directory: set HUSK_DATA_DIR and HUSK_CACHE_DIR");
         let data = match &global.data_dir {
             Some(dir) => std::path::absolute(dir)?,
             None => base()?.data_dir().join("husk"),
@@ -32,11 +33,6 @@ impl Paths {
             Some(dir) => std::path::absolute(dir)?,
             None => base()?.cache_dir().join("husk"),
         };
-        Ok(Self {
-            images: data.join("images"),
-            pods: data.join("pods"),
-            code: cache.join("code"),
-            data,
-        })
+        Ok(Self { images: data.join("images"), pods: data.join("pods"), code: cache.join("code"), data })
     }
 }

@@ -118,7 +118,9 @@ impl Session {
 
     fn load(&mut self, texts: &[(String, String)]) -> anyhow::Result<()> {
         if !self.args.args.is_empty() || !self.args.env.is_empty() {
-            bail!("arguments after -- and --env are for a .wasm program: containers have `args` and `env` in their manifest");
+            bail!(
+                "arguments after -- and --env are for a .wasm program: containers have `args` and `env` in their manifest"
+            );
         }
         let mut objects = Vec::new();
         let mut errors = Vec::new();
@@ -143,7 +145,10 @@ impl Session {
             self.add(loaded.object)?;
         }
         if self.pods.is_empty() {
-            bail!("no Pod in {}", self.args.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "));
+            bail!(
+                "no Pod in {}",
+                self.args.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+            );
         }
         Ok(())
     }
@@ -184,7 +189,8 @@ impl Session {
         let image = format!("localhost/{name}:latest");
         self.images.add_transient(&image, file)?;
         let env = self.args.env.iter().map(|variable| {
-            let (name, value) = variable.split_once('=').with_context(|| format!("--env {variable}: write NAME=VALUE"))?;
+            let (name, value) =
+                variable.split_once('=').with_context(|| format!("--env {variable}: write NAME=VALUE"))?;
             Ok(EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None })
         });
         let container = ContainerSpec {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::NodeConfig;

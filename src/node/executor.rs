@@ -78,23 +78,11 @@ impl Shared {
 }
 
 impl Executor {
-    pub(super) fn new(
-        node: Arc<NodeState>,
-        pod: Arc<Pod>,
-        publish: Vec<Publish>,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
+    pub(super) fn new(node: Arc<NodeState>, pod: Arc<Pod>, publish: Vec<Publish>, events: mpsc::Sender<Event>) -> Self {
         let pod_dir = node.config.pods_dir.join(pod.metadata.uid.as_deref().unwrap_or_default());
         let volumes = PodVolumes::new(&pod_dir);
-        let shared = Shared {
-            node,
-            pod_dir,
-            volumes,
-            torn_down: Mutex::default(),
-            publish,
-            events,
-            state: Mutex::default(),
-        };
+        let shared =
+            Shared { node, pod_dir, volumes, torn_down: Mutex::default(), publish, events, state: Mutex::default() };
         Self { shared: Arc::new(shared), tasks: JoinSet::new(), set_up: CancellationToken::new() }
     }
 
@@ -225,9 +213,10 @@ impl Executor {
     fn find_image(&mut self, container: String, image: &str, policy: PullPolicy) -> Event {
         match self.shared.node.config.images.resolve(image) {
             Ok(found) => {
-                let note = found.stands_in.as_ref().map(|built_in| {
-                    format!("Image \"{image}\" is served by the built-in image \"{built_in}\"")
-                });
+                let note = found
+                    .stands_in
+                    .as_ref()
+                    .map(|built_in| format!("Image \"{image}\" is served by the built-in image \"{built_in}\""));
                 let (resolved, image_id) = (found.reference.clone(), found.id.clone());
                 self.shared.state().images.insert(container.clone(), found);
                 Event::ImagePresent { container, resolved, image_id, pulled: None, note }
@@ -410,10 +399,8 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
     let whole = |message: String| vec![VolumeFailure { volume: "*".to_owned(), message }];
     let context = PodContext::new(&shared.node.config, pod, Vec::new()).map_err(|error| whole(error.to_string()))?;
     let errors = shared.volumes.set_up_all(volumes, &context.volumes());
-    let failures = errors.into_iter().map(|error| VolumeFailure {
-        message: error.reason.to_string(),
-        volume: error.volume,
-    });
+    let failures =
+        errors.into_iter().map(|error| VolumeFailure { message: error.reason.to_string(), volume: error.volume });
     let failures: Vec<_> = failures.collect();
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }

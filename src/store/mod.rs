@@ -94,7 +94,8 @@ impl Store {
     pub fn list<T: Object>(&self, namespace: &str) -> Vec<Arc<T>> {
         let state = self.lock();
         let start = Key::new::<T>(namespace, "");
-        let of_kind = state.objects.range(start..).take_while(|(key, _)| key.kind == T::KIND && key.namespace == namespace);
+        let of_kind =
+            state.objects.range(start..).take_while(|(key, _)| key.kind == T::KIND && key.namespace == namespace);
         of_kind.filter_map(|(_, object)| object.clone().downcast().ok()).collect()
     }
 

@@ -291,11 +291,8 @@ fn the_termination_message_is_what_the_program_wrote() {
     let husk = Husk::new();
     let written = husk.final_pod(&pod("test/p1/files", &["write", "/dev/termination-log", "farewell"], ""));
     assert_eq!(termination(&written, "c"), (0, "Completed".into(), "farewell".into()));
-    let elsewhere = husk.final_pod(&pod(
-        "test/p2/files",
-        &["write", "/tmp/msg", "bye"],
-        "terminationMessagePath: /tmp/msg",
-    ));
+    let elsewhere =
+        husk.final_pod(&pod("test/p2/files", &["write", "/tmp/msg", "bye"], "terminationMessagePath: /tmp/msg"));
     assert_eq!(termination(&elsewhere, "c").2, "bye");
     let fallback = pod("test/p1/files", &["read", "/none"], "terminationMessagePolicy: FallbackToLogsOnError");
     assert_eq!(termination(&husk.final_pod(&fallback), "c").2, "read /none: error NotFound\n");

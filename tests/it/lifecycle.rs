@@ -44,7 +44,9 @@ fn a_failed_init_container_fails_the_pod_and_nothing_else_starts() {
 #[test]
 fn a_failing_container_is_restarted_at_once_and_then_backs_off() {
     let husk = Husk::new();
-    let yaml = format!("{BASE}spec:\n  restartPolicy: OnFailure\n  containers: [{{name: c, image: test/p1/exit, args: ['3']}}]\n");
+    let yaml = format!(
+        "{BASE}spec:\n  restartPolicy: OnFailure\n  containers: [{{name: c, image: test/p1/exit, args: ['3']}}]\n"
+    );
     let mut running = husk.start(&yaml, &[]);
     running.wait_for("Container exited with code 3 (Error)");
     running.wait_for("Container started");
@@ -158,6 +160,7 @@ fn nothing_of_a_pod_is_left_behind() {
 "
     );
     husk.run(&yaml, &[]).exits(0);
-    let left: Vec<_> = std::fs::read_dir(husk.dir().join("data/pods")).map(|dir| dir.flatten().collect()).unwrap_or_default();
+    let left: Vec<_> =
+        std::fs::read_dir(husk.dir().join("data/pods")).map(|dir| dir.flatten().collect()).unwrap_or_default();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -1,5 +1,7 @@
 //! The one integration binary: the real `husk` program, real guests, and the rules of the tree.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
+
 mod environment;
 mod examples;
 mod files;

@@ -69,10 +69,7 @@ fn the_final_objects_are_printed_on_request() {
 #[test]
 fn the_exit_code_is_the_failing_containers_and_its_reason_is_told() {
     let husk = Husk::new();
-    husk.run(&pod("test/p1/exit", &["42"], ""), &[])
-        .exits(42)
-        .says("Error")
-        .says("p/c: exited with code 42 (Error)");
+    husk.run(&pod("test/p1/exit", &["42"], ""), &[]).exits(42).says("Error").says("p/c: exited with code 42 (Error)");
     let trapped = husk.run(&pod("test/p1/trap", &[], ""), &[]).exits(134);
     assert!(trapped.stderr.contains("unreachable"), "{trapped:?}");
     husk.run(&pod("test/p1/memory", &[], "resources: {limits: {memory: 16Mi}}"), &["-q"]).exits(137);

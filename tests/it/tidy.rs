@@ -93,7 +93,10 @@ fn every_layer_is_in_the_table() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         // The composition root may use everything.
-        assert!(!path.is_dir() || name == "app" || LAYERS.iter().any(|(layer, _)| *layer == name), "src/{name} is not in the table");
+        assert!(
+            !path.is_dir() || name == "app" || LAYERS.iter().any(|(layer, _)| *layer == name),
+            "src/{name} is not in the table"
+        );
     }
 }
 

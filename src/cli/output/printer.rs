@@ -16,14 +16,8 @@ const QUEUE: usize = 256;
 /// An unfinished line is printed as it is once it is this long, in bytes.
 const MAX_LINE: usize = 64 * 1024;
 /// Colours of container names, by order of appearance.
-const PALETTE: [AnsiColor; 6] = [
-    AnsiColor::Cyan,
-    AnsiColor::Yellow,
-    AnsiColor::Green,
-    AnsiColor::Magenta,
-    AnsiColor::Blue,
-    AnsiColor::BrightCyan,
-];
+const PALETTE: [AnsiColor; 6] =
+    [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::BrightCyan];
 
 /// How to print.
 #[derive(Debug, Clone)]

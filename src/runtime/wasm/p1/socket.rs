@@ -136,7 +136,7 @@ async fn accept(guest: &mut Guest<'_>, fd: u32, flags: u32) -> Result<u32, Errno
 }
 
 /// The connection behind a descriptor.
-fn connection<'a>(state: &'a mut GuestState, fd: u32) -> Result<&'a mut Connection, Errno> {
+fn connection(state: &mut GuestState, fd: u32) -> Result<&mut Connection, Errno> {
     match descriptors(state).get_mut(fd)? {
         Descriptor::Connection(connection) => Ok(connection),
         Descriptor::Listener(_) => Err(Errno::NotConn),
