@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, EnvVar, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -244,8 +244,10 @@ impl Session {
                     PodKey::of(found.with_context(|| format!("-p {host}:{name}:{port}: no pod is called {name:?}"))?)
                 }
             };
-            check_free(*host, *udp).with_context(|| format!("cannot publish port {port} on {host}"))?;
-            self.publish.entry(key).or_default().push(Publish { host: *host, port: *port, udp: *udp });
+            let found = find_free(*host, *udp).with_context(|| format!("cannot publish port {port} on {host}"))?;
+            let taken = self.publish.values().flatten().any(|other| (other.host, other.udp) == (found, *udp));
+            ensure!(!taken, "cannot publish port {port} on {host}: another -p has this address");
+            self.publish.entry(key).or_default().push(Publish { host: found, port: *port, udp: *udp });
         }
         Ok(())
     }
@@ -277,8 +279,9 @@ fn random_name_suffix() -> String {
     suffix.map(|byte| char::from(letters[usize::from(*byte) % letters.len()])).collect()
 }
 
-fn check_free(addr: SocketAddr, udp: bool) -> std::io::Result<()> {
-    if udp { UdpSocket::bind(addr).map(drop) } else { TcpListener::bind(addr).map(drop) }
+/// The address itself if nobody has it; for port 0, the address with a free port.
+fn find_free(addr: SocketAddr, udp: bool) -> std::io::Result<SocketAddr> {
+    if udp { UdpSocket::bind(addr)?.local_addr() } else { TcpListener::bind(addr)?.local_addr() }
 }
 
 /// Reads this process's standard input on a thread of its own, which ends with the input or the process.
