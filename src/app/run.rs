@@ -66,7 +66,7 @@ impl Session {
     async fn run(self) -> anyhow::Result<u8> {
         let progress = CompileProgress::new(std::io::stderr().is_terminal() && !self.args.quiet);
         let (printer, printing) = Printer::start(self.print_options(&progress))?;
-        for warning in &self.warnings {
+        for warning in self.warnings.iter().filter(|_| !self.args.quiet) {
             printer.notice(Tone::Warning, format!("warning: {warning}")).await;
         }
         for line in self.published_lines() {
@@ -225,7 +225,8 @@ impl Session {
         }
         let code = ending.map_or_else(|| outcome::exit_code(&pods), Ending::exit_code);
         if !self.args.quiet && (!self.program || code != 0) {
-            let explained = pods.iter().flat_map(outcome::explain);
+            let explain = if self.program { outcome::explain_program } else { outcome::explain };
+            let explained = pods.iter().flat_map(explain);
             if !self.program {
                 printer.notice(Tone::Plain, status_table(&pods).trim_end().to_owned()).await;
             }
