@@ -111,6 +111,7 @@ impl Session {
             Input::Program(file) => session.add_program(&file)?,
         }
         session.check_images()?;
+        session.check_directories()?;
         session.assign_ports()?;
         Ok(session)
     }
@@ -230,6 +231,18 @@ impl Session {
             return Ok(());
         }
         bail!("{}\n`husk image ls` shows what there is, `husk image import` adds a program", problems.join("\nerror: "))
+    }
+
+    /// Without a place for volumes no pod can start; without one for compiled code they start slowly.
+    fn check_directories(&mut self) -> anyhow::Result<()> {
+        let Paths { data, pods, cache, .. } = &self.paths;
+        let context = || format!("cannot keep pods' files in {}: choose another --data-dir", data.display());
+        std::fs::create_dir_all(pods).with_context(context)?;
+        if let Err(error) = std::fs::create_dir_all(cache) {
+            let consequence = "programs will be compiled each time they start (choose another --cache-dir)";
+            self.warnings.push(format!("cannot keep compiled code in {}: {error}: {consequence}", cache.display()));
+        }
+        Ok(())
     }
 
     /// Finds the pod of each `-p`, and makes sure that the host's port is free before anything starts.
