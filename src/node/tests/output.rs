@@ -42,7 +42,7 @@ async fn a_stream_left_open_ends_with_its_container() {
     let entries = scene.only(&["log", "phase Succeeded"]);
     let what: Vec<_> = entries.iter().map(|entry| entry.split_once(' ').unwrap().1).collect();
     assert_eq!(what, ["log c all of it", "log c <end>", "phase Succeeded"]);
-    assert_eq!(scene.finished_at("c"), 1);
+    assert_eq!((scene.finished_at("c"), entries[2].as_str()), (1, "2 phase Succeeded"));
 }
 
 /// §4: the file, wherever it is; the log where the file is empty and the policy says so.
