@@ -23,8 +23,11 @@ use anyhow::{Context, bail};
 use crate::programs::Programs;
 use crate::report::Report;
 
+/// Measures a group and adds its rows.
+type Measure = fn(&Programs, &mut Report) -> anyhow::Result<()>;
+
 /// The groups, in the order of the table.
-const GROUPS: &[(&str, fn(&Programs, &mut Report) -> anyhow::Result<()>)] = &[
+const GROUPS: &[(&str, Measure)] = &[
     ("start", start::measure),
     ("pod-start", pod_start::measure),
     ("network", network::measure),
