@@ -19,7 +19,8 @@ struct GuestBuild {
     packages: &'static [&'static str],
 }
 
-const WASI_0_1: GuestBuild = GuestBuild { target: "wasm32-wasip1", packages: &["bench", "busybox", "test-p1", "test-portable"] };
+const WASI_0_1: GuestBuild =
+    GuestBuild { target: "wasm32-wasip1", packages: &["bench", "busybox", "test-p1", "test-portable"] };
 const WASI_0_2: GuestBuild = GuestBuild {
     target: "wasm32-wasip2",
     packages: &[
