@@ -14,6 +14,7 @@ mod programs;
 mod report;
 mod size;
 mod start;
+#[expect(unreachable_pub, reason = "it is a library, for guests")]
 #[path = "../../wasm-apps/bench/src/lib.rs"]
 mod workload;
 

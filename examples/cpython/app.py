@@ -1,9 +1,11 @@
 """A web server in ordinary Python: `http.server` of the standard library, listening on a pod's port.
 
-componentize-py turns it into a WebAssembly component. Whatever the program uses must be imported when it is built,
-which is why the imports are all up here; there are no threads, so requests are answered one after the other.
+componentize-py turns it into a WebAssembly component. Whatever the program uses must be imported when it is built, which
+is why the imports are all up here, even of the codec that `HTTPServer` asks for when it looks up its own name. There are
+no threads, so requests are answered one after the other.
 """
 
+import encodings.idna  # noqa: F401
 import json
 import os
 import platform

@@ -90,3 +90,8 @@ impl Cluster for StoreCluster {
         let _ = self.changes.try_send(Change::Event { pod: PodKey::of(pod), event: event.clone(), at });
     }
 }
+
+/// The container an event is about: `web` for the field path `spec.containers{web}`.
+pub(super) fn container_of(event: &EventRecord) -> Option<&str> {
+    event.field_path.as_deref()?.split_once('{')?.1.strip_suffix('}')
+}

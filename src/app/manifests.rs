@@ -69,11 +69,13 @@ fn manifests_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 fn read_file(file: &Path) -> anyhow::Result<(String, String)> {
     let name = file.display().to_string();
-    let size = std::fs::metadata(file).with_context(|| format!("cannot read {name}"))?.len();
-    if size > MAX_MANIFEST_BYTES {
-        bail!("{name}: {size} bytes are too many for a manifest (at most {MAX_MANIFEST_BYTES})");
+    let mut bytes = Vec::new();
+    // The file may be a pipe, whose size nobody knows.
+    let opened = std::fs::File::open(file).with_context(|| format!("cannot read {name}"))?;
+    opened.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+        bail!("{name}: too large for a manifest (at most {MAX_MANIFEST_BYTES} bytes)");
     }
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         anyhow::anyhow!(
             "{name}: not UTF-8 at byte {}: a manifest is YAML or JSON text",
@@ -84,6 +86,10 @@ fn read_file(file: &Path) -> anyhow::Result<(String, String)> {
 }
 
 fn is_program(file: &Path) -> bool {
+    // What is read from a pipe is gone.
+    if std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        return false;
+    }
     let mut magic = [0; 4];
     let read = std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut magic));
     (read.is_ok() && magic == WASM_MAGIC) || file.extension().is_some_and(|extension| extension == "wasm")
@@ -111,6 +117,17 @@ mod tests {
         assert!(matches!(read(std::slice::from_ref(&file)).unwrap(), Input::Program(found) if found == file));
         let error = read(&[file, "-".into()]).unwrap_err();
         assert!(error.to_string().contains("runs alone"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_whole() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, b"apiVersion: v1").unwrap();
+        drop(writer);
+        let path = PathBuf::from(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader)));
+        let Input::Manifests(texts) = read(&[path]).unwrap() else { panic!("not manifests") };
+        assert_eq!(texts[0].1, "apiVersion: v1");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod paths;
 mod prepare;
 mod progress;
 mod run;
+mod show;
 
 use std::io::Write;
 use std::process::ExitCode;

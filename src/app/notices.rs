@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::PodStatus;
 
-use super::cluster::{Change, PodKey};
+use super::cluster::{Change, PodKey, container_of};
 use super::outcome;
+use super::show::Names;
+use crate::cli::output::printer::Tone;
 use crate::pod::EventType;
 
 /// Events of type Normal that are worth a line without `--events`.
@@ -15,43 +17,42 @@ const SHOWN: [&str; 3] = ["Started", "Killing", "BuiltInImage"];
 #[derive(Debug)]
 pub(super) struct Notices {
     all_events: bool,
+    names: Names,
     ended: HashMap<(PodKey, String), String>,
 }
 
 impl Notices {
     /// With `all_events`, every event is shown, in the columns of `kubectl get events`.
-    pub(super) fn new(all_events: bool) -> Self {
-        Self { all_events, ended: HashMap::new() }
+    pub(super) fn new(all_events: bool, names: Names) -> Self {
+        Self { all_events, names, ended: HashMap::new() }
     }
 
     /// The lines a change is worth.
-    pub(super) fn lines(&mut self, change: &Change) -> Vec<String> {
+    pub(super) fn lines(&mut self, change: &Change) -> Vec<(Tone, String)> {
         match change {
             Change::Event { pod, event, at } => {
-                let kind = match event.type_ {
-                    EventType::Normal => "Normal",
-                    EventType::Warning => "Warning",
+                let (kind, tone) = match event.type_ {
+                    EventType::Normal => ("Normal", Tone::Quiet),
+                    EventType::Warning => ("Warning", Tone::Warning),
                 };
-                let object = match event.field_path.as_deref().and_then(container_of) {
-                    Some(container) => format!("{}/{container}", pod.name),
-                    None => pod.name.clone(),
-                };
+                let pod = self.names.pod(&pod.namespace, &pod.name);
+                let object = container_of(event).map_or_else(|| pod.clone(), |container| format!("{pod}/{container}"));
                 if self.all_events {
-                    return vec![format!("{at:.3} {kind:<7} {:<10} {object}: {}", event.reason, event.message)];
+                    return vec![(tone, format!("{at:.3} {kind:<7} {:<10} {object}: {}", event.reason, event.message))];
                 }
                 let shown = event.type_ == EventType::Warning || SHOWN.contains(&event.reason);
                 let line = || match event.type_ {
                     EventType::Warning => format!("{object}: {}: {}", event.reason, event.message),
                     EventType::Normal => format!("{object}: {}", event.message),
                 };
-                shown.then(line).into_iter().collect()
+                shown.then(|| (tone, line())).into_iter().collect()
             }
             Change::Status { pod, status } => self.ends(pod, status),
         }
     }
 
     /// A line for each container that has ended since the last status. Kubernetes posts no event for that.
-    fn ends(&mut self, pod: &PodKey, status: &PodStatus) -> Vec<String> {
+    fn ends(&mut self, pod: &PodKey, status: &PodStatus) -> Vec<(Tone, String)> {
         let mut lines = Vec::new();
         for container in outcome::containers(status) {
             let current = container.state.as_ref().and_then(|state| state.terminated.as_ref());
@@ -62,14 +63,11 @@ impl Notices {
             if self.ended.insert(key, id.clone()) != Some(id) {
                 let reason = terminated.reason.as_deref().unwrap_or("Error");
                 let code = terminated.exit_code;
-                lines.push(format!("{}/{}: Container exited with code {code} ({reason})", pod.name, container.name));
+                let tone = if code == 0 { Tone::Quiet } else { Tone::Warning };
+                let pod = self.names.pod(&pod.namespace, &pod.name);
+                lines.push((tone, format!("{pod}/{}: Container exited with code {code} ({reason})", container.name)));
             }
         }
         lines
     }
-}
-
-/// The container of a field path such as `spec.containers{web}`.
-fn container_of(field_path: &str) -> Option<&str> {
-    field_path.split_once('{')?.1.strip_suffix('}')
 }

@@ -20,6 +20,18 @@ pub(super) fn exit_code(pods: &[Pod]) -> u8 {
     ended.min_by_key(|(time, _)| *time).map_or(EXIT_FAILED, |(_, code)| u8::try_from(code).unwrap_or(EXIT_FAILED))
 }
 
+/// Why a program run without a manifest ended as it did; nothing if its exit code says it all.
+pub(super) fn explain_program(pod: &Pod) -> Vec<String> {
+    let terminated =
+        pod.status.iter().flat_map(containers).find_map(|container| container.state.as_ref()?.terminated.as_ref());
+    if terminated.is_some_and(|end| end.message.is_none() && end.reason.as_deref() == Some("Error")) {
+        return Vec::new();
+    }
+    // The pod and its container have the program's name, and once is enough.
+    let prefix = format!("{}/", pod.metadata.name.as_deref().unwrap_or_default());
+    explain(pod).iter().map(|line| line.strip_prefix(&prefix).unwrap_or(line).to_owned()).collect()
+}
+
 /// Why a pod is not where it should be, and what to do about it; nothing for one that succeeded.
 pub(super) fn explain(pod: &Pod) -> Vec<String> {
     let Some(status) = &pod.status else { return Vec::new() };

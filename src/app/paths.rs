@@ -16,6 +16,8 @@ pub(super) struct Paths {
     pub(super) pods: PathBuf,
     /// What outlives pods: claims have their directories in `volumes/`.
     pub(super) data: PathBuf,
+    /// Where `code` is.
+    pub(super) cache: PathBuf,
     /// Compiled code.
     pub(super) code: PathBuf,
 }
@@ -33,6 +35,6 @@ impl Paths {
             Some(dir) => std::path::absolute(dir)?,
             None => base()?.cache_dir().join("husk"),
         };
-        Ok(Self { images: data.join("images"), pods: data.join("pods"), code: cache.join("code"), data })
+        Ok(Self { images: data.join("images"), pods: data.join("pods"), code: cache.join("code"), cache, data })
     }
 }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, EnvVar, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -47,7 +47,7 @@ pub(super) struct Session {
 /// What pods may learn of the machine.
 pub(super) struct Host {
     pub(super) name: String,
-    pub(super) cpu_millis: u64,
+    pub(super) cpus: usize,
     pub(super) memory_bytes: u64,
     pub(super) resolv_conf: String,
     pub(super) hosts: String,
@@ -55,11 +55,10 @@ pub(super) struct Host {
 
 impl Host {
     fn detect() -> Self {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             name: host_name(),
-            cpu_millis: cpus as u64 * 1000,
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: host_memory(),
             resolv_conf: read("/etc/resolv.conf"),
             hosts: read("/etc/hosts"),
@@ -112,6 +111,7 @@ impl Session {
             Input::Program(file) => session.add_program(&file)?,
         }
         session.check_images()?;
+        session.check_directories()?;
         session.assign_ports()?;
         Ok(session)
     }
@@ -233,6 +233,18 @@ impl Session {
         bail!("{}\n`husk image ls` shows what there is, `husk image import` adds a program", problems.join("\nerror: "))
     }
 
+    /// Without a place for volumes no pod can start; without one for compiled code they start slowly.
+    fn check_directories(&mut self) -> anyhow::Result<()> {
+        let Paths { data, pods, cache, .. } = &self.paths;
+        let context = || format!("cannot keep pods' files in {}: choose another --data-dir", data.display());
+        std::fs::create_dir_all(pods).with_context(context)?;
+        if let Err(error) = std::fs::create_dir_all(cache) {
+            let consequence = "programs will be compiled each time they start (choose another --cache-dir)";
+            self.warnings.push(format!("cannot keep compiled code in {}: {error}: {consequence}", cache.display()));
+        }
+        Ok(())
+    }
+
     /// Finds the pod of each `-p`, and makes sure that the host's port is free before anything starts.
     fn assign_ports(&mut self) -> anyhow::Result<()> {
         for spec in &self.args.publish {
@@ -245,8 +257,10 @@ impl Session {
                     PodKey::of(found.with_context(|| format!("-p {host}:{name}:{port}: no pod is called {name:?}"))?)
                 }
             };
-            check_free(*host, *udp).with_context(|| format!("cannot publish port {port} on {host}"))?;
-            self.publish.entry(key).or_default().push(Publish { host: *host, port: *port, udp: *udp });
+            let found = find_free(*host, *udp).with_context(|| format!("cannot publish port {port} on {host}"))?;
+            let taken = self.publish.values().flatten().any(|other| (other.host, other.udp) == (found, *udp));
+            ensure!(!taken, "cannot publish port {port} on {host}: another -p has this address");
+            self.publish.entry(key).or_default().push(Publish { host: found, port: *port, udp: *udp });
         }
         Ok(())
     }
@@ -278,8 +292,9 @@ fn random_name_suffix() -> String {
     suffix.map(|byte| char::from(letters[usize::from(*byte) % letters.len()])).collect()
 }
 
-fn check_free(addr: SocketAddr, udp: bool) -> std::io::Result<()> {
-    if udp { UdpSocket::bind(addr).map(drop) } else { TcpListener::bind(addr).map(drop) }
+/// The address itself if nobody has it; for port 0, the address with a free port.
+fn find_free(addr: SocketAddr, udp: bool) -> std::io::Result<SocketAddr> {
+    if udp { UdpSocket::bind(addr)?.local_addr() } else { TcpListener::bind(addr)?.local_addr() }
 }
 
 /// Reads this process's standard input on a thread of its own, which ends with the input or the process.

@@ -22,6 +22,11 @@ impl CompileProgress {
     pub(super) fn new(visible: bool) -> Self {
         Self { bars: visible.then(MultiProgress::new), running: Mutex::default() }
     }
+
+    /// What is drawn, for those who print beside it.
+    pub(super) fn bars(&self) -> Option<MultiProgress> {
+        self.bars.clone()
+    }
 }
 
 impl CompileObserver for CompileProgress {

@@ -10,23 +10,26 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::mpsc;
 
-use super::cluster::{Change, PodKey, QUEUE, StoreCluster};
+use super::cluster::{PodKey, QUEUE, StoreCluster};
 use super::notices::Notices;
 use super::outcome;
 use super::prepare::Session;
 use super::progress::CompileProgress;
+use super::show::{Names, Show};
 use crate::base::clock::{Clock, Timestamp};
-use crate::cli::output::printer::{OutputStream, PrintOptions, Printer};
+use crate::cli::output::printer::{PrintOptions, Printer, Tone};
 use crate::cli::output::{objects, table};
 use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
 use crate::net::{Egress, Switch};
-use crate::node::{LogChunk, LogStream, Node, NodeConfig, PodHandle};
+use crate::node::{LogChunk, Node, NodeConfig, PodHandle, Publish};
 use crate::pod::print;
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
 /// Chunks of output that may wait for the printer.
 const LOG_QUEUE: usize = 256;
+/// Thousandths of a processor, as Kubernetes counts them, in one.
+const MILLIS_PER_CPU: u64 = 1000;
 /// Domain of Services and pods, as clusters have it by default.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// `terminationGracePeriodSeconds` where a pod has none.
@@ -35,10 +38,13 @@ const DEFAULT_GRACE_SECONDS: i64 = 30;
 /// Runs the command.
 pub(super) fn run(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
     let session = Session::prepare(global, args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(session.run());
-    // Whatever still blocks, such as a read of standard input, must not hold back the exit.
-    runtime.shutdown_background();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(session.host.cpus).enable_all().build()?;
+    let progress = Arc::new(CompileProgress::new(std::io::stderr().is_terminal() && !session.args.quiet));
+    let containers = session.wasm_runtime(Arc::clone(&progress))?;
+    let code = runtime.block_on(session.run(&progress, Arc::clone(&containers)));
+    // The process ends next, and its memory and threads with it: taking them apart would only take longer. Nor must the
+    // exit wait for what still blocks, such as a read of standard input.
+    std::mem::forget((runtime, containers));
     code
 }
 
@@ -62,18 +68,21 @@ impl Ending {
 
 impl Session {
     /// Runs all pods to their end and prints the outcome.
-    async fn run(self) -> anyhow::Result<u8> {
-        let (printer, printing) = Printer::start(self.print_options())?;
-        for warning in &self.warnings {
-            printer.notice(format!("warning: {warning}")).await;
+    async fn run(self, progress: &CompileProgress, containers: Arc<WasmRuntime>) -> anyhow::Result<u8> {
+        let (printer, printing) = Printer::start(self.print_options(progress))?;
+        for warning in self.warnings.iter().filter(|_| !self.args.quiet) {
+            printer.notice(Tone::Warning, format!("warning: {warning}")).await;
+        }
+        for line in self.published_lines() {
+            printer.notice(Tone::Quiet, line).await;
         }
         let (logs, log_chunks) = mpsc::channel(LOG_QUEUE);
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
         let cluster = StoreCluster::new(self.store.clone(), changes);
-        let node = self.node(clock, cluster, logs)?;
-        let notices = (!self.args.quiet && !self.program).then(|| Notices::new(self.args.events));
-        let output = tokio::spawn(show(printer.clone(), log_chunks, changed, notices, self.names()));
+        let node = self.node(clock, cluster, logs, containers);
+        let notices = self.tells().then(|| Notices::new(self.args.events, self.names()));
+        let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
         let pods: Vec<(Arc<Pod>, PodHandle)> = self
             .pods
             .iter()
@@ -100,47 +109,71 @@ impl Session {
         }
     }
 
-    fn print_options(&self) -> PrintOptions {
-        let prefixes = (!self.args.no_prefix && !self.program).then(|| self.names().prefixes(&self.pods));
+    /// Whether husk tells of the pods' lives, besides what containers print.
+    fn tells(&self) -> bool {
+        !self.args.quiet && !self.program
+    }
+
+    fn print_options(&self, progress: &CompileProgress) -> PrintOptions {
+        let prefixes = (!self.args.no_prefix && !self.program).then(|| self.names().sources(&self.pods));
         let logs_to_stderr = self.args.output.is_some();
-        PrintOptions { prefixes, timestamps: self.args.timestamps, logs_to_stderr }
+        PrintOptions { prefixes, timestamps: self.args.timestamps, logs_to_stderr, progress: progress.bars() }
     }
 
-    fn names(&self) -> SourceNames {
-        SourceNames { with_pod: self.pods.len() > 1 }
+    fn names(&self) -> Names {
+        Names::new(&self.pods)
     }
 
-    fn node(&self, clock: Clock, cluster: StoreCluster, logs: mpsc::Sender<LogChunk>) -> anyhow::Result<Node> {
+    /// Where this machine's ports lead.
+    fn published_lines(&self) -> Vec<String> {
+        if self.args.quiet {
+            return Vec::new();
+        }
+        let lines = self.publish.iter().flat_map(|(pod, ports)| {
+            let name = self.names().pod(&pod.namespace, &pod.name);
+            ports.iter().map(move |Publish { host, port, udp }| {
+                format!("{name}: Port {port}{} is published on {host}", if *udp { "/udp" } else { "" })
+            })
+        });
+        lines.collect()
+    }
+
+    fn node(
+        &self,
+        clock: Clock,
+        cluster: StoreCluster,
+        logs: mpsc::Sender<LogChunk>,
+        containers: Arc<WasmRuntime>,
+    ) -> Node {
         let egress = match self.args.egress {
             EgressArg::Allow => Egress::Allow,
             EgressArg::Deny => Egress::Deny,
         };
         let host = &self.host;
-        Ok(Node::new(NodeConfig {
+        Node::new(NodeConfig {
             name: host.name.clone(),
             host_ips: vec!["127.0.0.1".to_owned()],
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
-            allocatable_cpu_millis: host.cpu_millis,
+            allocatable_cpu_millis: host.cpus as u64 * MILLIS_PER_CPU,
             allocatable_memory: host.memory_bytes,
             host_resolv_conf: host.resolv_conf.clone(),
             host_hosts: host.hosts.clone(),
             pods_dir: self.paths.pods.clone(),
             data_dir: self.paths.data.clone(),
             clock,
-            runtime: self.wasm_runtime()?,
+            runtime: containers,
             images: Arc::clone(&self.images),
             switch: Switch::new(egress),
             cluster: Arc::new(cluster),
             logs,
             stdin: self.stdin_source(),
-        }))
+        })
     }
 
-    fn wasm_runtime(&self) -> anyhow::Result<Arc<WasmRuntime>> {
-        let progress = CompileProgress::new(std::io::stderr().is_terminal() && !self.args.quiet);
+    fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {
         let config = WasmRuntimeConfig {
             cache_dir: Some(self.paths.code.clone()),
-            observer: Some(Arc::new(progress)),
+            observer: Some(progress),
             ..WasmRuntimeConfig::default()
         };
         Ok(WasmRuntime::new(config)?)
@@ -161,7 +194,7 @@ impl Session {
             };
             let again = ending.is_some();
             let grace = again.then_some(0);
-            if !self.args.quiet && !self.program {
+            if self.tells() {
                 announce(printer, ending_notice(asked, again));
             }
             for (pod, handle) in pods {
@@ -205,12 +238,13 @@ impl Session {
         }
         let code = ending.map_or_else(|| outcome::exit_code(&pods), Ending::exit_code);
         if !self.args.quiet && (!self.program || code != 0) {
-            let explained = pods.iter().flat_map(outcome::explain);
+            let explain = if self.program { outcome::explain_program } else { outcome::explain };
+            let explained = pods.iter().flat_map(explain);
             if !self.program {
-                printer.notice(status_table(&pods).trim_end().to_owned()).await;
+                printer.notice(Tone::Plain, status_table(&pods).trim_end().to_owned()).await;
             }
             for line in explained {
-                printer.notice(line).await;
+                printer.notice(Tone::Warning, line).await;
             }
         }
         Ok(code)
@@ -220,7 +254,7 @@ impl Session {
 /// Prints a notice without waiting for it: what is stuck may be the very output.
 fn announce(printer: &Printer, line: &'static str) {
     let printer = printer.clone();
-    let mut printing = Box::pin(async move { printer.notice(line).await });
+    let mut printing = Box::pin(async move { printer.notice(Tone::Plain, line).await });
     if (&mut printing).now_or_never().is_none() {
         tokio::spawn(printing);
     }
@@ -252,58 +286,6 @@ async fn sleep_or_never(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// How containers are called in log lines.
-#[derive(Debug, Clone, Copy)]
-struct SourceNames {
-    with_pod: bool,
-}
-
-impl SourceNames {
-    fn name(self, pod: &str, container: &str) -> String {
-        if self.with_pod { format!("{pod}/{container}") } else { container.to_owned() }
-    }
-
-    fn prefixes(self, pods: &[Arc<Pod>]) -> Vec<String> {
-        let names = pods.iter().flat_map(|pod| {
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            let spec = pod.spec.iter();
-            spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
-                .map(move |container| self.name(name, &container.name))
-        });
-        names.collect()
-    }
-}
-
-/// Shows what containers print and what happens to pods, in the order it happened: a container's last words come
-/// before the line that tells of its end.
-async fn show(
-    printer: Printer,
-    mut logs: mpsc::Receiver<LogChunk>,
-    mut changes: mpsc::Receiver<Change>,
-    mut notices: Option<Notices>,
-    names: SourceNames,
-) {
-    loop {
-        tokio::select! {
-            biased;
-            Some(chunk) = logs.recv() => {
-                let source = names.name(&chunk.pod, &chunk.container);
-                match chunk.stream {
-                    Some(LogStream::Stdout) => printer.log(&source, OutputStream::Stdout, chunk.time, chunk.bytes).await,
-                    Some(LogStream::Stderr) => printer.log(&source, OutputStream::Stderr, chunk.time, chunk.bytes).await,
-                    None => printer.end(&source).await,
-                }
-            }
-            Some(change) = changes.recv() => {
-                for line in notices.iter_mut().flat_map(|notices| notices.lines(&change)) {
-                    printer.notice(line).await;
-                }
-            }
-            else => return,
-        }
     }
 }
 

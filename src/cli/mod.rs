@@ -20,7 +20,7 @@ pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Kubernetes pods without Kubernetes: runs Pod YAML as WebAssembly on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "husk", version, max_term_width = 100)]
+#[command(name = "husk", version, max_term_width = 110)]
 pub struct Cli {
     /// Options every command takes.
     #[command(flatten)]
@@ -30,17 +30,29 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Where `--help` lists them.
+const GLOBAL: &str = "Options of every command";
+
 /// Options every command takes.
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// Where images, volumes and pods' files are kept
-    #[arg(long, env = "HUSK_DATA_DIR", value_name = "DIR", global = true)]
+    #[arg(long, env = "HUSK_DATA_DIR", hide_env_values = true, value_name = "DIR", global = true, help_heading = GLOBAL)]
     pub data_dir: Option<PathBuf>,
     /// Where compiled code is kept
-    #[arg(long, env = "HUSK_CACHE_DIR", value_name = "DIR", global = true)]
+    #[arg(long, env = "HUSK_CACHE_DIR", hide_env_values = true, value_name = "DIR", global = true, help_heading = GLOBAL)]
     pub cache_dir: Option<PathBuf>,
     /// Whether built-in images stand in for names such as busybox and nginx
-    #[arg(long, env = "HUSK_IMAGE_ALIASES", value_name = "on|off", default_value = "on", global = true)]
+    #[arg(
+        long,
+        env = "HUSK_IMAGE_ALIASES",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_name = "on|off",
+        default_value = "on",
+        global = true,
+        help_heading = GLOBAL
+    )]
     pub image_aliases: Switch,
 }
 

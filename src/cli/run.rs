@@ -10,35 +10,41 @@ use clap::{Args, ValueEnum};
 /// Arguments of `husk run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code: 0 when all pods Succeeded, else the code of the first container that failed; 124 after --timeout,
-130 after Ctrl-C (once: containers get their grace period; twice: they are killed), 2 for bad input.
+Exit codes:
+  0      all pods succeeded
+  2      bad input: arguments, manifests or images
+  124    --timeout was reached
+  130    Ctrl-C: once, containers get their grace period; twice, they are killed
+  143    husk itself got TERM, which it treats like Ctrl-C
+  else   the code of the container that failed first
 
 Examples:
-  husk run pod.yaml                    run a pod
-  husk run -p 8080:80 web/             run what a folder's manifests say, port 80 published on 127.0.0.1:8080
-  husk run hello.wasm -- --name you    run one program in a pod of its own
-  kustomize build . | husk run -       read manifests from standard input")]
+  husk run pod.yaml                   run a pod
+  husk run -p 8080:80 web/            run a folder's manifests, port 80 on 127.0.0.1:8080
+  husk run hello.wasm -- --name you   run one program in a pod of its own
+  kustomize build . | husk run -      read manifests from standard input")]
 pub struct RunArgs {
-    /// Manifest files, folders of them, `-` for standard input, or one .wasm program
+    /// Manifest files, folders of them (not their subfolders), `-` for standard input, or one .wasm program
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub files: Vec<PathBuf>,
     /// Arguments for the .wasm program
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
-    /// Publish a TCP (or /udp) port of a pod on this machine, on 127.0.0.1 unless ADDR is named
+    /// Publish a pod's TCP (or /udp) port on this machine: on 127.0.0.1 unless ADDR is given, on a free port if
+    /// HOST is 0, on the same port if HOST is left out. With several pods, POD says whose. Repeatable
     #[arg(short, long, value_name = "[ADDR:]HOST:[POD:]PORT[/udp]")]
     pub publish: Vec<PublishSpec>,
-    /// Whether pods may reach what lies outside: connections and DNS through this machine
-    #[arg(long, value_enum, default_value_t = EgressArg::Allow)]
+    /// Whether pods may reach what is outside of them through this machine: connections and DNS
+    #[arg(long, value_enum, value_name = "allow|deny", hide_possible_values = true, default_value_t = EgressArg::Allow)]
     pub egress: EgressArg,
-    /// Set an environment variable for the .wasm program
+    /// Set an environment variable of the .wasm program. Repeatable
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// End the pods after this time, such as 90s or 5m (exit code 124)
+    /// Stop the pods after this time, such as 90s or 5m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
-    /// Print the final Pod objects, status included, on standard output (logs then go to standard error)
-    #[arg(short, long, value_enum)]
+    /// Print the final Pod objects, status included, on standard output; logs then go to standard error
+    #[arg(short, long, value_enum, value_name = "json|yaml", hide_possible_values = true)]
     pub output: Option<OutputFormat>,
     /// Print log lines without the container's name
     #[arg(long)]
@@ -46,7 +52,7 @@ pub struct RunArgs {
     /// Print a timestamp before each log line
     #[arg(long)]
     pub timestamps: bool,
-    /// Print only what the containers print
+    /// Print nothing but what the containers print
     #[arg(short, long)]
     pub quiet: bool,
     /// Print every event of the pods' lives
@@ -167,7 +173,8 @@ mod tests {
     fn a_bad_port_says_what_is_wrong() {
         for (text, error) in [
             ("8080:0", "\"0\" is not a port: expected 1 to 65535"),
-            ("8080:99999", "\"99999\" is not a port: expected 0 to 65535"),
+            ("8080:99999", "\"99999\" is not a port: expected 1 to 65535"),
+            ("99999:80", "\"99999\" is not a port: expected 0 to 65535"),
             ("8080:80/sctp", "unknown protocol \"sctp\": use tcp or udp"),
             ("1.2.3:80:80", "\"1.2.3\" is not an IP address"),
             ("8080::80", "expected [ADDR:]HOST:[POD:]PORT, such as 8080:80 or 127.0.0.1:8080:web:80"),

@@ -207,7 +207,7 @@ fn open_lock(path: &Path) -> Result<File, ImageError> {
 /// For `map_err`: doing `action` to `path` failed.
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
     let context = format!("{action} {}", path.display());
-    move |source| ImageError::Io { context, source }
+    move |error| ImageError::Io { context, error }
 }
 
 pub(super) fn damaged(digest: &Sha256Hex, problem: &str) -> ImageError {

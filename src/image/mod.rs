@@ -95,12 +95,12 @@ pub enum ImageError {
     #[error("image {0:?} not found: no such image in the local store")]
     NotFound(String),
     /// The store is damaged or cannot be read or written.
-    #[error("{context}: {source}")]
+    #[error("{context}: {error}")]
     Io {
         /// What was being done, with the path.
         context: String,
         /// The system's answer.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A file that is no image or program, or an image that is not as OCI says.
     #[error("{0}")]

@@ -2,10 +2,96 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::Husk;
+use rustix::process::Signal;
+
+use crate::support::{Husk, Outcome, Running, http_get};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// `husk run` on an example, as its first comment says.
+fn run(name: &str) -> Outcome {
+    Husk::new().husk(["run".as_ref(), "--timeout".as_ref(), "120s".as_ref(), examples().join(name).as_os_str()])
+}
+
+#[test]
+fn hello_is_copied_served_and_fetched() {
+    let outcome = run("hello.yaml")
+        .exits(0)
+        .has("prepare | '/greeting/index.html' -> '/site/index.html'")
+        .has("server  | 127.0.0.1 \"GET / HTTP/1.1\" 200 182")
+        .has("client  | Hello! This greeting came out of a ConfigMap, was copied into")
+        .has("client  | container to another, over the localhost of their pod.")
+        .says("hello   0/2     Completed   0");
+    assert_eq!(outcome.stdout.lines().count(), 5, "{outcome:?}");
+}
+
+#[test]
+fn localhost_is_reached_by_address_by_name_and_by_the_pods_ip() {
+    let outcome = run("localhost.yaml").exits(0);
+    for client in ["by-loopback", "by-name    ", "by-pod-ip  "] {
+        assert!(outcome.stdout.contains(&format!("{client} | localhost\n")), "{client}: {outcome:?}");
+    }
+    let served = outcome.stdout.lines().filter(|line| line.starts_with("server ") && line.contains("200")).count();
+    assert_eq!(served, 3, "{outcome:?}");
+}
+
+#[test]
+fn a_shared_volume_is_filled_and_served_under_the_usual_names() {
+    let outcome = run("shared-volume.yaml")
+        .exits(0)
+        .says("puller  | '/site/index.html' saved")
+        .has("checker | <p>A page from far away.</p>")
+        .says("Image \"nginx:1.17.10-alpine\" is served by the built-in image \"builtin/nginx\"")
+        .says("Image \"busybox:1.32.0\" is served by the built-in image \"builtin/busybox\"")
+        .says("shared-volume/server: Container exited with code 0")
+        .says("shared-volume   0/3     Completed");
+    let order = ["origin: Container started", "puller: Container exited", "server: Container started"];
+    let places = order.map(|text| outcome.stderr.find(text).unwrap_or_else(|| panic!("no {text:?} in {outcome:?}")));
+    assert!(places.is_sorted(), "{outcome:?}");
+}
+
+#[test]
+fn init_containers_prepare_the_volume() {
+    run("init-volume.yaml")
+        .exits(0)
+        .has("copy-sources     | '/sources/secret/password' -> '/work/etc/password'")
+        .has("show             | colour = blue")
+        .has("show             | app=\"init-volume\"")
+        .has("list             | ./data:")
+        .has("list             | password")
+        .says("init-volume   0/2     Completed");
+}
+
+#[test]
+fn the_http_service_answers_the_host_until_ctrl_c() {
+    let husk = Husk::new();
+    let mut command = husk.command(["run", "--timeout", "120s", "-p", "0:80"]);
+    command.arg(examples().join("http-service.yaml"));
+    let mut running = Running::spawn(&mut command);
+    let line = running.wait_for("is published on 127.0.0.1:");
+    let port = line.rsplit(':').next().unwrap().parse().unwrap();
+    running.wait_for("Container started");
+    let answer = http_get(port, "/anything");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("Hello from a component in a pod!"), "{answer}");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("http-service/hello: Container exited with code 0")), "{lines:?}");
+}
+
+#[test]
+fn examples_that_need_a_download_are_valid() {
+    let husk = Husk::new();
+    for (name, image) in [("cpython", "localhost/cpython-http:latest"), ("c", "localhost/hello-c:latest")] {
+        let file = examples().join(name).join("pod.yaml");
+        let outcome = husk.husk(["run".as_ref(), file.as_os_str()]).exits(2);
+        assert_eq!(outcome.stderr.lines().count(), 2, "nothing but the image is missing: {outcome:?}");
+        outcome.says(image).says("husk image import");
+        assert!(examples().join(name).join("build.sh").is_file());
+    }
 }
 
 #[test]

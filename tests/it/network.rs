@@ -1,32 +1,15 @@
 //! The pod's network, as guests and the host see it.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Husk, container, termination};
+use crate::support::{Husk, container, http_get, termination};
 
 /// A port of the host that is free now.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Sends a request to the host's loopback and gives the whole answer; waits for the port to open.
-fn http_get(port: u16, path: &str) -> String {
-    for _ in 0..600 {
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-            let mut answer = String::new();
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
-            // A connection that is accepted before the guest listens is closed again.
-            if stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
-                return answer;
-            }
-        }
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
-    panic!("nothing answered on port {port}");
 }
 
 fn two(server: &str, server_args: &str, client: &str, client_args: &str) -> String {

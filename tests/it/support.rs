@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -110,9 +111,7 @@ impl Husk {
 
     /// Starts a run and leaves it running.
     pub(crate) fn start(&self, yaml: &str, args: &[&str]) -> Running {
-        let mut command = self.run_command(yaml, args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running::new(command.spawn().unwrap())
+        Running::spawn(&mut self.run_command(yaml, args))
     }
 }
 
@@ -164,11 +163,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn new(mut child: Child) -> Self {
+    /// Starts a command.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
-        for reader in [Box::new(stdout) as Box<dyn std::io::Read + Send>, Box::new(stderr)] {
+        for reader in [Box::new(stdout) as Box<dyn Read + Send>, Box::new(stderr)] {
             let sender = sender.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(reader).lines() {
@@ -226,6 +228,22 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a request to the host's loopback and gives the whole answer; waits for the port to open.
+pub(crate) fn http_get(port: u16, path: &str) -> String {
+    for _ in 0..600 {
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+            let mut answer = String::new();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+            // A connection that is accepted before the guest listens is closed again.
+            if stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
+                return answer;
+            }
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    panic!("nothing answered on port {port}");
 }
 
 /// The file of a test guest, as the build made it.

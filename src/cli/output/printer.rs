@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use anstyle::{AnsiColor, Style};
 use bytes::Bytes;
+use indicatif::MultiProgress;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
@@ -27,6 +28,29 @@ pub struct PrintOptions {
     pub timestamps: bool,
     /// Standard output is taken by something else: containers' output goes to standard error.
     pub logs_to_stderr: bool,
+    /// What is drawn below the lines meanwhile.
+    pub progress: Option<MultiProgress>,
+}
+
+/// How a line of husk's own looks on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// What everybody should read.
+    Plain,
+    /// The ordinary course of things.
+    Quiet,
+    /// What went wrong.
+    Warning,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Quiet => Style::new().dimmed(),
+            Self::Warning => Style::new().fg_color(Some(AnsiColor::Red.into())),
+        }
+    }
 }
 
 /// Which of a container's output streams.
@@ -41,7 +65,7 @@ pub enum OutputStream {
 enum Item {
     Chunk { source: String, stream: OutputStream, time: Timestamp, bytes: Bytes },
     End { source: String },
-    Notice(String),
+    Notice(Tone, String),
     Stdout(String),
 }
 
@@ -77,8 +101,8 @@ impl Printer {
     }
 
     /// Prints a line on standard error.
-    pub async fn notice(&self, line: impl Into<String>) {
-        self.send(Item::Notice(line.into())).await;
+    pub async fn notice(&self, tone: Tone, line: impl Into<String>) {
+        self.send(Item::Notice(tone, line.into())).await;
     }
 
     /// Prints text on standard output as it is.
@@ -135,8 +159,9 @@ impl Output {
                         }
                     }
                 }
-                Item::Notice(line) => {
-                    let _ = writeln!(io::stderr(), "{line}");
+                Item::Notice(tone, line) => {
+                    let style = if self.coloured_stderr { tone.style() } else { Style::new() };
+                    self.write(OutputStream::Stderr, format!("{style}{line}{style:#}\n").as_bytes());
                 }
                 Item::Stdout(text) => self.write(OutputStream::Stdout, text.as_bytes()),
             }
@@ -186,12 +211,16 @@ impl Output {
     }
 
     fn write(&mut self, stream: OutputStream, bytes: &[u8]) {
-        let result = match stream {
+        let write = || match stream {
             OutputStream::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(bytes).and_then(|()| stdout.flush())
             }
             OutputStream::Stderr => io::stderr().write_all(bytes),
+        };
+        let result = match &self.options.progress {
+            Some(progress) => progress.suspend(write),
+            None => write(),
         };
         if result.is_err() && stream == OutputStream::Stdout {
             self.broken.send_replace(true);

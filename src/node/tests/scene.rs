@@ -2,6 +2,7 @@
 //! clock that stands still unless everything waits for it. Keeps a timeline of what the cluster is told.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Record {
     logs: Mutex<Option<mpsc::Receiver<LogChunk>>>,
     told: Mutex<Told>,
     changed: Notify,
+    /// Whether the next event finds the cluster broken.
+    pub(super) breaks: AtomicBool,
 }
 
 #[derive(Default)]
@@ -104,6 +107,7 @@ impl Cluster for Record {
     }
 
     fn post_event(&self, _pod: &Pod, event: &EventRecord, _at: Timestamp) {
+        assert!(!self.breaks.swap(false, Ordering::Relaxed), "the cluster is broken");
         self.take_logs();
         let container = event.field_path.as_deref().and_then(|path| path.split(['{', '}']).nth(1)).unwrap_or("-");
         self.note(format!("event {container} {}: {}", event.reason, event.message));
@@ -154,6 +158,7 @@ impl Scene {
             logs: Mutex::new(Some(printed)),
             told: Mutex::default(),
             changed: Notify::new(),
+            breaks: AtomicBool::new(false),
         });
         let runtime = FakeRuntime::new();
         let node = Node::new(NodeConfig {

@@ -1,6 +1,7 @@
 //! Things that should not happen, and ports that are taken.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::scene::Scene;
@@ -84,6 +85,21 @@ async fn a_panic_in_a_start_is_a_failed_start() {
     scene.delete(30);
     scene.end().await;
     assert_eq!((scene.shows("d").as_str(), scene.phase().as_str()), ("Error:143", "Failed"));
+}
+
+/// A panic in the worker itself fails its pod: nothing of it runs on, and whoever waits for it learns of it.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_worker_fails_the_pod() {
+    let mut scene = Scene::new("containers: [{name: c}]").start();
+    scene.until("state c Running").await;
+    scene.record.breaks.store(true, Ordering::Relaxed);
+    scene.delete(30);
+    scene.end().await;
+    scene.at(1).await;
+    let status = scene.status();
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("InternalError")));
+    assert_eq!(status.message.as_deref(), Some("internal error: the cluster is broken"));
+    assert_eq!(scene.ends(), ["c 137"]);
 }
 
 /// Many containers that all end at once: more reports than the inbox holds, none lost.
