@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -194,7 +195,7 @@ impl Session {
             let again = ending.is_some();
             let grace = again.then_some(0);
             if self.tells() {
-                printer.notice(Tone::Plain, ending_notice(asked, again)).await;
+                announce(printer, ending_notice(asked, again));
             }
             for (pod, handle) in pods {
                 self.delete(pod, handle, grace, clock.now());
@@ -247,6 +248,15 @@ impl Session {
             }
         }
         Ok(code)
+    }
+}
+
+/// Prints a notice without waiting for it: what is stuck may be the very output.
+fn announce(printer: &Printer, line: &'static str) {
+    let printer = printer.clone();
+    let mut printing = Box::pin(async move { printer.notice(Tone::Plain, line).await });
+    if (&mut printing).now_or_never().is_none() {
+        tokio::spawn(printing);
     }
 }
 

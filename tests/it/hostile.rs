@@ -64,6 +64,13 @@ spec:
     }
 }
 
+#[test]
+fn a_0_3_programs_open_files_are_bounded_with_those_only_its_streams_hold() {
+    let husk = Husk::new();
+    let outcome = husk.run(&pod("test/p3/calls", &["hoard"], ""), &["--no-prefix"]);
+    assert_eq!(outcome.ok(), "1024 files, ErrorCode::Quota, Err(ErrorCode::Quota), Ok(())\n");
+}
+
 /// The same command under the limit on open files that many shells set: files of a disk volume are files of husk.
 fn with_few_files(command: &Command) -> Command {
     let mut limited = Command::new("sh");

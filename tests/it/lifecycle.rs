@@ -62,23 +62,23 @@ fn a_failing_container_is_restarted_at_once_and_then_backs_off() {
 #[test]
 fn on_failure_ends_with_the_first_success() {
     let husk = Husk::new();
-    // The first instance makes the folder and then fails; the second finds it and succeeds.
+    // The first instance has no folder to rename, which counts as a failure, and makes one; the second renames it.
     let yaml = format!(
         "{BASE}spec:
   restartPolicy: OnFailure
   volumes: [{{name: v, emptyDir: {{}}}}]
   containers:
     - name: c
-      image: busybox
-      command: [mv, /v/next, /v/last]
+      image: test/p1/files
+      args: [rename, /v/next, /v/last, ',', mkdir, /v/next]
       volumeMounts: [{{name: v, mountPath: /v}}]
-    - {{name: helper, image: busybox, command: [touch, /v/next], volumeMounts: [{{name: v, mountPath: /v}}]}}
+    - {{name: other, image: busybox, command: ['true']}}
 "
     );
     let pod = husk.final_pod(&yaml);
     assert_eq!(pod.status.as_ref().unwrap().phase.as_deref(), Some("Succeeded"));
     assert_eq!(container(&pod, "c").restart_count, 1);
-    assert_eq!(container(&pod, "helper").restart_count, 0);
+    assert_eq!(container(&pod, "other").restart_count, 0);
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub(crate) async fn tour(report: &mut Report) -> Result<(), ErrorCode> {
     let modified = file.stat().await?.data_modification_timestamp;
     report.push(format!("modified {:?}", modified.map(|time| (time.seconds, time.nanoseconds))));
     report.push(format!("flags {:?}", file.get_flags().await?));
-    let again = root.open_at(PathFlags::SYMLINK_FOLLOW, "link".into(), OpenFlags::empty(), DescriptorFlags::READ).await?;
+    let again =
+        root.open_at(PathFlags::SYMLINK_FOLLOW, "link".into(), OpenFlags::empty(), DescriptorFlags::READ).await?;
     report.push(format!("same {}", again.is_same_object(&file).await));
     report.push(format!("read only {:?}", write(&again, Some(0), b"x".to_vec()).await));
     root.rename_at("d/f".into(), root, "d/g".into()).await?;
@@ -47,6 +48,24 @@ pub(crate) async fn tour(report: &mut Report) -> Result<(), ErrorCode> {
     root.remove_directory_at("d".into()).await?;
     report.push(format!("gone {:?}", root.stat_at(plain, "d".into()).await.map(|_| ())));
     Ok(())
+}
+
+/// Opens one file again and again until it is refused; then half of them stay open by their streams alone.
+pub(crate) async fn hoard() -> String {
+    let (root, _) = &get_directories()[0];
+    let open = || root.open_at(PathFlags::empty(), "one".into(), OpenFlags::CREATE, DescriptorFlags::READ);
+    let mut files = Vec::new();
+    let refusal = loop {
+        match open().await {
+            Ok(file) => files.push(file),
+            Err(error) => break error,
+        }
+    };
+    let count = files.len();
+    let streams: Vec<_> = files.drain(..count / 2).map(|file| file.read_via_stream(0)).collect();
+    let still = open().await.map(drop);
+    drop((streams, files));
+    format!("{count} files, {refusal:?}, {still:?}, {:?}", open().await.map(drop))
 }
 
 fn moment() -> wasip3::clocks::system_clock::Instant {

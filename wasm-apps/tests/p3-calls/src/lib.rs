@@ -1,5 +1,6 @@
 //! A WASI 0.3 command that calls what std does not: `calls files` and `calls sockets` go through the interfaces and
-//! print what they gave; `calls serve PORT` echoes one connection; `calls wait` waits for the end of the clock.
+//! print what they gave; `calls hoard` opens files until refused; `calls serve PORT` echoes one connection; `calls wait`
+//! waits for the end of the clock.
 
 mod files;
 mod sockets;
@@ -18,6 +19,7 @@ impl wasip3::exports::cli::run::Guest for Calls {
         let mut report = Report::new();
         let end = match arguments[..] {
             ["files"] => format!("{:?}", files::tour(&mut report).await),
+            ["hoard"] => files::hoard().await,
             ["sockets"] => format!("{:?}", sockets::tour(&mut report).await),
             ["serve", port] => format!("{:?}", sockets::serve(port.parse().map_err(|_| ())?).await),
             ["wait"] => {

@@ -6,7 +6,7 @@ use wasip3::sockets::types::{
     ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, TcpSocket, UdpSocket,
 };
 use wasip3::wit_bindgen::StreamResult;
-use wasip3::{wit_stream, wit_bindgen::StreamReader};
+use wasip3::{wit_bindgen::StreamReader, wit_stream};
 
 use crate::Report;
 
@@ -51,7 +51,8 @@ async fn echo(clients: &mut StreamReader<TcpSocket>) -> Result<(), ErrorCode> {
 }
 
 async fn talk(address: IpSocketAddress, size: usize) -> Result<usize, ErrorCode> {
-    let family = if matches!(address, IpSocketAddress::Ipv4(_)) { IpAddressFamily::Ipv4 } else { IpAddressFamily::Ipv6 };
+    let family =
+        if matches!(address, IpSocketAddress::Ipv4(_)) { IpAddressFamily::Ipv4 } else { IpAddressFamily::Ipv6 };
     let socket = TcpSocket::create(family)?;
     socket.connect(address).await?;
     let (mut output, stream) = wit_stream::new();

@@ -241,9 +241,8 @@ unsafe fn nowhere() {
 
 unsafe fn paths() {
     let (mut out, mut stat) = ([0_u64; 1], [0_u64; 8]);
-    let mut open = |path: &str, oflags, flags| {
-        path_open(3, 1, at(path), path.len() as u32, oflags, 2, 0, flags, to(&mut out))
-    };
+    let mut open =
+        |path: &str, oflags, flags| path_open(3, 1, at(path), path.len() as u32, oflags, 2, 0, flags, to(&mut out));
     expect("absolute", open("/etc", 0, 0), PERM);
     expect("empty", open("", 0, 0), NOENT);
     expect("nul", open("a\0b", 0, 0), INVAL);
