@@ -1,10 +1,10 @@
 //! Builds the guest programs in `wasm-apps/` and makes the built-in images of them.
 //!
 //! The guests are compiled by a nested cargo in a target directory of their own, with an environment that nothing of
-//! the outer build leaks into. What comes out, in `OUT_DIR`: `guests/{p1,p2,p3,builtin}/*.wasm` (for the tests, which
-//! find it by the compile-time variable `HUSK_GUESTS_DIR`), one `*.tar` for each layer of the built-in images, and
-//! `builtin_images.rs`, the table `src/image/builtin.rs` includes. Archives and digests depend on the guests' bytes
-//! only.
+//! the outer build leaks into. What comes out, in `OUT_DIR`: `guests/{p1,p2,p3,builtin}/*.wasm` (for the tests and
+//! benchmarks, which find it by the compile-time variable `HUSK_GUESTS_DIR`), one `*.tar` for each layer of the built-in
+//! images, and `builtin_images.rs`, the table `src/image/builtin.rs` includes. Archives and digests depend on the
+//! guests' bytes only.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,21 @@ struct GuestBuild {
     packages: &'static [&'static str],
 }
 
-const WASI_0_1: GuestBuild = GuestBuild { target: "wasm32-wasip1", packages: &["busybox", "test-p1", "test-portable"] };
+const WASI_0_1: GuestBuild =
+    GuestBuild { target: "wasm32-wasip1", packages: &["bench", "busybox", "test-p1", "test-portable"] };
 const WASI_0_2: GuestBuild = GuestBuild {
     target: "wasm32-wasip2",
-    packages: &["hello-http", "nettool", "test-p2", "test-p2-http", "test-p3-hello", "test-p3-http", "test-portable"],
+    packages: &[
+        "bench",
+        "hello-http",
+        "nettool",
+        "test-p2",
+        "test-p2-http",
+        "test-p3-calls",
+        "test-p3-hello",
+        "test-p3-http",
+        "test-portable",
+    ],
 };
 
 /// The guests that make up the built-in images; every other one is a test's.

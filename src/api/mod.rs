@@ -6,7 +6,7 @@
 //!             └ document: YAML nodes that know their lines
 //! ```
 //!
-//! [`load`] does all of it and reports every problem of every document at once. The types themselves are
+//! [`load()`] does all of it and reports every problem of every document at once. The types themselves are
 //! `k8s-openapi`'s. Where a rule is Kubernetes', its wording is too.
 
 mod decode;

@@ -61,7 +61,7 @@ impl Sums {
 /// where set, decide alone; otherwise app and init containers count alike.
 pub fn qos_class(spec: &PodSpec) -> QosClass {
     let mut sums = Sums { all_limited: true, ..Sums::default() };
-    match &spec.resources {
+    match spec.resources.as_ref().filter(|resources| states_any(resources)) {
         Some(resources) => sums.add(Some(resources)),
         None => {
             let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
@@ -75,6 +75,11 @@ pub fn qos_class(spec: &PodSpec) -> QosClass {
     } else {
         QosClass::Burstable
     }
+}
+
+fn states_any(resources: &ResourceRequirements) -> bool {
+    let states = |list: &Option<BTreeMap<String, _>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    states(&resources.requests) || states(&resources.limits)
 }
 
 #[cfg(test)]
@@ -109,6 +114,8 @@ mod tests {
             ),
             ("{containers: [{name: a}], resources: {limits: {cpu: 1, memory: 1Gi}}}", Guaranteed),
             ("{containers: [{name: a}], resources: {requests: {cpu: 1}}}", Burstable),
+            ("{containers: [{name: a, resources: {requests: {cpu: 1}}}], resources: {}}", Burstable),
+            ("{containers: [{name: a, resources: {limits: {example.com/x: 1}}}]}", BestEffort),
         ] {
             assert_eq!(class(spec), expected, "{spec}");
         }

@@ -21,9 +21,15 @@ use crate::cli::{Cli, Command, EXIT_BAD_INPUT};
 /// Environment variable that turns on husk's own log, with the syntax of `tracing`'s filters.
 const LOG_VARIABLE: &str = "HUSK_LOG";
 
+/// Files husk tries to be allowed to have open: each container may have a thousand of its volumes open.
+#[cfg(unix)]
+const OPEN_FILES: u64 = 32_768;
+
 /// Parses the process's arguments, runs the command they name and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    #[cfg(unix)]
+    raise_open_files_limit();
     if std::env::var_os(LOG_VARIABLE).is_some() {
         let filter = tracing_subscriber::EnvFilter::from_env(LOG_VARIABLE);
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -38,4 +44,16 @@ pub fn main() -> ExitCode {
         EXIT_BAD_INPUT
     });
     ExitCode::from(code)
+}
+
+/// Raises the soft limit on open files as far as the hard one allows; shells leave it far too low for many containers.
+#[cfg(unix)]
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
+    if current.is_some_and(|current| current < wanted) {
+        // Without it, fewer files can be open; those beyond are refused one by one.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
 }

@@ -47,7 +47,7 @@ pub(super) struct Session {
 /// What pods may learn of the machine.
 pub(super) struct Host {
     pub(super) name: String,
-    pub(super) cpu_millis: u64,
+    pub(super) cpus: usize,
     pub(super) memory_bytes: u64,
     pub(super) resolv_conf: String,
     pub(super) hosts: String,
@@ -55,11 +55,10 @@ pub(super) struct Host {
 
 impl Host {
     fn detect() -> Self {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             name: host_name(),
-            cpu_millis: cpus as u64 * 1000,
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: host_memory(),
             resolv_conf: read("/etc/resolv.conf"),
             hosts: read("/etc/hosts"),

@@ -8,7 +8,6 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::cluster::{PodKey, QUEUE, StoreCluster};
 use super::notices::Notices;
@@ -28,6 +27,8 @@ use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
 /// Chunks of output that may wait for the printer.
 const LOG_QUEUE: usize = 256;
+/// Thousandths of a processor, as Kubernetes counts them, in one.
+const MILLIS_PER_CPU: u64 = 1000;
 /// Domain of Services and pods, as clusters have it by default.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// `terminationGracePeriodSeconds` where a pod has none.
@@ -36,10 +37,13 @@ const DEFAULT_GRACE_SECONDS: i64 = 30;
 /// Runs the command.
 pub(super) fn run(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
     let session = Session::prepare(global, args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(session.run());
-    // Whatever still blocks, such as a read of standard input, must not hold back the exit.
-    runtime.shutdown_background();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(session.host.cpus).enable_all().build()?;
+    let progress = Arc::new(CompileProgress::new(std::io::stderr().is_terminal() && !session.args.quiet));
+    let containers = session.wasm_runtime(Arc::clone(&progress))?;
+    let code = runtime.block_on(session.run(&progress, Arc::clone(&containers)));
+    // The process ends next, and its memory and threads with it: taking them apart would only take longer. Nor must the
+    // exit wait for what still blocks, such as a read of standard input.
+    std::mem::forget((runtime, containers));
     code
 }
 
@@ -63,9 +67,8 @@ impl Ending {
 
 impl Session {
     /// Runs all pods to their end and prints the outcome.
-    async fn run(self) -> anyhow::Result<u8> {
-        let progress = CompileProgress::new(std::io::stderr().is_terminal() && !self.args.quiet);
-        let (printer, printing) = Printer::start(self.print_options(&progress))?;
+    async fn run(self, progress: &CompileProgress, containers: Arc<WasmRuntime>) -> anyhow::Result<u8> {
+        let (printer, printing) = Printer::start(self.print_options(progress))?;
         for warning in self.warnings.iter().filter(|_| !self.args.quiet) {
             printer.notice(Tone::Warning, format!("warning: {warning}")).await;
         }
@@ -76,7 +79,7 @@ impl Session {
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
         let cluster = StoreCluster::new(self.store.clone(), changes);
-        let node = self.node(clock, cluster, logs, progress)?;
+        let node = self.node(clock, cluster, logs, containers);
         let notices = self.tells().then(|| Notices::new(self.args.events, self.names()));
         let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
         let pods: Vec<(Arc<Pod>, PodHandle)> = self
@@ -89,11 +92,20 @@ impl Session {
             .collect();
         let ending = self.watch(&pods, &printer, clock).await;
         drop((pods, node));
-        finish_output(output).await;
-        let code = self.report(&printer, ending).await?;
-        drop(printer);
-        printing.finish();
-        Ok(code)
+        let finishing = async move {
+            // A panic of the task has told its story itself.
+            let _ = output.await;
+            let code = self.report(&printer, ending).await?;
+            drop(printer);
+            let _ = tokio::task::spawn_blocking(|| printing.finish()).await;
+            Ok(code)
+        };
+        let mut signals = Signals::listen();
+        tokio::select! {
+            code = finishing => code,
+            // Whoever reads what is still to be shown may have stopped reading: a signal gives up on it.
+            asked = signals.next() => Ok(ending.unwrap_or(asked).exit_code()),
+        }
     }
 
     /// Whether husk tells of the pods' lives, besides what containers print.
@@ -130,37 +142,37 @@ impl Session {
         clock: Clock,
         cluster: StoreCluster,
         logs: mpsc::Sender<LogChunk>,
-        progress: CompileProgress,
-    ) -> anyhow::Result<Node> {
+        containers: Arc<WasmRuntime>,
+    ) -> Node {
         let egress = match self.args.egress {
             EgressArg::Allow => Egress::Allow,
             EgressArg::Deny => Egress::Deny,
         };
         let host = &self.host;
-        Ok(Node::new(NodeConfig {
+        Node::new(NodeConfig {
             name: host.name.clone(),
             host_ips: vec!["127.0.0.1".to_owned()],
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
-            allocatable_cpu_millis: host.cpu_millis,
+            allocatable_cpu_millis: host.cpus as u64 * MILLIS_PER_CPU,
             allocatable_memory: host.memory_bytes,
             host_resolv_conf: host.resolv_conf.clone(),
             host_hosts: host.hosts.clone(),
             pods_dir: self.paths.pods.clone(),
             data_dir: self.paths.data.clone(),
             clock,
-            runtime: self.wasm_runtime(progress)?,
+            runtime: containers,
             images: Arc::clone(&self.images),
             switch: Switch::new(egress),
             cluster: Arc::new(cluster),
             logs,
             stdin: self.stdin_source(),
-        }))
+        })
     }
 
-    fn wasm_runtime(&self, progress: CompileProgress) -> anyhow::Result<Arc<WasmRuntime>> {
+    fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {
         let config = WasmRuntimeConfig {
             cache_dir: Some(self.paths.code.clone()),
-            observer: Some(Arc::new(progress)),
+            observer: Some(progress),
             ..WasmRuntimeConfig::default()
         };
         Ok(WasmRuntime::new(config)?)
@@ -264,15 +276,6 @@ async fn sleep_or_never(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Waits for the output to be shown; a signal meanwhile gives up on it, since its reader may have stopped reading.
-async fn finish_output(output: JoinHandle<()>) {
-    let mut signals = Signals::listen();
-    tokio::select! {
-        _ = output => {}
-        _ = signals.next() => {}
     }
 }
 

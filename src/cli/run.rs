@@ -173,7 +173,8 @@ mod tests {
     fn a_bad_port_says_what_is_wrong() {
         for (text, error) in [
             ("8080:0", "\"0\" is not a port: expected 1 to 65535"),
-            ("8080:99999", "\"99999\" is not a port: expected 0 to 65535"),
+            ("8080:99999", "\"99999\" is not a port: expected 1 to 65535"),
+            ("99999:80", "\"99999\" is not a port: expected 0 to 65535"),
             ("8080:80/sctp", "unknown protocol \"sctp\": use tcp or udp"),
             ("1.2.3:80:80", "\"1.2.3\" is not an IP address"),
             ("8080::80", "expected [ADDR:]HOST:[POD:]PORT, such as 8080:80 or 127.0.0.1:8080:web:80"),

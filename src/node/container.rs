@@ -12,14 +12,15 @@ use crate::api::quantity::Quantity;
 use crate::base::id::ContainerId;
 use crate::base::pipe::{self, PipeReader};
 use crate::image::Image;
-use crate::pod::{StartFailureReason, command, env};
+use crate::pod::{StartFailureReason, command, env, security};
 use crate::runtime::{ContainerConfig, ContainerPort, ExitReason, ExitStatus, RuntimeError, Signal};
 use crate::vfs::MemoryFile;
 use crate::volume::PodVolumes;
 
-/// Longest termination message, in bytes (kubelet v1.36 `kuberuntime_container.go`).
+/// Bytes of a termination message file that show, its last ones (kubelet v1.36 `MaxContainerTerminationMessageLength`).
+/// What the runtime says of an end is kept to as much.
 const MAX_TERMINATION_MESSAGE: usize = 4096;
-/// Bytes a container may write to its termination message file; only the first 4096 show.
+/// Bytes a container may write to its termination message file.
 const TERMINATION_LOG_LIMIT: usize = 64 * 1024;
 /// Where the termination message is written unless the spec says otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -47,6 +48,15 @@ impl StartError {
     /// The container could not be created.
     pub(super) fn create(error: impl ToString) -> Self {
         Self { reason: StartFailureReason::Create, message: error.to_string(), created: None }
+    }
+
+    /// The runtime did not create the instance `id`. Kubernetes' runtimes look for the program when they start a
+    /// container, so one that is missing or no program counts as a failed start.
+    pub(super) fn from_create(id: &str, error: &RuntimeError) -> Self {
+        match error {
+            RuntimeError::ProgramNotFound { .. } | RuntimeError::NotExecutable { .. } => Self::run(id, error),
+            RuntimeError::Failed(_) | RuntimeError::NotRunning(_) => Self::create(error),
+        }
     }
 
     /// The runtime did not start the instance `id`: it existed, and counts.
@@ -100,6 +110,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, StartError> {
     let Storage { image, volumes, layers, pod_dir } = storage;
     let container = subject.spec().ok_or_else(|| StartError::create("the pod has no such container"))?;
+    security::verify_run_as_non_root(subject.pod, container, &image.config.user).map_err(StartError::config)?;
     let variables = env::variables(&context.env(), container).map_err(StartError::config)?;
     let command = container.command.as_deref().unwrap_or_default();
     let args = container.args.as_deref().unwrap_or_default();
@@ -116,7 +127,7 @@ pub(super) fn prepare(
         volumes,
         scratch: pod_dir.join("containers").join(&id.0),
         files: rootfs::ManagedFiles {
-            names: &context.names,
+            names: &context.names().map_err(StartError::create)?,
             pod_ips: &context.facts.pod_ips,
             termination_log: (termination_path(container), message_file.clone()),
         },
@@ -205,22 +216,59 @@ impl TerminationMessage {
     /// (kubelet v1.36 `getTerminationMessage`).
     pub(super) fn read(&self, exit: &ExitStatus, tail: &LogTail) -> Option<String> {
         let file = self.file.contents();
-        let mut written = String::from_utf8_lossy(&file).into_owned();
+        let mut written = String::from_utf8_lossy(last_bytes(&file, MAX_TERMINATION_MESSAGE)).into_owned();
         if written.is_empty() && self.fallback_to_logs && exit.code != 0 {
             written = tail.text();
         }
-        let runtime = exit.message.clone().unwrap_or_default();
-        let separator = if runtime.is_empty() || written.is_empty() { "" } else { ": " };
-        let mut message = format!("{runtime}{separator}{written}");
-        let end = message.floor_char_boundary(MAX_TERMINATION_MESSAGE);
-        message.truncate(end);
+        let mut message = exit.message.clone().unwrap_or_default();
+        message.truncate(message.floor_char_boundary(MAX_TERMINATION_MESSAGE));
+        if !message.is_empty() && !written.is_empty() {
+            message.push_str(": ");
+        }
+        message.push_str(&written);
         (!message.is_empty()).then_some(message)
     }
+}
+
+/// The last bytes, at most `limit`, beginning with a whole character where they are UTF-8.
+fn last_bytes(bytes: &[u8], limit: usize) -> &[u8] {
+    let cut = &bytes[bytes.len().saturating_sub(limit)..];
+    let is_continuation = |byte: &u8| cut.len() < bytes.len() && byte & 0xC0 == 0x80;
+    let skipped = cut.iter().take(3).take_while(|byte| is_continuation(byte)).count();
+    &cut[skipped..]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::ExitStatus;
+
+    /// §4: the file's end, the log where the file is empty and the exit is a failure, the runtime's words before both.
+    #[test]
+    fn termination_messages_come_from_runtime_file_and_log() {
+        let long = "x".repeat(5000);
+        let wide = "é".repeat(3000);
+        for (runtime, file, fallback, code, expected) in [
+            (None, "", false, 1, None),
+            (None, "", true, 0, None),
+            (None, "", true, 1, Some("last words".to_owned())),
+            (None, "done", true, 1, Some("done".to_owned())),
+            (Some("trap"), "", false, 134, Some("trap".to_owned())),
+            (Some("trap"), "done", false, 134, Some("trap: done".to_owned())),
+            (Some("trap"), "", true, 134, Some("trap: last words".to_owned())),
+            (None, long.as_str(), false, 0, Some("x".repeat(4096))),
+            (None, wide.as_str(), false, 0, Some("é".repeat(2048))),
+            (Some(long.as_str()), "done", false, 1, Some(format!("{}: done", "x".repeat(4096)))),
+        ] {
+            let tail = LogTail::default();
+            tail.push(b"last words");
+            let source = TerminationMessage { file: MemoryFile::new(file, 0o666, 0), fallback_to_logs: fallback };
+            let exit = ExitStatus { code, reason: ExitReason::Exited, message: runtime.map(str::to_owned) };
+            assert_eq!(source.read(&exit, &tail), expected, "{runtime:?} {file:.9} {fallback} {code}");
+        }
+        assert_eq!(last_bytes("aéé".as_bytes(), 3), "é".as_bytes());
+        assert_eq!(last_bytes("éé".as_bytes(), 4), "éé".as_bytes());
+    }
 
     #[test]
     fn stop_signals_have_names_and_numbers() {

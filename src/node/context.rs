@@ -30,22 +30,20 @@ pub(super) enum AttachError {
 pub(super) struct PodContext<'a> {
     pub(super) config: &'a NodeConfig,
     pub(super) pod: &'a Pod,
-    pub(super) names: PodNames,
     pub(super) facts: DownwardFacts,
     services: Vec<Arc<Service>>,
 }
 
 impl<'a> PodContext<'a> {
     /// Gathers what `pod` can learn now; `pod_ips` is empty before its network is there.
-    pub(super) fn new(config: &'a NodeConfig, pod: &'a Pod, pod_ips: Vec<String>) -> Result<Self, HostnameTooLong> {
-        let names = dns::names(pod, &config.cluster_domain)?;
+    pub(super) fn new(config: &'a NodeConfig, pod: &'a Pod, pod_ips: Vec<String>) -> Self {
         let allocatable = BTreeMap::from([
             ("cpu".to_owned(), Quantity(format!("{}m", config.allocatable_cpu_millis))),
             ("memory".to_owned(), Quantity(config.allocatable_memory.to_string())),
         ]);
         let facts = DownwardFacts { host_ips: config.host_ips.clone(), pod_ips, allocatable };
         let services = config.cluster.services(namespace(pod));
-        Ok(Self { config, pod, names, facts, services })
+        Self { config, pod, facts, services }
     }
 
     /// What volumes are set up from.
@@ -71,6 +69,11 @@ impl<'a> PodContext<'a> {
             u64::try_from(crate::api::quantity::Quantity::of(limit).ok()?.value()).ok()
         });
         limits.sum::<Option<u64>>().unwrap_or(u64::MAX).min(self.config.allocatable_memory)
+    }
+
+    /// The names the pod goes by on its network.
+    pub(super) fn names(&self) -> Result<PodNames, HostnameTooLong> {
+        dns::names(self.pod, &self.config.cluster_domain)
     }
 
     /// What environment variables are resolved from.

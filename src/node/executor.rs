@@ -12,11 +12,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::container::{self, StartError};
 use super::context::{self, PodContext};
-use super::logs::{LogSource, LogTail};
+use super::instance::{StartingInstance, catch_panic};
 use super::{NodeState, Publish, PublishedPorts};
-use crate::base::clock::Timestamp;
+use crate::base::id::PodUid;
 use crate::image::{Image, ImageError};
 use crate::net::PodNetwork;
 use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, StopSignal, VolumeFailure};
@@ -30,14 +29,15 @@ type InstanceKey = (String, u32);
 pub(super) struct Executor {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
-    set_up: CancellationToken,
 }
 
 /// What the tasks of one pod share.
-struct Shared {
-    node: Arc<NodeState>,
-    pod_dir: PathBuf,
-    volumes: PodVolumes,
+pub(super) struct Shared {
+    pub(super) node: Arc<NodeState>,
+    pub(super) pod_dir: PathBuf,
+    pub(super) volumes: PodVolumes,
+    /// Cancelled when nothing more is to be prepared for the pod.
+    stopping: CancellationToken,
     /// Held while the pod's files are set up or torn down; true once they are torn down.
     torn_down: Mutex<bool>,
     publish: Vec<Publish>,
@@ -71,19 +71,58 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What an instance of the container starts from: the sandbox and the image made ready for it.
+    pub(super) fn basis_of(&self, container: &str) -> (Option<Arc<Sandbox>>, Option<Image>) {
+        let state = self.state();
+        (state.sandbox.clone(), state.images.get(container).cloned())
+    }
+
+    /// From now on signals reach the instance.
+    pub(super) fn set_running(&self, container: &str, attempt: u32, running: &Arc<dyn Container>, stop: Signal) {
+        if let Some(instance) = self.state().instances.get_mut(&(container.to_owned(), attempt)) {
+            instance.running = Some(Arc::clone(running));
+            instance.stop_signal = stop;
+        }
+    }
+
+    /// From now on signals find nothing.
+    pub(super) fn set_ended(&self, container: &str, attempt: u32) {
+        if let Some(instance) = self.state().instances.get_mut(&(container.to_owned(), attempt)) {
+            instance.running = None;
+        }
+    }
+
+    /// Whether there is nothing to tear down; then nothing will be set up any more either.
+    fn has_no_files(&self) -> bool {
+        let Ok(mut torn_down) = self.torn_down.try_lock() else { return false };
+        let nothing = !self.pod_dir.exists();
+        *torn_down |= nothing;
+        nothing
+    }
+
     /// A worker that is gone needs no events.
-    async fn report(&self, event: Event) {
+    pub(super) async fn report(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
 }
 
 impl Executor {
     pub(super) fn new(node: Arc<NodeState>, pod: Arc<Pod>, publish: Vec<Publish>, events: mpsc::Sender<Event>) -> Self {
-        let pod_dir = node.config.pods_dir.join(pod.metadata.uid.as_deref().unwrap_or_default());
+        // Without a UID the directory would be everybody's.
+        let uid = pod.metadata.uid.clone().filter(|uid| !uid.is_empty());
+        let pod_dir = node.config.pods_dir.join(uid.unwrap_or_else(|| PodUid::random().to_string()));
         let volumes = PodVolumes::new(&pod_dir);
-        let shared =
-            Shared { node, pod_dir, volumes, torn_down: Mutex::default(), publish, events, state: Mutex::default() };
-        Self { shared: Arc::new(shared), tasks: JoinSet::new(), set_up: CancellationToken::new() }
+        let shared = Shared {
+            node,
+            pod_dir,
+            volumes,
+            stopping: CancellationToken::new(),
+            torn_down: Mutex::default(),
+            publish,
+            events,
+            state: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), tasks: JoinSet::new() }
     }
 
     /// Starts carrying out an action. What is done at once is answered by the events returned, the rest through the
@@ -93,7 +132,7 @@ impl Executor {
         match action {
             Action::SetUpVolumes => self.set_up_volumes(pod),
             Action::CreateSandbox => self.create_sandbox(pod),
-            Action::PullImage { container, image, policy } => vec![self.find_image(container, &image, policy)],
+            Action::PullImage { container, image, policy } => self.find_image(container, image, policy),
             Action::StartContainer { container, attempt, kind } => self.start(pod, container, attempt, kind),
             Action::CancelStart { container, attempt } => {
                 if let Some(instance) = self.shared.state().instances.get(&(container, attempt)) {
@@ -111,7 +150,7 @@ impl Executor {
                 Vec::new()
             }
             Action::StopSandbox => {
-                self.set_up.cancel();
+                self.shared.stopping.cancel();
                 let sandbox = self.shared.state().sandbox.take();
                 if let Some(sandbox) = sandbox {
                     sandbox.pod.network.close();
@@ -122,35 +161,47 @@ impl Executor {
         }
     }
 
+    /// Carries out `work` in a task of its own and reports the event it ends with, unless the pod is stopping by then;
+    /// should it panic, the event that `failed` makes of it.
+    fn spawn_preparation(
+        &mut self,
+        work: impl Future<Output = Event> + Send + 'static,
+        failed: impl FnOnce(String) -> Event + Send + 'static,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            let event = tokio::select! {
+                event = catch_panic(work) => event.unwrap_or_else(failed),
+                () = shared.stopping.cancelled() => return,
+            };
+            shared.report(event).await;
+        });
+    }
+
     fn set_up_volumes(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
         if pod.spec.as_ref().is_none_or(|spec| spec.volumes.as_ref().is_none_or(Vec::is_empty)) {
             return vec![Event::VolumesReady];
         }
-        let (shared, pod, cancel) = (Arc::clone(&self.shared), Arc::clone(pod), self.set_up.clone());
-        self.tasks.spawn(async move {
-            let for_work = Arc::clone(&shared);
-            let work = tokio::task::spawn_blocking(move || set_up(&for_work, &pod));
-            let result = tokio::select! {
-                result = work => result,
-                () = cancel.cancelled() => return,
-            };
-            let event = match result {
+        let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
+        let failed = |message| {
+            let failure = VolumeFailure { volume: "*".to_owned(), message };
+            Event::VolumesFailed { failures: vec![failure] }
+        };
+        let work = async move {
+            match tokio::task::spawn_blocking(move || set_up(&shared, &pod)).await {
                 Ok(Ok(())) => Event::VolumesReady,
                 Ok(Err(failures)) => Event::VolumesFailed { failures },
-                Err(panic) => {
-                    let failure = VolumeFailure { volume: "*".to_owned(), message: panic.to_string() };
-                    Event::VolumesFailed { failures: vec![failure] }
-                }
-            };
-            shared.report(event).await;
-        });
+                Err(panic) => failed(panic.to_string()),
+            }
+        };
+        self.spawn_preparation(work, failed);
         Vec::new()
     }
 
     fn tear_down_volumes(&mut self) -> Vec<Event> {
-        self.set_up.cancel();
+        self.shared.stopping.cancel();
         self.shared.state().images.clear();
-        if !self.shared.pod_dir.exists() {
+        if self.shared.has_no_files() {
             return vec![Event::VolumesTornDown];
         }
         let shared = Arc::clone(&self.shared);
@@ -176,18 +227,14 @@ impl Executor {
         if ports.is_empty() {
             return vec![keep_sandbox(&self.shared, pod, network, Vec::new())];
         }
-        let (shared, pod, cancel) = (Arc::clone(&self.shared), Arc::clone(pod), self.set_up.clone());
-        self.tasks.spawn(async move {
-            let result = tokio::select! {
-                result = publish_ports(&shared, &network, &ports) => result,
-                () = cancel.cancelled() => return,
-            };
-            let event = match result {
+        let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
+        let work = async move {
+            match publish_ports(&shared, &network, &ports).await {
                 Ok(published) => keep_sandbox(&shared, &pod, network, published),
                 Err(message) => Event::SandboxFailed { message },
-            };
-            shared.report(event).await;
-        });
+            }
+        };
+        self.spawn_preparation(work, |message| Event::SandboxFailed { message });
         Vec::new()
     }
 
@@ -198,7 +245,7 @@ impl Executor {
         let spec = pod.spec.as_ref();
         let containers = spec.into_iter().flat_map(|spec| {
             let init = spec.init_containers.iter().flatten();
-            init.filter(|container| container.restart_policy.is_some()).chain(&spec.containers)
+            init.filter(|container| container.restart_policy.as_deref() == Some("Always")).chain(&spec.containers)
         });
         let host_ports = containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
             let host_port = u16::try_from(port.host_port?).ok()?;
@@ -210,27 +257,25 @@ impl Executor {
         self.shared.publish.iter().copied().chain(host_ports).collect()
     }
 
-    fn find_image(&mut self, container: String, image: &str, policy: PullPolicy) -> Event {
-        match self.shared.node.config.images.resolve(image) {
-            Ok(found) => {
-                let note = found
-                    .stands_in
-                    .as_ref()
-                    .map(|built_in| format!("Image \"{image}\" is served by the built-in image \"{built_in}\""));
-                let (resolved, image_id) = (found.reference.clone(), found.id.clone());
-                self.shared.state().images.insert(container.clone(), found);
-                Event::ImagePresent { container, resolved, image_id, pulled: None, note }
+    /// Off the worker's task: an image may have to be read, checked and uncompressed.
+    fn find_image(&mut self, container: String, image: String, policy: PullPolicy) -> Vec<Event> {
+        let shared = Arc::clone(&self.shared);
+        let name = container.clone();
+        let work = async move {
+            let images = Arc::clone(&shared.node.config.images);
+            let wanted = image.clone();
+            let found = match tokio::task::spawn_blocking(move || images.resolve(&wanted)).await {
+                Ok(found) => found.map_err(|error| image_failure(&error, policy)),
+                Err(panic) => Err(ImageFailure::Inspect(panic.to_string())),
+            };
+            match found {
+                Ok(found) => image_present(&shared, container, &image, found),
+                Err(failure) => Event::ImageFailed { container, failure },
             }
-            Err(error) => {
-                let failure = match error {
-                    ImageError::InvalidName { detail, .. } => ImageFailure::InvalidName(detail),
-                    ImageError::NotFound(_) if policy == PullPolicy::Never => ImageFailure::NeverPull,
-                    ImageError::NotFound(_) => ImageFailure::Pull(error.to_string()),
-                    ImageError::Io { .. } | ImageError::Invalid(_) => ImageFailure::Inspect(error.to_string()),
-                };
-                Event::ImageFailed { container, failure }
-            }
-        }
+        };
+        let failed = |cause| Event::ImageFailed { container: name, failure: ImageFailure::Inspect(cause) };
+        self.spawn_preparation(work, failed);
+        Vec::new()
     }
 
     fn start(&mut self, pod: &Arc<Pod>, container: String, attempt: u32, kind: ContainerKind) -> Vec<Event> {
@@ -256,11 +301,36 @@ impl Executor {
     }
 }
 
+fn image_present(shared: &Shared, container: String, image: &str, found: Image) -> Event {
+    let note = found
+        .stands_in
+        .as_ref()
+        .map(|built_in| format!("Image \"{image}\" is served by the built-in image \"{built_in}\""));
+    let (resolved, image_id) = (found.reference.clone(), found.id.clone());
+    shared.state().images.insert(container.clone(), found);
+    Event::ImagePresent { container, resolved, image_id, pulled: None, note }
+}
+
+fn image_failure(error: &ImageError, policy: PullPolicy) -> ImageFailure {
+    match error {
+        ImageError::InvalidName { detail, .. } => ImageFailure::InvalidName(detail.clone()),
+        ImageError::NotFound(_) if policy == PullPolicy::Never => ImageFailure::NeverPull,
+        ImageError::NotFound(_) => ImageFailure::Pull(error.to_string()),
+        ImageError::Io { .. } | ImageError::Invalid(_) => ImageFailure::Inspect(error.to_string()),
+    }
+}
+
+/// Takes a sandbox that is ready into the pod's possession, where a stop finds it.
 fn keep_sandbox(shared: &Shared, pod: &Pod, network: Arc<PodNetwork>, published: PublishedPorts) -> Event {
     let ips = network.ips().iter().map(ToString::to_string).collect();
     match context::sandbox(&shared.node.config, pod, network) {
         Ok(sandbox) => {
-            shared.state().sandbox = Some(Arc::new(Sandbox { pod: sandbox, published }));
+            let mut state = shared.state();
+            // A stop cancels first and takes the sandbox then: one that comes later has nobody to take it.
+            if shared.stopping.is_cancelled() {
+                return Event::SandboxFailed { message: "the pod is stopping".to_owned() };
+            }
+            state.sandbox = Some(Arc::new(Sandbox { pod: sandbox, published }));
             Event::SandboxReady { ips }
         }
         Err(error) => Event::SandboxFailed { message: error.to_string() },
@@ -283,112 +353,6 @@ async fn publish_ports(
     Ok(published)
 }
 
-/// One container instance on its way from `StartContainer` to its end.
-struct StartingInstance {
-    shared: Arc<Shared>,
-    pod: Arc<Pod>,
-    container: String,
-    attempt: u32,
-    kind: ContainerKind,
-}
-
-impl StartingInstance {
-    async fn run(self, cancel: CancellationToken) {
-        let started = tokio::select! {
-            started = self.start() => started,
-            () = cancel.cancelled() => Err(StartError::cancelled()),
-        };
-        match started {
-            Ok(running) => self.watch(running).await,
-            Err(error) => {
-                let event = Event::ContainerStartFailed {
-                    container: self.container,
-                    attempt: self.attempt,
-                    reason: error.reason,
-                    message: error.message,
-                    created: error.created,
-                    at: self.shared.node.config.clock.now(),
-                };
-                self.shared.report(event).await;
-            }
-        }
-    }
-
-    async fn start(&self) -> Result<Running, StartError> {
-        let config = &self.shared.node.config;
-        let (sandbox, image) = {
-            let state = self.shared.state();
-            (state.sandbox.clone(), state.images.get(&self.container).cloned())
-        };
-        let sandbox = sandbox.ok_or_else(|| StartError::create("the pod's sandbox is gone"))?;
-        let image = image.ok_or_else(|| StartError::create("the container's image is gone"))?;
-        let subject = container::Subject { pod: &self.pod, container: &self.container, attempt: self.attempt };
-        let ips = sandbox.pod.network.ips().iter().map(ToString::to_string).collect();
-        let context = PodContext::new(config, &self.pod, ips).map_err(StartError::create)?;
-        let storage = container::Storage {
-            image: &image,
-            volumes: &self.shared.volumes,
-            layers: &self.shared.node.layers,
-            pod_dir: &self.shared.pod_dir,
-        };
-        let prepared = container::prepare(&context, &subject, &sandbox, storage)?;
-        let id = format!("{}://{}", config.runtime.name(), prepared.config.id);
-        let created = config.runtime.create(&sandbox.pod, prepared.config).await;
-        let container = created.map_err(|error| StartError::run(&id, &error))?;
-        container.start().await.map_err(|error| StartError::run(&id, &error))?;
-        if let Some(instance) = self.shared.state().instances.get_mut(&(self.container.clone(), self.attempt)) {
-            instance.running = Some(Arc::clone(&container));
-            instance.stop_signal = prepared.stop_signal;
-        }
-        let running = Running {
-            id,
-            container,
-            output: prepared.output,
-            message: prepared.termination_message,
-            started_at: config.clock.now(),
-        };
-        Ok(running)
-    }
-
-    /// Reports the start, passes on the output, and reports the end.
-    async fn watch(self, running: Running) {
-        let Self { shared, pod, container, attempt, kind } = self;
-        debug!(container, attempt, ?kind, id = running.id, "container started");
-        let at = running.started_at;
-        let started = Event::ContainerStarted { container: container.clone(), attempt, id: running.id, at };
-        let tail = LogTail::default();
-        let source = LogSource {
-            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-            pod: pod.metadata.name.clone().unwrap_or_default(),
-            container: container.clone(),
-        };
-        let (stdout, stderr) = running.output;
-        let pump = source.pump(stdout, stderr, tail.clone(), shared.node.config.clock, shared.node.config.logs.clone());
-        let end = async {
-            shared.report(started).await;
-            running.container.wait().await
-        };
-        let (exit, ()) = futures::join!(end, pump);
-        if let Some(instance) = shared.state().instances.get_mut(&(container.clone(), attempt)) {
-            instance.running = None;
-        }
-        let message = running.message.read(&exit, &tail);
-        let at: Timestamp = shared.node.config.clock.now();
-        let reason = container::exit_reason(&exit);
-        debug!(container, attempt, code = exit.code, "container ended");
-        shared.report(Event::ContainerExited { container, attempt, exit_code: exit.code, reason, message, at }).await;
-    }
-}
-
-/// A container that runs, with what is needed to follow it to its end.
-struct Running {
-    id: String,
-    container: Arc<dyn Container>,
-    output: container::Output,
-    message: container::TerminationMessage,
-    started_at: Timestamp,
-}
-
 fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
     // Setting up may have been given up meanwhile, and must not bring back what was torn down.
     let torn_down = shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner);
@@ -396,8 +360,7 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
         return Ok(());
     }
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
-    let whole = |message: String| vec![VolumeFailure { volume: "*".to_owned(), message }];
-    let context = PodContext::new(&shared.node.config, pod, Vec::new()).map_err(|error| whole(error.to_string()))?;
+    let context = PodContext::new(&shared.node.config, pod, Vec::new());
     let errors = shared.volumes.set_up_all(volumes, &context.volumes());
     let failures =
         errors.into_iter().map(|error| VolumeFailure { message: error.reason.to_string(), volume: error.volume });

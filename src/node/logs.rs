@@ -3,9 +3,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::pipe::PipeReader;
@@ -16,6 +18,8 @@ const TAIL_BYTES: usize = 2048;
 const TAIL_LINES: usize = 80;
 /// Largest chunk passed on, in bytes.
 const CHUNK: usize = 64 * 1024;
+/// How long a stream that stays open after its container's end may be silent before it counts as ended too.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Which stream of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +52,7 @@ pub struct LogChunk {
 pub(super) struct LogTail(Arc<Mutex<VecDeque<u8>>>);
 
 impl LogTail {
-    fn push(&self, bytes: &[u8]) {
+    pub(super) fn push(&self, bytes: &[u8]) {
         let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tail.extend(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
         let excess = tail.len().saturating_sub(TAIL_BYTES);
@@ -78,7 +82,8 @@ impl LogSource {
         LogChunk { namespace, pod, container, stream, time, bytes }
     }
 
-    /// Passes on everything that comes out of both streams, until both end; then says so.
+    /// Passes on everything that comes out of both streams, until both end; then says so. `ended` tells that the
+    /// container has ended: a stream that somebody keeps open is not waited for then.
     pub(super) async fn pump(
         self,
         stdout: PipeReader,
@@ -86,11 +91,18 @@ impl LogSource {
         tail: LogTail,
         clock: Clock,
         logs: mpsc::Sender<LogChunk>,
+        ended: CancellationToken,
     ) {
         let one = |stream: LogStream, reader: PipeReader| {
-            let (source, tail, logs) = (self.clone(), tail.clone(), logs.clone());
+            let (source, tail, logs, ended) = (self.clone(), tail.clone(), logs.clone(), ended.clone());
             async move {
-                while let Ok(Some(bytes)) = reader.read(CHUNK).await {
+                loop {
+                    let read = tokio::select! {
+                        biased;
+                        read = reader.read(CHUNK) => read,
+                        () = lingered(&ended) => return,
+                    };
+                    let Ok(Some(bytes)) = read else { return };
                     tail.push(&bytes);
                     if logs.send(source.chunk(Some(stream), clock.now(), bytes)).await.is_err() {
                         return;
@@ -101,6 +113,11 @@ impl LogSource {
         futures::join!(one(LogStream::Stdout, stdout), one(LogStream::Stderr, stderr));
         let _ = logs.send(self.chunk(None, clock.now(), Bytes::new())).await;
     }
+}
+
+async fn lingered(ended: &CancellationToken) {
+    ended.cancelled().await;
+    tokio::time::sleep(LINGER).await;
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@
 mod container;
 mod context;
 mod executor;
+mod instance;
 mod logs;
 mod rootfs;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::path::PathBuf;
@@ -120,15 +123,29 @@ impl Node {
     /// Starts the worker that owns `pod` from now on. The pod must be defaulted, validated and have a UID.
     pub fn run_pod(&self, pod: Arc<Pod>, publish: Vec<Publish>) -> PodHandle {
         let (desired, receiver) = watch::channel(pod);
-        let worker = worker::Worker::new(Arc::clone(&self.shared), receiver, publish);
+        let worker = worker::Worker::new(Arc::clone(&self.shared), receiver.clone(), publish);
         let finished = CancellationToken::new();
-        // Dropped in any case: a worker that panics has left nothing running either, its tasks die with it.
         let guard = finished.clone().drop_guard();
+        let cluster = Arc::clone(&self.shared.config.cluster);
         let task = tokio::spawn(async move {
-            worker.run().await;
+            if let Err(message) = instance::catch_panic(worker.run()).await {
+                // Nothing of the pod runs any more: its tasks have died with their worker. Other pods go on.
+                let pod = receiver.borrow().clone();
+                cluster.update_status(&pod, &failed_status(message));
+            }
             drop(guard);
         });
         PodHandle { desired, task: task.abort_handle(), finished }
+    }
+}
+
+/// The status of a pod whose worker has failed.
+fn failed_status(message: String) -> PodStatus {
+    PodStatus {
+        phase: Some("Failed".to_owned()),
+        reason: Some("InternalError".to_owned()),
+        message: Some(message),
+        ..PodStatus::default()
     }
 }
 

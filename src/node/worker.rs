@@ -70,6 +70,8 @@ impl Worker {
                 let wake_at = plan.wake_at.map(|time| self.node.config.clock.instant_at(time));
                 self.wait(wake_at).await;
             }
+            // Rounds without a wait must not starve the tasks whose events they wait for.
+            tokio::task::consume_budget().await;
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::quantity::{self, Nanos};
+use crate::api::quantity::Quantity as Amount;
 
 /// Longest name of a label or annotation key that a subscript may hold; longer ones are no keys.
 const MAX_SUBSCRIPT: usize = 317;
@@ -132,26 +132,31 @@ pub fn resource(
     let resources = container.resources.as_ref();
     let value = match list {
         _ if !known => return Err(unsupported()),
-        "requests" => resources.and_then(|list| get(&list.requests, resource)).unwrap_or_default(),
+        "requests" => resources.and_then(|list| get(&list.requests, resource)).unwrap_or(Amount::ZERO),
         "limits" => limit(pod, resources, resource, facts),
         _ => return Err(unsupported()),
     };
-    let divisor = selector.divisor.as_ref().and_then(quantity::parse).unwrap_or(Nanos::ONE);
-    Ok(value.div_ceil(divisor).to_string())
+    let divisor = selector.divisor.as_ref().map_or(Amount::ZERO, amount);
+    Ok(value.divided_by(&divisor).to_string())
 }
 
-fn limit(pod: &Pod, resources: Option<&ResourceRequirements>, resource: &str, facts: &DownwardFacts) -> Nanos {
+fn limit(pod: &Pod, resources: Option<&ResourceRequirements>, resource: &str, facts: &DownwardFacts) -> Amount {
     let pod_level = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
     resources
         .and_then(|list| get(&list.limits, resource))
-        .filter(|value| value.0 > 0)
+        .filter(Amount::is_positive)
         .or_else(|| pod_level.and_then(|list| get(&list.limits, resource)))
-        .or_else(|| facts.allocatable.get(resource).map(quantity::value))
-        .unwrap_or_default()
+        .or_else(|| facts.allocatable.get(resource).map(amount))
+        .unwrap_or(Amount::ZERO)
 }
 
-fn get(list: &Option<std::collections::BTreeMap<String, Quantity>>, resource: &str) -> Option<Nanos> {
-    list.as_ref()?.get(resource).map(quantity::value)
+fn get(list: &Option<std::collections::BTreeMap<String, Quantity>>, resource: &str) -> Option<Amount> {
+    list.as_ref()?.get(resource).map(amount)
+}
+
+/// A quantity's amount; nothing for text that is none, which validation has refused.
+fn amount(quantity: &Quantity) -> Amount {
+    Amount::of(quantity).unwrap_or(Amount::ZERO)
 }
 
 fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {

@@ -24,8 +24,6 @@ mod observed;
 mod phase;
 mod plan;
 pub mod print;
-mod qos;
-mod quantity;
 mod restart;
 pub mod security;
 mod spec;
@@ -40,4 +38,3 @@ pub use observed::{
     VolumesState,
 };
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, Plan, PullPolicy, StopSignal, plan};
-pub use qos::qos_class;

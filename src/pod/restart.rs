@@ -33,7 +33,7 @@ pub(super) fn restarts_after(view: &PodView<'_>, spec: &ContainerSpec<'_>, code:
     }
     let own = spec.container.restart_policy.as_deref();
     if own.is_some() && first_matching_rule(spec.container, code).is_some() {
-        // Differs from Kubernetes: `RestartAllContainers` restarts only the container itself.
+        // Of the actions, only `Restart` gets here: `RestartAllContainers` is refused with the pod (api/support).
         return true;
     }
     match own.or(view.spec.restart_policy.as_deref()) {

@@ -9,9 +9,13 @@ use super::phase::{self, FAILED, PENDING, RUNNING, is_terminal};
 use super::plan::Draft;
 use super::spec::{ContainerSpec, PodView};
 use super::termination::{DEADLINE_EXCEEDED, DEADLINE_MESSAGE, containers_stopped, sandbox_gone};
-use super::{conditions, container_status, qos};
+use super::{conditions, container_status};
+use crate::api::qos;
 use crate::base::clock::Timestamp;
 
+/// Bytes that the termination messages of a pod may have together, shared evenly among its containers (kubelet v1.36
+/// `MaxPodTerminationMessageLogLength`, `normalizeStatus`).
+const MAX_TERMINATION_MESSAGES: usize = 12 * 1024;
 /// Exit code shown for a container whose end nobody saw.
 const UNKNOWN_EXIT_CODE: i32 = 137;
 
@@ -54,6 +58,7 @@ pub(super) fn status(
     }
     set_addresses(&mut status, view, observed);
     status.conditions = Some(conditions::conditions(view, observed, &containers, phase, now));
+    containers.shorten_messages();
     containers.apps.sort_by(|a, b| a.name.cmp(&b.name));
     status.container_statuses = Some(containers.apps);
     status.init_container_statuses = Some(containers.init).filter(|statuses| !statuses.is_empty());
@@ -95,7 +100,7 @@ fn start_time(observed: &Observed, now: Timestamp) -> Time {
 
 fn qos_class(view: &PodView<'_>) -> String {
     let accepted = view.pod.status.as_ref().and_then(|status| status.qos_class.clone());
-    accepted.unwrap_or_else(|| qos::qos_class(view.pod).into())
+    accepted.unwrap_or_else(|| qos::qos_class(view.spec).to_string())
 }
 
 fn set_addresses(status: &mut PodStatus, view: &PodView<'_>, observed: &Observed) {
@@ -122,6 +127,17 @@ impl Containers {
 
     pub(super) fn get(&self, name: &str) -> Option<&ContainerStatus> {
         self.all().find(|status| status.name == name)
+    }
+
+    /// Cuts each termination message to its share of what the pod's may have together.
+    fn shorten_messages(&mut self) {
+        let share = MAX_TERMINATION_MESSAGES / (self.init.len() + self.apps.len()).max(1);
+        for status in self.init.iter_mut().chain(&mut self.apps) {
+            let ends = [&mut status.state, &mut status.last_state].into_iter().flatten();
+            for message in ends.filter_map(|state| state.terminated.as_mut()?.message.as_mut()) {
+                message.truncate(message.floor_char_boundary(share));
+            }
+        }
     }
 
     /// Gives containers that never came to run, though their turn had come, an end (kubelet `TerminatePod`).

@@ -16,14 +16,19 @@ use super::{
 };
 use crate::base::id::ContainerId;
 use crate::base::pipe::PipeWriter;
+use crate::vfs::{Errno, MountTable, OpenOptions, Opened};
 
 /// What a container does. Made with [`Script::runs_forever`] or [`Script::exits`], refined by the other methods.
 #[derive(Debug, Clone)]
 pub struct Script {
     creation_error: Option<String>,
     creation_delay: Duration,
+    creation_panics: bool,
     start_error: Option<String>,
     output: Bytes,
+    keeps_output_open: bool,
+    /// Paths and contents of files it writes when it starts.
+    files: Vec<(String, Bytes)>,
     /// After how long it ends by itself, and how.
     end: Option<(Duration, ExitStatus)>,
     term: OnTerm,
@@ -33,7 +38,12 @@ pub struct Script {
 enum OnTerm {
     Dies,
     Ignores,
-    Exits { after: Duration, code: i32 },
+    /// Not even KILL ends it.
+    SurvivesAll,
+    Exits {
+        after: Duration,
+        code: i32,
+    },
 }
 
 impl Script {
@@ -42,8 +52,11 @@ impl Script {
         Self {
             creation_error: None,
             creation_delay: Duration::ZERO,
+            creation_panics: false,
             start_error: None,
             output: Bytes::new(),
+            keeps_output_open: false,
+            files: Vec::new(),
             end: None,
             term: OnTerm::Dies,
         }
@@ -73,6 +86,25 @@ impl Script {
         Self { term: OnTerm::Ignores, ..self }
     }
 
+    /// Lives on after KILL too, as no container should.
+    #[must_use]
+    pub fn survives_kill(self) -> Self {
+        Self { term: OnTerm::SurvivesAll, ..self }
+    }
+
+    /// Writes `contents` to the file at `path` in its filesystem when it starts.
+    #[must_use]
+    pub fn writes(mut self, path: &str, contents: &str) -> Self {
+        self.files.push((path.to_owned(), Bytes::copy_from_slice(contents.as_bytes())));
+        self
+    }
+
+    /// Leaves its standard output open when it ends.
+    #[must_use]
+    pub fn keeps_output_open(self) -> Self {
+        Self { keeps_output_open: true, ..self }
+    }
+
     /// Catches TERM and exits with `code` after another `after`.
     #[must_use]
     pub fn exits_on_term(self, after: Duration, code: i32) -> Self {
@@ -89,6 +121,12 @@ impl Script {
     #[must_use]
     pub fn fails_to_create(self, error: &str) -> Self {
         Self { creation_error: Some(error.to_owned()), ..self }
+    }
+
+    /// Makes its creation panic.
+    #[must_use]
+    pub fn panics_when_created(self) -> Self {
+        Self { creation_panics: true, ..self }
     }
 
     /// Is created, but cannot be started.
@@ -192,6 +230,7 @@ struct FakeContainer {
     name: String,
     script: Script,
     stdout: Mutex<Option<PipeWriter>>,
+    mounts: Option<MountTable>,
     shared: Arc<Shared>,
     state: watch::Sender<State>,
 }
@@ -204,9 +243,19 @@ enum State {
 }
 
 impl FakeContainer {
-    fn new(id: ContainerId, name: String, script: Script, stdout: PipeWriter, shared: Arc<Shared>) -> Arc<Self> {
+    fn new(id: ContainerId, name: String, script: Script, stdout: PipeWriter, shared: Arc<Shared>) -> Self {
         let state = watch::Sender::new(State::Created);
-        Arc::new(Self { id, name, script, stdout: Mutex::new(Some(stdout)), shared, state })
+        Self { id, name, script, stdout: Mutex::new(Some(stdout)), mounts: None, shared, state }
+    }
+
+    fn write_files(&self) -> Result<(), Errno> {
+        let Some(mounts) = &self.mounts else { return Ok(()) };
+        let options = OpenOptions { write: true, create: true, follow: true, mode: 0o644, ..OpenOptions::default() };
+        for (path, contents) in &self.script.files {
+            let Opened::File(file) = mounts.root().open(path, options)? else { return Err(Errno::IsDirectory) };
+            file.write_at(contents, 0)?;
+        }
+        Ok(())
     }
 
     fn run(&self) -> Result<(), RuntimeError> {
@@ -216,6 +265,7 @@ impl FakeContainer {
         if *self.state.borrow() != State::Created {
             return Err(RuntimeError::NotRunning(self.id.clone()));
         }
+        self.write_files().map_err(|errno| RuntimeError::Failed(errno.to_string()))?;
         self.state.send_replace(State::Running);
         if let Some(stdout) = &*lock(&self.stdout) {
             // Tests make pipes large enough for what their scripts print.
@@ -229,8 +279,7 @@ impl FakeContainer {
 
     fn end_after(&self, after: Duration, status: ExitStatus) {
         let (state, shared, name) = (self.state.clone(), Arc::clone(&self.shared), self.name.clone());
-        // The output ends with the container, as a real one's does.
-        let stdout = lock(&self.stdout).clone();
+        let stdout = self.closing_output();
         let mut ended = self.state.subscribe();
         tokio::spawn(async move {
             tokio::select! {
@@ -241,7 +290,12 @@ impl FakeContainer {
     }
 
     fn end(&self, status: ExitStatus) {
-        end(&self.state, &self.shared, &self.name, lock(&self.stdout).as_ref(), status);
+        end(&self.state, &self.shared, &self.name, self.closing_output().as_ref(), status);
+    }
+
+    /// The output that ends with the container, as a real one's does unless the script says otherwise.
+    fn closing_output(&self) -> Option<PipeWriter> {
+        lock(&self.stdout).clone().filter(|_| !self.script.keeps_output_open)
     }
 }
 
@@ -272,6 +326,7 @@ impl Container for FakeContainer {
         self.shared.record(Call::Signal(self.name.clone(), signal));
         let died = ExitStatus { code: 128 + signal.number(), reason: ExitReason::Signaled(signal), message: None };
         match self.script.term {
+            OnTerm::SurvivesAll => {}
             OnTerm::Ignores if signal != Signal::Kill => {}
             OnTerm::Exits { after, code } if signal == Signal::Term => {
                 self.end_after(after, ExitStatus { code, reason: ExitReason::Exited, message: None });
@@ -296,7 +351,7 @@ impl Container for FakeContainer {
             let process =
                 FakeContainer::new(ContainerId::random(), name, script, request.stdout, Arc::clone(&self.shared));
             process.run()?;
-            Ok(process as Arc<dyn Container>)
+            Ok(Arc::new(process) as Arc<dyn Container>)
         })
     }
 
@@ -340,11 +395,14 @@ impl ContainerRuntime for FakeRuntime {
             let index = usize::try_from(attempt).unwrap_or(usize::MAX);
             let script = nth_script(&self.shared.scripts, &config.name, index).unwrap_or_else(Script::runs_forever);
             sleep(script.creation_delay).await;
+            assert!(!script.creation_panics, "the script says so");
             if let Some(error) = &script.creation_error {
                 return Err(RuntimeError::Failed(error.clone()));
             }
             let shared = Arc::clone(&self.shared);
-            Ok(FakeContainer::new(config.id, config.name, script, config.stdout, shared) as Arc<dyn Container>)
+            let mut container = FakeContainer::new(config.id, config.name, script, config.stdout, shared);
+            container.mounts = Some(config.mounts);
+            Ok(Arc::new(container) as Arc<dyn Container>)
         })
     }
 
@@ -367,7 +425,7 @@ mod tests {
     ) -> (Arc<FakeContainer>, crate::base::pipe::PipeReader) {
         let (stdout, reader) = pipe(64);
         let shared = Arc::clone(&runtime.shared);
-        (FakeContainer::new(ContainerId::random(), name.to_owned(), script, stdout, shared), reader)
+        (Arc::new(FakeContainer::new(ContainerId::random(), name.to_owned(), script, stdout, shared)), reader)
     }
 
     fn exec() -> ExecRequest {

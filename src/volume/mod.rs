@@ -10,7 +10,6 @@
 mod error;
 mod host_path;
 mod payload;
-mod size;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,6 +24,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, EmptyDirVolumeSource, ObjectFieldSelector, ResourceFieldSelector, Secret, Volume, VolumeMount,
 };
 
+use crate::api::quantity::Quantity;
 use crate::base::clock::Timestamp;
 use crate::vfs::{DescendError, HostDirFs, MountSource, MountTableBuilder, TreeFs};
 
@@ -195,7 +195,7 @@ impl PodVolumes {
         context: &VolumeContext<'_>,
     ) -> Result<SetUpVolume, SetUpError> {
         let limit = match &empty_dir.size_limit {
-            Some(limit) => size::bytes(&limit.0)
+            Some(limit) => bytes(limit)
                 .map(|bytes| (bytes, limit.0.clone()))
                 .ok_or_else(|| SetUpError::InvalidSize(limit.0.clone()))
                 .map(Some)?
@@ -369,6 +369,11 @@ fn prepare_claim(name: &str, context: &VolumeContext<'_>) -> Result<MountSource,
             .map_err(|error| SetUpError::io("make", &directory, error))?;
     }
     Ok(open(&directory)?.into())
+}
+
+/// Whole bytes, rounded up; none where it is no quantity or negative.
+fn bytes(quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity) -> Option<u64> {
+    u64::try_from(Quantity::of(quantity).ok()?.value()).ok()
 }
 
 /// Names become parts of paths on the host: only what cannot be more than one component passes.

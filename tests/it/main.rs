@@ -5,11 +5,14 @@
 mod environment;
 mod examples;
 mod files;
+mod hostile;
 mod images;
+mod levels;
 mod lifecycle;
 mod manifests;
 mod network;
 mod output;
 mod programs;
+mod sockets;
 mod support;
 mod tidy;

@@ -39,6 +39,8 @@ const ONE_NODE: &str = "ignored: there is one machine, and every pod runs on it"
 const NO_PROBES: &str = "probes do not run yet: a container counts as started and ready once it runs";
 const NO_HOOKS: &str = "hooks do not run yet";
 const NO_USERS: &str = "ignored: there are no users inside the sandbox";
+const NON_ROOT: &str = "a container whose runAsUser or image says root is not started";
+const ONLY_FILE: &str = "written to /etc/resolv.conf only: lookups of the sandbox itself ask the host";
 const NO_CLOUD: &str = "volumes of network and cloud storage are not supported; use hostPath, emptyDir or a claim";
 const NO_DEVICES: &str = "there are no devices inside the sandbox";
 const NO_HOST_NAMESPACES: &str = "a WebAssembly container shares no namespace with the host";
@@ -72,13 +74,16 @@ pub const TABLE: &[Row] = &[
     yes("spec.restartPolicy"),
     yes("spec.terminationGracePeriodSeconds"),
     yes("spec.activeDeadlineSeconds"),
-    warned("spec.readinessGates.**", "ignored: nothing sets such conditions here"),
+    warned("spec.readinessGates.**", "nothing sets such conditions here, so the pod does not become Ready"),
     refused("spec.schedulingGates.**", "nothing removes scheduling gates here, so the pod would never start"),
     refused("spec.ephemeralContainers.**", "ephemeral containers cannot be added yet"),
     // spec: containers
     yes("spec.containers[*].name"),
     yes("spec.containers[*].image"),
-    yes("spec.containers[*].imagePullPolicy"),
+    yes_because(
+        "spec.containers[*].imagePullPolicy",
+        "whatever it says, images come from the local store: there are no registries to pull from yet",
+    ),
     yes("spec.containers[*].command"),
     yes("spec.containers[*].args"),
     yes("spec.containers[*].workingDir"),
@@ -105,7 +110,10 @@ pub const TABLE: &[Row] = &[
     yes("spec.containers[*].ports[*].containerPort"),
     yes("spec.containers[*].ports[*].protocol"),
     refused("spec.containers[*].ports[*].protocol", "the pod network has TCP and UDP only").when(When::Is("SCTP")),
-    yes_because("spec.containers[*].ports[*].hostPort", "published on hostIP, or on the host's loopback"),
+    yes_because(
+        "spec.containers[*].ports[*].hostPort",
+        "published on hostIP, or on the host's loopback; not for init containers that run to completion",
+    ),
     yes("spec.containers[*].ports[*].hostIP"),
     yes_because("spec.containers[*].resources.limits", "memory and cpu are enforced"),
     warned("spec.containers[*].resources.limits", NO_STORAGE_LIMIT).when(When::Key("ephemeral-storage")),
@@ -116,6 +124,8 @@ pub const TABLE: &[Row] = &[
     warned("spec.containers[*].resizePolicy.**", "pods are not resized yet"),
     yes("spec.containers[*].restartPolicy"),
     yes("spec.containers[*].restartPolicyRules[*].action"),
+    refused("spec.containers[*].restartPolicyRules[*].action", "a pod's containers are not restarted together yet")
+        .when(When::Is("RestartAllContainers")),
     yes("spec.containers[*].restartPolicyRules[*].exitCodes.operator"),
     yes("spec.containers[*].restartPolicyRules[*].exitCodes.values"),
     yes("spec.containers[*].volumeMounts[*].name"),
@@ -138,9 +148,13 @@ pub const TABLE: &[Row] = &[
     warned("spec.containers[*].lifecycle.stopSignal", "dropped, as in Kubernetes, where its feature gate is off"),
     yes("spec.containers[*].terminationMessagePath"),
     yes("spec.containers[*].terminationMessagePolicy"),
-    yes("spec.containers[*].stdin"),
+    yes_because(
+        "spec.containers[*].stdin",
+        "the first app container that asks gets husk's own standard input, all others read end of file",
+    ),
     warned("spec.containers[*].stdinOnce", "ignored: standard input ends when its source ends").when(When::True),
-    warned("spec.containers[*].tty", "no terminal is allocated yet").when(When::True),
+    warned("spec.containers[*].tty", "the program is told that it has a terminal, but none is allocated yet")
+        .when(When::True),
     yes_because(
         "spec.containers[*].securityContext.allowPrivilegeEscalation",
         "there are no privileges to gain inside the sandbox",
@@ -157,7 +171,7 @@ pub const TABLE: &[Row] = &[
     yes_because("spec.containers[*].securityContext.readOnlyRootFilesystem", "the root is mounted read-only"),
     warned("spec.containers[*].securityContext.runAsUser", NO_USERS),
     warned("spec.containers[*].securityContext.runAsGroup", NO_USERS),
-    yes_because("spec.containers[*].securityContext.runAsNonRoot", "there is no root user inside the sandbox"),
+    yes_because("spec.containers[*].securityContext.runAsNonRoot", NON_ROOT),
     refused("spec.containers[*].securityContext.seLinuxOptions.**", NO_KERNEL),
     warned("spec.containers[*].securityContext.seccompProfile.**", NO_KERNEL),
     refused("spec.containers[*].securityContext.windowsOptions.**", NO_WINDOWS),
@@ -165,7 +179,7 @@ pub const TABLE: &[Row] = &[
     yes("spec.volumes[*].name"),
     yes_because("spec.volumes[*].emptyDir.medium", "Memory is kept in memory, within its limit"),
     refused("spec.volumes[*].emptyDir.medium", "there are no huge pages").when(When::Prefix("HugePages")),
-    yes("spec.volumes[*].emptyDir.sizeLimit"),
+    yes_because("spec.volumes[*].emptyDir.sizeLimit", "writes past it fail, so that no pod needs to be evicted"),
     yes("spec.volumes[*].hostPath.path"),
     yes("spec.volumes[*].hostPath.type"),
     yes("spec.volumes[*].configMap.name"),
@@ -244,15 +258,16 @@ pub const TABLE: &[Row] = &[
     yes("spec.subdomain"),
     yes("spec.hostAliases[*].ip"),
     yes("spec.hostAliases[*].hostnames"),
-    yes("spec.dnsPolicy"),
-    yes("spec.dnsConfig.nameservers"),
-    yes("spec.dnsConfig.searches"),
-    yes("spec.dnsConfig.options[*].name"),
-    yes("spec.dnsConfig.options[*].value"),
+    yes_because("spec.dnsPolicy", "it decides /etc/resolv.conf; lookups of the sandbox itself ask the host"),
+    warned("spec.dnsConfig.nameservers", ONLY_FILE),
+    warned("spec.dnsConfig.searches", ONLY_FILE),
+    warned("spec.dnsConfig.options[*].name", ONLY_FILE),
+    warned("spec.dnsConfig.options[*].value", ONLY_FILE),
     yes("spec.enableServiceLinks"),
-    yes("spec.serviceAccountName"),
+    yes_because("spec.serviceAccountName", "a name that containers can ask for; it comes with no token yet"),
     yes_because("spec.serviceAccount", "the old name of serviceAccountName"),
-    yes_because("spec.automountServiceAccountToken", "no token is mounted while there is no API server"),
+    yes("spec.automountServiceAccountToken"),
+    warned("spec.automountServiceAccountToken", "no token is mounted while there is no API server").when(When::True),
     refused("spec.hostNetwork", NO_HOST_NAMESPACES).when(When::True),
     refused("spec.hostPID", NO_HOST_NAMESPACES).when(When::True),
     refused("spec.hostIPC", NO_HOST_NAMESPACES).when(When::True),
@@ -260,11 +275,14 @@ pub const TABLE: &[Row] = &[
     warned("spec.shareProcessNamespace", "containers do not see each other's processes yet").when(When::True),
     // spec: security
     refused("spec.securityContext.appArmorProfile.**", NO_KERNEL),
-    warned("spec.securityContext.fsGroup", NO_USERS),
+    yes_because(
+        "spec.securityContext.fsGroup",
+        "files of volumes get the group, where the host permits, and its mode bits",
+    ),
     warned("spec.securityContext.fsGroupChangePolicy", NO_USERS),
     warned("spec.securityContext.runAsUser", NO_USERS),
     warned("spec.securityContext.runAsGroup", NO_USERS),
-    yes_because("spec.securityContext.runAsNonRoot", "there is no root user inside the sandbox"),
+    yes_because("spec.securityContext.runAsNonRoot", NON_ROOT),
     refused("spec.securityContext.seLinuxChangePolicy", NO_KERNEL),
     refused("spec.securityContext.seLinuxOptions.**", NO_KERNEL),
     warned("spec.securityContext.seccompProfile.**", NO_KERNEL),

@@ -49,14 +49,18 @@ use super::{AdoptedContainer, Container, ContainerConfig, ContainerRuntime, PodS
 /// Room for guest processes that a runtime reserves unless configured otherwise: two HTTP servers and thirty commands.
 pub const DEFAULT_POOLED_PROCESSES: u32 = 160;
 
+/// Guest processes in the pool that is there from the start. Reserving takes about two microseconds each, which most
+/// pods would spend for nothing.
+const FIRST_POOL: u32 = 16;
+
 /// Settings of the WebAssembly runtime.
 #[derive(Clone)]
 pub struct WasmRuntimeConfig {
     /// Where compiled code is kept between runs; created, private to the user, when first needed. `None`: nowhere.
     pub cache_dir: Option<PathBuf>,
-    /// Guest processes for which room is reserved when the runtime is made; an HTTP server counts as one for each
-    /// request it may handle at once. Reserving takes about two microseconds each; what runs beyond that starts a tenth
-    /// of a millisecond slower.
+    /// Guest processes for which room is reserved: for the first few when the runtime is made, for the rest when it is
+    /// needed. An HTTP server counts as one for each request it may handle at once. What runs beyond that starts a
+    /// tenth of a millisecond slower.
     pub pooled_processes: u32,
     /// Told of compilations.
     pub observer: Option<Arc<dyn CompileObserver>>,
@@ -76,11 +80,19 @@ pub struct WasmRuntime {
 /// What all containers of a runtime share.
 struct RuntimeCore {
     config: WasmRuntimeConfig,
-    pooled: Arc<Host>,
-    /// Room left in the pool, in processes.
-    room: Arc<Semaphore>,
-    /// For what finds no room in the pool; made when first needed.
+    /// Tried in this order.
+    pools: [Pool; 2],
+    /// For what finds no room in a pool; made when first needed.
     unpooled: OnceLock<Arc<Host>>,
+}
+
+/// An engine with room for so many processes.
+struct Pool {
+    size: u32,
+    /// Room left, in processes.
+    room: Arc<Semaphore>,
+    /// Made when first needed.
+    host: OnceLock<Arc<Host>>,
 }
 
 /// An engine, and what only makes sense together with it.
@@ -105,36 +117,65 @@ impl WasmRuntime {
     ///
     /// `Failed` if the machine cannot run wasmtime's compiled code.
     pub fn new(config: WasmRuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
-        let engine = GuestEngine::new(config.pooled_processes)
+        let first = config.pooled_processes.min(FIRST_POOL);
+        let pools = [Pool::new(first), Pool::new(config.pooled_processes - first)];
+        let core = RuntimeCore { config, pools, unpooled: OnceLock::new() };
+        core.pools[0]
+            .host(&core.config)
             .map_err(|error| RuntimeError::Failed(format!("the WebAssembly engine does not start: {error:#}")))?;
-        let room = if engine.has_pool() { config.pooled_processes as usize } else { Semaphore::MAX_PERMITS };
-        let pooled = Arc::new(Host::new(engine, &config));
-        let core = RuntimeCore { config, pooled, room: Arc::new(Semaphore::new(room)), unpooled: OnceLock::new() };
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 }
 
 impl RuntimeCore {
-    /// Loads a program for the pool, if it has room for it, or else for the engine without one.
+    /// Loads a program for the first pool that has room for it, or else for the engine without one.
     async fn load(&self, source: Source) -> wasmtime::Result<Loaded> {
-        if let Ok(mut room) = Arc::clone(&self.room).try_acquire_owned() {
-            let program = self.pooled.load(source.clone()).await?;
-            let more = if matches!(*program, Program::Server(_)) { MAX_REQUESTS } else { 0 };
-            if let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) {
-                room.merge(more);
-                return Ok(Loaded { program, host: Arc::clone(&self.pooled), room: Some(room) });
+        for pool in &self.pools {
+            if let Some(loaded) = pool.load(&self.config, source.clone()).await? {
+                return Ok(loaded);
             }
         }
-        let host = self.unpooled()?;
-        Ok(Loaded { program: host.load(source).await?, host, room: None })
+        let host = get_or_try_init(&self.unpooled, || Ok(Host::new(GuestEngine::without_pool()?, &self.config)))?;
+        Ok(Loaded { program: host.load(source).await?, host: Arc::clone(host), room: None })
+    }
+}
+
+impl Pool {
+    fn new(size: u32) -> Self {
+        Self { size, room: Arc::new(Semaphore::new(size as usize)), host: OnceLock::new() }
     }
 
-    fn unpooled(&self) -> wasmtime::Result<Arc<Host>> {
-        if let Some(host) = self.unpooled.get() {
-            return Ok(Arc::clone(host));
+    fn host(&self, config: &WasmRuntimeConfig) -> wasmtime::Result<&Arc<Host>> {
+        get_or_try_init(&self.host, || Ok(Host::new(GuestEngine::new(self.size)?, config)))
+    }
+
+    /// Loads a program, unless there is no room for it.
+    async fn load(&self, config: &WasmRuntimeConfig, source: Source) -> wasmtime::Result<Option<Loaded>> {
+        let Ok(mut room) = Arc::clone(&self.room).try_acquire_owned() else { return Ok(None) };
+        let host = Arc::clone(self.host(config)?);
+        let program = host.load(source).await?;
+        if !host.engine.has_pool() {
+            // There was no address space for the pool: the engine allocates one by one, and has no bound.
+            return Ok(Some(Loaded { program, host, room: None }));
         }
-        let host = Arc::new(Host::new(GuestEngine::without_pool()?, &self.config));
-        Ok(Arc::clone(self.unpooled.get_or_init(|| host)))
+        let more = if matches!(*program, Program::Server(_)) { MAX_REQUESTS } else { 0 };
+        let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) else { return Ok(None) };
+        room.merge(more);
+        Ok(Some(Loaded { program, host, room: Some(room) }))
+    }
+}
+
+/// Makes the value when first needed. Of several threads that do so at the same time, the first one's is kept.
+fn get_or_try_init(
+    cell: &OnceLock<Arc<Host>>,
+    make: impl FnOnce() -> wasmtime::Result<Host>,
+) -> wasmtime::Result<&Arc<Host>> {
+    match cell.get() {
+        Some(host) => Ok(host),
+        None => {
+            let host = Arc::new(make()?);
+            Ok(cell.get_or_init(|| host))
+        }
     }
 }
 

@@ -160,6 +160,8 @@ pub(super) fn link(engine: &Engine, linkers: &Linkers, compiled: Compiled) -> wa
 const THREADS_MESSAGE: &str = "uses wasi-threads, which is not supported: build it for wasm32-wasip1 or wasm32-wasip2, \
                                without shared memory";
 
+const ASYNC_MESSAGE: &str = "uses asynchronous components (WASI 0.3) in a way that this build of husk does not support";
+
 fn is_threads_import(module: &str, name: &str) -> bool {
     module == "wasi" && name == "thread-spawn"
 }
@@ -213,6 +215,9 @@ pub(super) fn refused(program: &str, error: &wasmtime::Error) -> RuntimeError {
     let detail = format!("{error:#}");
     if detail.contains("threads must be enabled") || detail.contains("shared memories") {
         return not_executable(program, THREADS_MESSAGE);
+    }
+    if detail.contains("component model async") {
+        return not_executable(program, &format!("{ASYNC_MESSAGE}: {detail}"));
     }
     not_executable(program, &detail)
 }

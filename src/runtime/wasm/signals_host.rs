@@ -1,5 +1,5 @@
 //! The host side of `husk:process/signals`, through which components catch signals. The twin for 0.1 modules is in
-//! `p1`; both stand on [`Signals`](super::signals::Signals).
+//! `p1`; both stand on [`super::signals::Signals`].
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::filesystem::ListingBudget;
+use super::filesystem::{ListingBudget, OpenFiles};
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
 use super::p1;
@@ -30,6 +30,8 @@ pub(super) struct GuestState {
     pub(super) process: ProcessContext,
     /// Descriptors of a 0.1 module, made at its first use.
     pub(super) p1: Option<p1::Descriptors>,
+    /// How many files a component may still open.
+    pub(super) open_files: OpenFiles,
     /// What a component's unread directory listings take.
     pub(super) listings: ListingBudget,
     /// Settings of `wasi:http`.
@@ -86,8 +88,17 @@ impl GuestState {
         let http_client = PodHttpClient::new(&process.network);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        let (p1, listings, http) = (None, ListingBudget::default(), WasiHttpCtx::new());
-        Self { table, wasi, process, p1, listings, http, http_client, limits }
+        Self {
+            table,
+            wasi,
+            process,
+            p1: None,
+            open_files: OpenFiles::default(),
+            listings: ListingBudget::default(),
+            http: WasiHttpCtx::new(),
+            http_client,
+            limits,
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::vfs::{Dir, DirEntry, Errno, File, FileKind, OpenOptions, Opened, SetTime, Stat};
+use super::open_files::{OpenFile, Place};
+use crate::vfs::{Dir, DirEntry, Errno, FileKind, OpenOptions, Opened, SetTime, Stat};
 
 /// Permission bits of files and directories a guest creates: WASI passes none.
 const FILE_MODE: u32 = 0o644;
@@ -17,11 +18,13 @@ const MAX_PATH: usize = 4096;
 pub struct Descriptor {
     node: Node,
     access: Access,
+    /// A directory's; a file has its own, and the root, which was not opened, takes none.
+    _place: Option<Place>,
 }
 
 #[derive(Debug, Clone)]
 enum Node {
-    File(File),
+    File(OpenFile),
     Dir(Dir),
 }
 
@@ -72,7 +75,7 @@ impl OpenRequest {
 /// An open file that may be read or written, as its opening said.
 #[derive(Debug, Clone)]
 pub(super) struct WritableFile {
-    pub(super) file: File,
+    pub(super) file: OpenFile,
     /// Whether writes go to disk at once; `true` inside: with metadata.
     pub(super) sync: Option<bool>,
 }
@@ -80,7 +83,7 @@ pub(super) struct WritableFile {
 impl Descriptor {
     /// The container's root directory.
     pub(super) fn root(dir: Dir) -> Self {
-        Self { node: Node::Dir(dir), access: Access { read: true, ..Access::default() } }
+        Self { node: Node::Dir(dir), access: Access { read: true, ..Access::default() }, _place: None }
     }
 
     /// What it was opened for; `None` of a directory, which is read and changed.
@@ -98,7 +101,7 @@ impl Descriptor {
         }
     }
 
-    fn file(&self) -> Result<&File, Errno> {
+    fn file(&self) -> Result<&OpenFile, Errno> {
         match &self.node {
             Node::File(file) => Ok(file),
             Node::Dir(_) => Err(Errno::IsDirectory),
@@ -106,7 +109,7 @@ impl Descriptor {
     }
 
     /// The file, if it was opened for reading.
-    pub(super) fn readable(&self) -> Result<&File, Errno> {
+    pub(super) fn readable(&self) -> Result<&OpenFile, Errno> {
         let file = self.file()?;
         if self.access.read { Ok(file) } else { Err(Errno::BadDescriptor) }
     }
@@ -131,7 +134,7 @@ impl Descriptor {
     }
 
     /// The file to force to disk; directories need nothing.
-    pub(super) fn sync_target(&self) -> Option<File> {
+    pub(super) fn sync_target(&self) -> Option<OpenFile> {
         self.file().ok().cloned()
     }
 
@@ -178,14 +181,15 @@ impl Descriptor {
         self.dir()?.entries()
     }
 
-    pub(super) fn open_at(&self, path: &str, request: OpenRequest) -> Result<Self, Errno> {
+    /// Opens what takes `place`.
+    pub(super) fn open_at(&self, path: &str, request: OpenRequest, place: Place) -> Result<Self, Errno> {
         let options = request.options()?;
         Ok(match self.dir()?.open(check_path(path)?, options)? {
             Opened::File(file) => {
                 let access = Access { read: options.read, write: options.write, ..request.access };
-                Self { node: Node::File(file), access }
+                Self { node: Node::File(OpenFile::new(file, place)), access, _place: None }
             }
-            Opened::Dir(dir) => Self::root(dir),
+            Opened::Dir(dir) => Self { _place: Some(place), ..Self::root(dir) },
         })
     }
 

@@ -7,6 +7,7 @@
 mod bindings;
 mod descriptor;
 mod listing;
+mod open_files;
 pub(super) mod p2;
 #[cfg(feature = "wasi-p3")]
 pub(super) mod p3;
@@ -17,6 +18,7 @@ pub(super) mod testing;
 mod tests;
 
 pub(super) use self::listing::ListingBudget;
+pub(super) use self::open_files::OpenFiles;
 
 use wasmtime::component::ResourceTableError;
 

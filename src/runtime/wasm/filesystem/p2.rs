@@ -11,9 +11,10 @@ use super::bindings::p2::wasi::filesystem::types::{
 };
 use super::descriptor::{Access, Descriptor, OpenRequest, metadata_hash, time_from, time_parts};
 use super::listing::Listing;
+use super::open_files::OpenFile;
 use super::streams::{CHUNK, FileInput, FileOutput, Location};
 use crate::runtime::wasm::state::GuestState;
-use crate::vfs::{self, Errno, File, FileKind, SetTime, Stat};
+use crate::vfs::{self, Errno, FileKind, SetTime, Stat};
 
 /// How a call fails.
 pub(in super::super) type Failure = super::Failure<ErrorCode>;
@@ -133,7 +134,7 @@ fn hash_value(stat: &Stat) -> MetadataHashValue {
 }
 
 /// Forces a file to disk on a thread that may block.
-async fn sync(file: File, metadata: bool) -> Result<()> {
+async fn sync(file: OpenFile, metadata: bool) -> Result<()> {
     let synced = tokio::task::spawn_blocking(move || file.sync(metadata)).await;
     Ok(synced.unwrap_or(Err(Errno::Io))?)
 }
@@ -276,7 +277,8 @@ impl types::HostDescriptor for GuestState {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> Result<Resource<Descriptor>> {
-        let opened = self.table.get(&this)?.open_at(&path, open_request(path_flags, open_flags, flags))?;
+        let place = self.open_files.take()?;
+        let opened = self.table.get(&this)?.open_at(&path, open_request(path_flags, open_flags, flags), place)?;
         Ok(self.table.push(opened)?)
     }
 

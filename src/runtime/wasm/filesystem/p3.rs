@@ -18,9 +18,10 @@ use super::bindings::p3::wasi::filesystem::types::{
 };
 use super::descriptor::{Access, Descriptor, OpenRequest, WritableFile, metadata_hash, time_from, time_parts};
 use super::listing::Listing;
+use super::open_files::OpenFile;
 use super::streams::{CHUNK, Location, advance};
 use crate::runtime::wasm::state::GuestState;
-use crate::vfs::{Errno, File, FileKind, SetTime, Stat};
+use crate::vfs::{Errno, FileKind, SetTime, Stat};
 
 /// Directory entries handed over at once.
 const ENTRIES_AT_ONCE: usize = 64;
@@ -165,7 +166,7 @@ impl Drop for Ending {
 
 /// A file's content as a stream.
 struct Reading {
-    file: File,
+    file: OpenFile,
     position: u64,
     ending: Ending,
 }
@@ -490,7 +491,9 @@ impl<T: 'static> types::HostDescriptorWithStore<T> for HasSelf<GuestState> {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> Result<Resource<Descriptor>> {
-        let opened = with(store, &this, |this| this.open_at(&path, open_request(path_flags, open_flags, flags)))?;
+        let place = store.with(|mut store| store.get().open_files.take())?;
+        let request = open_request(path_flags, open_flags, flags);
+        let opened = with(store, &this, |this| this.open_at(&path, request, place))?;
         store.with(|mut store| Ok(store.get().table.push(opened)?))
     }
 

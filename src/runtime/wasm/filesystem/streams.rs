@@ -7,6 +7,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::descriptor::WritableFile;
+use super::open_files::OpenFile;
 use crate::vfs::{Errno, File};
 
 /// Bytes read or taken for writing at once.
@@ -14,12 +15,12 @@ pub(super) const CHUNK: usize = 1024 * 1024;
 
 /// Reads a file from an offset on.
 pub(super) struct FileInput {
-    file: File,
+    file: OpenFile,
     position: u64,
 }
 
 impl FileInput {
-    pub(super) fn new(file: File, position: u64) -> Self {
+    pub(super) fn new(file: OpenFile, position: u64) -> Self {
         Self { file, position }
     }
 }

@@ -73,6 +73,18 @@ async fn webassembly_that_is_no_command() {
     assert!(refusal.starts_with(r#"exec: "x": failed to parse"#), "{refusal}");
 }
 
+#[test]
+#[cfg(feature = "wasi-p3")]
+fn an_asynchronous_component_is_refused_by_name_where_there_is_no_support() {
+    let mut config = wasmtime::Config::new();
+    let engine = wasmtime::Engine::new(config.wasm_component_model_async(false)).unwrap();
+    for name in ["p3/hello", "p3/http"] {
+        let error = wasmtime::component::Component::new(&engine, guest(name)).map(drop).unwrap_err();
+        let refusal = crate::runtime::wasm::program::refused("app", &error).to_string();
+        assert!(refusal.starts_with(r#"exec: "app": uses asynchronous components (WASI 0.3)"#), "{refusal}");
+    }
+}
+
 #[tokio::test]
 async fn the_path_variable_says_where_to_look() {
     let files = [("/opt/tools/app".to_owned(), guest("p1/exit"), 0o755)];

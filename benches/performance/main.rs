@@ -1,0 +1,72 @@
+//! `cargo bench`: how fast and how large husk is, next to its peers in the same run, as the table that
+//! `docs/performance.md` shows. `cargo bench -- start network` measures only these groups.
+//!
+//! Peers are `wasmtime run` of the same program, found on `PATH`, and native programs doing the same: this one,
+//! executed again. `report` has medians and the table, `programs` runs other programs, the rest is one file per group.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is the product; progress goes beside it")]
+
+mod compute;
+mod files;
+mod network;
+mod pod_start;
+mod programs;
+mod report;
+mod size;
+mod start;
+#[expect(unreachable_pub, reason = "it is a library, for guests")]
+#[path = "../../wasm-apps/bench/src/lib.rs"]
+mod workload;
+
+use anyhow::{Context, bail};
+
+use crate::programs::Programs;
+use crate::report::Report;
+
+/// The groups, in the order of the table.
+const GROUPS: &[(&str, fn(&Programs, &mut Report) -> anyhow::Result<()>)] = &[
+    ("start", start::measure),
+    ("pod-start", pod_start::measure),
+    ("network", network::measure),
+    ("compute", compute::measure),
+    ("files", files::measure),
+    ("size", size::measure),
+];
+
+/// The first argument of this program when it is a native peer.
+const PEER: &str = "--native-peer";
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((PEER, args)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return native_peer(args);
+    }
+    // Cargo adds `--bench`.
+    let wanted: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
+    if let Some(unknown) = wanted.iter().find(|name| GROUPS.iter().all(|(known, _)| known != *name)) {
+        let known: Vec<_> = GROUPS.iter().map(|(name, _)| *name).collect();
+        bail!("no group is called {unknown:?}: there are {}", known.join(", "));
+    }
+    let programs = Programs::find()?;
+    let mut report = Report::default();
+    for (name, measure) in GROUPS {
+        if wanted.is_empty() || wanted.contains(name) {
+            eprintln!("measuring {name} …");
+            measure(&programs, &mut report).with_context(|| format!("measuring {name} failed"))?;
+        }
+    }
+    println!("{}\n\n{}", programs.describe(), report.table());
+    Ok(())
+}
+
+/// Does natively what the guests in `wasm-apps/bench` do.
+fn native_peer(args: &[String]) -> anyhow::Result<()> {
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", address] => workload::network::serve(address.parse()?)?,
+        ["request", address] => workload::network::request(address.parse()?)?,
+        ["files", directory] => workload::files::run(directory.as_ref())?,
+        ["compute", name] => workload::compute::run(name),
+        _ => bail!("unknown native peer {args:?}"),
+    }
+    Ok(())
+}

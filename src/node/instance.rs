@@ -1,0 +1,149 @@
+//! One container instance on its way from `StartContainer` to its end: created, started, its output passed on, its
+//! exit reported. Whatever happens on the way, one event tells of the start and one of the end.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use super::container::{self, StartError};
+use super::context::PodContext;
+use super::executor::Shared;
+use super::logs::{LogSource, LogTail};
+use crate::base::clock::Timestamp;
+use crate::pod::{ContainerKind, Event};
+use crate::runtime::{Container, ExitReason, ExitStatus};
+
+/// How long the report of an exit waits for the last output to be taken. What is left then follows the report.
+const LOG_DRAIN: Duration = Duration::from_secs(2);
+/// Exit code of an instance that husk itself lost track of, as Kubernetes has it for such containers.
+const LOST_EXIT_CODE: i32 = 137;
+
+/// An instance to start and follow.
+pub(super) struct StartingInstance {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) container: String,
+    pub(super) attempt: u32,
+    pub(super) kind: ContainerKind,
+}
+
+/// A container that runs, with what is needed to follow it to its end.
+struct Running {
+    id: String,
+    container: Arc<dyn Container>,
+    output: container::Output,
+    message: container::TerminationMessage,
+    started_at: Timestamp,
+}
+
+impl StartingInstance {
+    pub(super) async fn run(self, cancel: CancellationToken) {
+        let started = tokio::select! {
+            started = catch_panic(self.start()) => started.unwrap_or_else(|panic| Err(StartError::create(panic))),
+            () = cancel.cancelled() => Err(StartError::cancelled()),
+        };
+        match started {
+            Ok(running) => self.follow(running).await,
+            Err(error) => {
+                let event = Event::ContainerStartFailed {
+                    container: self.container,
+                    attempt: self.attempt,
+                    reason: error.reason,
+                    message: error.message,
+                    created: error.created,
+                    at: self.shared.node.config.clock.now(),
+                };
+                self.shared.report(event).await;
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<Running, StartError> {
+        let config = &self.shared.node.config;
+        let (sandbox, image) = self.shared.basis_of(&self.container);
+        let sandbox = sandbox.ok_or_else(|| StartError::create("the pod's sandbox is gone"))?;
+        let image = image.ok_or_else(|| StartError::create("the container's image is gone"))?;
+        let subject = container::Subject { pod: &self.pod, container: &self.container, attempt: self.attempt };
+        let ips = sandbox.pod.network.ips().iter().map(ToString::to_string).collect();
+        let context = PodContext::new(config, &self.pod, ips);
+        let storage = container::Storage {
+            image: &image,
+            volumes: &self.shared.volumes,
+            layers: &self.shared.node.layers,
+            pod_dir: &self.shared.pod_dir,
+        };
+        let prepared = container::prepare(&context, &subject, &sandbox, storage)?;
+        let id = format!("{}://{}", config.runtime.name(), prepared.config.id);
+        let created = config.runtime.create(&sandbox.pod, prepared.config).await;
+        let container = created.map_err(|error| StartError::from_create(&id, &error))?;
+        container.start().await.map_err(|error| StartError::run(&id, &error))?;
+        // No await from here on: an instance that runs is known to run, or is dropped and so killed.
+        self.shared.set_running(&self.container, self.attempt, &container, prepared.stop_signal);
+        let running = Running {
+            id,
+            container,
+            output: prepared.output,
+            message: prepared.termination_message,
+            started_at: config.clock.now(),
+        };
+        Ok(running)
+    }
+
+    /// Reports the start, passes on the output, and reports the end.
+    async fn follow(self, running: Running) {
+        let Self { shared, pod, container, attempt, kind } = self;
+        let Running { id, container: process, output: (stdout, stderr), message, started_at } = running;
+        debug!(container, attempt, ?kind, id, "container started");
+        let (tail, ended) = (LogTail::default(), CancellationToken::new());
+        let source = LogSource {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            pod: pod.metadata.name.clone().unwrap_or_default(),
+            container: container.clone(),
+        };
+        let config = &shared.node.config;
+        // On its own, so that output which nobody takes now can still be taken when the pod is gone.
+        let pump =
+            tokio::spawn(source.pump(stdout, stderr, tail.clone(), config.clock, config.logs.clone(), ended.clone()));
+        // Should this task be aborted, its container is dropped, and the output must end with it.
+        let end_of_output = ended.drop_guard();
+        shared.report(Event::ContainerStarted { container: container.clone(), attempt, id, at: started_at }).await;
+        let exit = catch_panic(process.wait()).await.unwrap_or_else(lost);
+        let at = config.clock.now();
+        drop(end_of_output);
+        if tokio::time::timeout(LOG_DRAIN, pump).await.is_err() {
+            debug!(container, attempt, "the output is not taken; the exit is reported before its end");
+        }
+        shared.set_ended(&container, attempt);
+        let message = message.read(&exit, &tail);
+        let reason = container::exit_reason(&exit);
+        debug!(container, attempt, code = exit.code, "container ended");
+        // Its files go before the pod is told, which may be torn down next.
+        drop(process);
+        shared.report(Event::ContainerExited { container, attempt, exit_code: exit.code, reason, message, at }).await;
+    }
+}
+
+/// The end of an instance whose runtime failed to tell of it.
+fn lost(panic: String) -> ExitStatus {
+    ExitStatus { code: LOST_EXIT_CODE, reason: ExitReason::Exited, message: Some(panic) }
+}
+
+/// Awaits `work`; a panic in it becomes a message instead of ending the task without a word.
+pub(super) async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let text = panic_text(panic.as_ref());
+        error!(panic = text, "a task of a pod panicked");
+        format!("internal error: {text}")
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,8 @@
+//! Whole lives of pods through real workers on a paused clock, with the scripted runtime; § refers to the pod
+//! semantics.
+
+mod output;
+mod scene;
+mod starting;
+mod stopping;
+mod trouble;
