@@ -13,6 +13,8 @@ if [ ! -x "$build/venv/bin/componentize-py" ]; then
     "$build/venv/bin/pip" install --quiet componentize-py==0.25.1
 fi
 
-cd "$here"
-"$build/venv/bin/componentize-py" --wit-path wit --world command componentize app --output "$build/cpython-http.wasm"
+(
+    cd "$here"
+    "$build/venv/bin/componentize-py" --wit-path wit --world command componentize app --output "$build/cpython-http.wasm"
+)
 "${HUSK:-husk}" image import "$build/cpython-http.wasm" localhost/cpython-http:latest

@@ -53,17 +53,20 @@ fn explain_container(pod: &str, container: &ContainerStatus) -> Option<String> {
         let reason = waiting.reason.as_deref().unwrap_or("waiting");
         let message = waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
         let boring = matches!(reason, "PodInitializing" | "ContainerCreating") && message.is_empty();
-        return (!boring).then(|| format!("{pod}/{name}: {reason}{message}{}", remedy(reason)));
+        return (!boring).then(|| format!("{pod}/{name}: {reason}{message}{}", remedy(reason, &message)));
     }
     let terminated = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0)?;
     let reason = terminated.reason.as_deref().unwrap_or("Error");
     let message = terminated.message.as_deref().map(|message| format!(": {}", message.trim_end())).unwrap_or_default();
     let code = terminated.exit_code;
-    Some(format!("{pod}/{name}: exited with code {code} ({reason}){message}{}", remedy(reason)))
+    Some(format!("{pod}/{name}: exited with code {code} ({reason}){message}{}", remedy(reason, &message)))
 }
 
-fn remedy(reason: &str) -> &'static str {
+fn remedy(reason: &str, message: &str) -> &'static str {
     match reason {
+        "StartError" if ["\"sh\"", "\"/bin/sh\""].iter().any(|shell| message.contains(shell)) => {
+            " (built-in images have no shell: name the program itself as the command)"
+        }
         "OOMKilled" => " (raise resources.limits.memory)",
         "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" => " (see `husk image ls`, `husk image import`)",
         _ => "",

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds the examples that need a download and checks that their pods do what they should. `cargo test` does not run this.
+# HUSK names the husk to run, if it is not the one on PATH. Images and code it makes go to target/examples.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+HUSK=${HUSK:-husk}
+HUSK_DATA_DIR=$here/../target/examples/data
+HUSK_CACHE_DIR=$here/../target/examples/cache
+export HUSK HUSK_DATA_DIR HUSK_CACHE_DIR
+
+check() { # check EXAMPLE LINE
+    sh "$here/$1/build.sh" >&2
+    printed=$("$HUSK" run --timeout 5m "$here/$1/pod.yaml")
+    case $printed in
+        *"$2"*) echo "ok: $1" ;;
+        *) printf 'not ok: %s: no "%s" in:\n%s\n' "$1" "$2" "$printed"; exit 1 ;;
+    esac
+}
+
+check c "argument 3: manifest"
+check cpython "client | Hello from CPython"
