@@ -142,6 +142,11 @@ impl Session {
         }
         for loaded in objects {
             self.warnings.extend(loaded.warning_lines());
+            if let Object::Service(service) = &loaded.object {
+                let name = service.metadata.name.as_deref().unwrap_or_default();
+                let place = loaded.origin.place_of("");
+                self.warnings.push(format!("{place}: Service {name:?}: its name and cluster IP lead nowhere yet"));
+            }
             self.add(loaded.object)?;
         }
         if self.pods.is_empty() {

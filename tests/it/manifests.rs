@@ -129,7 +129,8 @@ spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}
 ",
         pod("busybox", &["echo", "ok"], "").replace("args:", "command:")
     );
-    husk.run(&yaml, &["--no-prefix"]).exits(0).has("ok");
+    let outcome = husk.run(&yaml, &["--no-prefix"]).exits(0).has("ok");
+    outcome.says("Service \"web\": its name and cluster IP lead nowhere yet");
 }
 
 #[test]
