@@ -139,7 +139,7 @@ unsafe fn directories() {
 }
 
 unsafe fn positions() {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).open("/p").unwrap();
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open("/p").unwrap();
     file.write_all(b"0123456789").unwrap();
     let (fd, mut count, mut place) = (file.as_raw_fd(), 0_u32, 0_u64);
     let text = *b"AB";
