@@ -38,6 +38,7 @@ const OWN: &str = "husk sets this itself; what is written is dropped";
 const ONE_NODE: &str = "ignored: there is one machine, and every pod runs on it";
 const NO_PROBES: &str = "probes do not run yet: a container counts as started and ready once it runs";
 const NO_HOOKS: &str = "hooks do not run yet";
+const WORKING_DIR: &str = "in $PWD: WASI has no working directory, so programs go there themselves";
 const NO_USERS: &str = "ignored: there are no users inside the sandbox";
 const NON_ROOT: &str = "a container whose runAsUser or image says root is not started";
 const ONLY_FILE: &str = "written to /etc/resolv.conf only: lookups of the sandbox itself ask the host";
@@ -86,7 +87,7 @@ pub const TABLE: &[Row] = &[
     ),
     yes("spec.containers[*].command"),
     yes("spec.containers[*].args"),
-    yes("spec.containers[*].workingDir"),
+    yes_because("spec.containers[*].workingDir", WORKING_DIR),
     yes("spec.containers[*].env[*].name"),
     yes("spec.containers[*].env[*].value"),
     yes("spec.containers[*].env[*].valueFrom.fieldRef.apiVersion"),
