@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -278,4 +279,14 @@ pub(crate) fn pod(image: &str, args: &[&str], more: &str) -> String {
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  restartPolicy: Never\n  containers:\n    \
          - name: c\n      image: {image}\n      args: {args}\n{more}"
     )
+}
+
+/// An address of this machine that is not loopback and that a test may use, named by `HUSK_TEST_OUTSIDE_IP`: `.ci/run`
+/// makes one in a network namespace. Without it the test cannot run here, and says so past the capture of its output.
+pub(crate) fn outside_ip(test: &str) -> Option<IpAddr> {
+    let ip = std::env::var("HUSK_TEST_OUTSIDE_IP").ok().map(|ip| ip.parse().unwrap());
+    if ip.is_none() {
+        let _ = writeln!(std::io::stderr(), "not run here: {test}: HUSK_TEST_OUTSIDE_IP names no address");
+    }
+    ip
 }
