@@ -1,6 +1,12 @@
 //! What the user sees.
 
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::process::Command;
+
 use k8s_openapi::api::core::v1::Pod;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::{Husk, pod};
 
@@ -94,4 +100,41 @@ fn a_reader_that_leaves_ends_the_run() {
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().code().is_some());
+}
+
+/// What a run would have shown on a terminal.
+fn on_a_terminal(mut command: Command) -> String {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let inner = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    let mut child = command.stdout(inner.try_clone().unwrap()).stderr(inner).spawn().unwrap();
+    // Once nobody has the inner side open, reading fails.
+    drop(command);
+    let (mut terminal, mut shown, mut buffer) = (File::from(terminal), Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = terminal.read(&mut buffer) {
+        shown.extend_from_slice(&buffer[..count]);
+    }
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn a_terminal_shows_colours_and_what_is_being_compiled() {
+    let husk = Husk::new();
+    let cache = husk.dir().join("cache");
+    let command = || {
+        let mut command = husk.run_command(TWO, &[]);
+        command.env("HUSK_CACHE_DIR", &cache);
+        command
+    };
+    let first = on_a_terminal(command());
+    assert!(first.contains("compiling "), "{first:?}");
+    assert!(first.contains("\x1b[36ma      |\x1b[0m from a"), "{first:?}");
+    assert!(first.contains("\x1b[33mlonger |\x1b[0m from longer"), "{first:?}");
+    let second = on_a_terminal(command());
+    assert!(!second.contains("compiling ") && second.contains("from a"), "{second:?}");
 }
