@@ -22,7 +22,7 @@ use crate::base::pipe::{self, PipeReader, PipeWriter};
 use crate::cli::run::{PublishSpec, RunArgs};
 use crate::cli::{Global, Switch as OnOff};
 use crate::image::ImageStore;
-use crate::node::{Publish, StdinSource};
+use crate::node::{Publish, StdinSource, host_ports};
 use crate::store::Store;
 
 /// Bytes of standard input read at a time.
@@ -267,14 +267,29 @@ impl Session {
             ensure!(!taken, "cannot publish port {port} on {host}: another -p has this address");
             self.publish.entry(key).or_default().push(Publish { host: found, port: *port, udp: *udp });
         }
+        self.check_host_ports()
+    }
+
+    /// A `hostPort` that is taken would keep its pod waiting until whoever has it leaves.
+    fn check_host_ports(&self) -> anyhow::Result<()> {
+        let mut taken: Vec<_> = self.publish.values().flatten().map(|port| (port.host, port.udp)).collect();
+        for pod in &self.pods {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            for Publish { host, port, udp } in host_ports(pod) {
+                find_free(host, udp).with_context(|| format!("pod {name}: cannot publish port {port} on {host}"))?;
+                let twice = taken.contains(&(host, udp));
+                ensure!(!twice, "pod {name}: cannot publish port {port} on {host}: another port of this run is there");
+                taken.push((host, udp));
+            }
+        }
         Ok(())
     }
 
     /// Standard input goes to the first container that wants it.
     pub(super) fn stdin_source(&self) -> Box<StdinSource> {
         let wants = self.pods.iter().find_map(|pod| {
-            let containers = pod.spec.as_ref()?.containers.iter();
-            let container = containers.filter(|container| container.stdin == Some(true)).find(|_| true)?;
+            let mut containers = pod.spec.as_ref()?.containers.iter();
+            let container = containers.find(|container| container.stdin == Some(true))?;
             Some((PodKey::of(pod), container.name.clone()))
         });
         let Some((key, name)) = wants.filter(|_| self.stdin_free) else { return Box::new(|_, _| None) };

@@ -22,7 +22,7 @@ use crate::cli::output::{objects, table};
 use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
 use crate::net::{Egress, Switch};
-use crate::node::{LogChunk, Node, NodeConfig, PodHandle, Publish};
+use crate::node::{LogChunk, Node, NodeConfig, PodHandle, Publish, host_ports};
 use crate::pod::print;
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
@@ -129,10 +129,12 @@ impl Session {
         if self.args.quiet {
             return Vec::new();
         }
-        let lines = self.publish.iter().flat_map(|(pod, ports)| {
-            let name = self.names().pod(&pod.namespace, &pod.name);
-            ports.iter().map(move |Publish { host, port, udp }| {
-                format!("{name}: Port {port}{} is published on {host}", if *udp { "/udp" } else { "" })
+        let lines = self.pods.iter().flat_map(|pod| {
+            let key = PodKey::of(pod);
+            let name = self.names().pod(&key.namespace, &key.name);
+            let asked = self.publish.get(&key).into_iter().flatten().copied();
+            asked.chain(host_ports(pod)).map(move |Publish { host, port, udp }| {
+                format!("{name}: Port {port}{} is published on {host}", if udp { "/udp" } else { "" })
             })
         });
         lines.collect()

@@ -2,7 +2,6 @@
 //! owns meanwhile: its sandbox, volumes, images and running containers. Decides nothing.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::context::{self, PodContext};
 use super::instance::{StartingInstance, catch_panic};
-use super::{NodeState, Publish, PublishedPorts};
+use super::{NodeState, Publish, PublishedPorts, host_ports};
 use crate::base::id::PodUid;
 use crate::image::{Image, ImageError};
 use crate::net::PodNetwork;
@@ -223,7 +222,7 @@ impl Executor {
             Ok(network) => network,
             Err(error) => return vec![Event::SandboxFailed { message: error.to_string() }],
         };
-        let ports = self.wanted_ports(pod);
+        let ports = self.shared.publish.iter().copied().chain(host_ports(pod)).collect::<Vec<_>>();
         if ports.is_empty() {
             return vec![keep_sandbox(&self.shared, pod, network, Vec::new())];
         }
@@ -236,25 +235,6 @@ impl Executor {
         };
         self.spawn_preparation(work, |message| Event::SandboxFailed { message });
         Vec::new()
-    }
-
-    /// The pod's `hostPort`s, on loopback unless `hostIP` says otherwise, and the ports asked for beside them.
-    // Differs from Kubernetes: a hostPort without hostIP listens on 127.0.0.1 only, because the node is somebody's
-    // own machine.
-    fn wanted_ports(&self, pod: &Pod) -> Vec<Publish> {
-        let spec = pod.spec.as_ref();
-        let containers = spec.into_iter().flat_map(|spec| {
-            let init = spec.init_containers.iter().flatten();
-            init.filter(|container| container.restart_policy.as_deref() == Some("Always")).chain(&spec.containers)
-        });
-        let host_ports = containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
-            let host_port = u16::try_from(port.host_port?).ok()?;
-            let ip = port.host_ip.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
-            let port_in_pod = u16::try_from(port.container_port).ok()?;
-            let udp = port.protocol.as_deref() == Some("UDP");
-            Some(Publish { host: SocketAddr::new(ip, host_port), port: port_in_pod, udp })
-        });
-        self.shared.publish.iter().copied().chain(host_ports).collect()
     }
 
     /// Off the worker's task: an image may have to be read, checked and uncompressed.

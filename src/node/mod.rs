@@ -11,6 +11,7 @@ mod rootfs;
 mod tests;
 mod worker;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ pub type StdinSource = dyn Fn(&Pod, &ContainerSpec) -> Option<PipeReader> + Send
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
     /// Where the host listens.
-    pub host: std::net::SocketAddr,
+    pub host: SocketAddr,
     /// The port inside the pod.
     pub port: u16,
     /// UDP instead of TCP.
@@ -165,6 +166,24 @@ impl Drop for PodHandle {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The pod's `hostPort`s, on loopback unless `hostIP` says otherwise.
+// Differs from Kubernetes: a hostPort without hostIP listens on 127.0.0.1 only, because the node is somebody's own
+// machine.
+pub fn host_ports(pod: &Pod) -> Vec<Publish> {
+    let containers = pod.spec.iter().flat_map(|spec| {
+        let init = spec.init_containers.iter().flatten();
+        init.filter(|container| container.restart_policy.as_deref() == Some("Always")).chain(&spec.containers)
+    });
+    let ports = containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
+        let host_port = u16::try_from(port.host_port?).ok()?;
+        let ip = port.host_ip.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let port_in_pod = u16::try_from(port.container_port).ok()?;
+        let udp = port.protocol.as_deref() == Some("UDP");
+        Some(Publish { host: SocketAddr::new(ip, host_port), port: port_in_pod, udp })
+    });
+    ports.collect()
 }
 
 /// Ports of the host that lead into a pod, kept for as long as its sandbox.

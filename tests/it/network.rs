@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Husk, container, http_get, termination};
+use crate::support::{Husk, container, http_get, pod, termination};
 
 /// A port of the host that is free now.
 fn free_port() -> u16 {
@@ -200,6 +200,8 @@ fn a_taken_host_port_is_refused_before_anything_starts() {
     let yaml = two("test/p2/hello", "[]", "test/p2/hello", "[]");
     let outcome = husk.run(&yaml, &["-p", &format!("{port}:80")]).exits(2).says(&format!("127.0.0.1:{port}"));
     assert!(!outcome.stdout.contains("hello"), "{outcome:?}");
+    let host_port = pod("test/p2/hello", &[], &format!("ports: [{{containerPort: 80, hostPort: {port}}}]"));
+    husk.run(&host_port, &[]).exits(2).says(&format!("pod p: cannot publish port 80 on 127.0.0.1:{port}"));
     husk.run(&yaml, &["-p", "8080:nobody:80"]).exits(2).says("no pod is called \"nobody\"");
 }
 
