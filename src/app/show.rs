@@ -77,11 +77,12 @@ impl Show {
     pub(super) async fn run(mut self, mut logs: mpsc::Receiver<LogChunk>, mut changes: mpsc::Receiver<Change>) {
         loop {
             let release_at = self.release_at;
+            let more_may_come = !(logs.is_closed() && changes.is_closed());
             tokio::select! {
                 biased;
                 Some(chunk) = logs.recv() => self.chunk(chunk).await,
                 Some(change) = changes.recv() => self.change(&change).await,
-                () = tokio::time::sleep_until(release_at.unwrap_or_else(Instant::now)), if release_at.is_some() => {
+                () = tokio::time::sleep_until(release_at.unwrap_or_else(Instant::now)), if release_at.is_some() && more_may_come => {
                     self.release_all().await;
                 }
                 else => break,
@@ -127,6 +128,9 @@ impl Show {
         }
         if !held.is_empty() {
             self.held.insert(source.to_owned(), held);
+        }
+        if self.held.is_empty() {
+            self.release_at = None;
         }
     }
 
