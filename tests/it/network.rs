@@ -1,6 +1,7 @@
 //! The pod's network, as guests and the host see it.
 
-use std::net::{TcpListener, UdpSocket};
+use std::io::Write;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -190,6 +191,21 @@ spec:
     let (code, lines) = running.end();
     assert_eq!(code, 130, "{lines:?}");
     TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+}
+
+#[test]
+fn a_service_that_runs_out_of_memory_is_oom_killed() {
+    let husk = Husk::new();
+    let port = free_port();
+    let yaml = pod("test/p2/http", &[], "resources: {limits: {memory: 16Mi}}");
+    let mut running = husk.start(&yaml, &["-p", &format!("{port}:80")]);
+    assert!(http_get(port, "/a").contains("wasi 0.2 GET /a\n"));
+    // A trap is its request's end alone.
+    assert!(http_get(port, "/trap").starts_with("HTTP/1.1 500"));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET /hoard HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    running.wait_for("Container exited with code 137 (OOMKilled)");
+    assert_eq!(running.end().0, 137);
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl WasmContainer {
             let _held = (gone_with_main, permit, room);
             if let Program::Server(_) = &*program {
                 let pool_seed = seed.clone();
-                let pool = |killed| WorkerPool::new(engine, program, pool_seed, killed);
+                let pool = |control| WorkerPool::new(engine, program, pool_seed, control);
                 http::serve(pool, seed, started).await
             } else {
                 command::run(engine, program, seed, started).await

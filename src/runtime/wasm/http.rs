@@ -4,7 +4,8 @@
 //! ```text
 //!  listener ─▶ connection (hyper) ─▶ request ─▶ an idle worker, or a new one ─▶ instance ─▶ response
 //! ```
-//! The instances are `http_workers`' business. TERM makes the server finish what has begun and exit 0.
+//! The instances are `http_workers`' business. TERM makes the server finish what has begun and exit 0;
+//! an instance that runs out of the container's memory ends the container.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -15,13 +16,13 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::command::Started;
 use super::container::ProcessSeed;
-use super::http_workers::WorkerPool;
+use super::http_workers::{PoolControl, WorkerPool};
 use super::process::exited;
 use crate::net::{NetError, TcpListener, TcpStream};
 use crate::runtime::{ExitStatus, RuntimeError, Signal};
@@ -40,7 +41,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves until TERM; a caller that kills the server drops the future, and everything ends with it.
 pub(super) async fn serve(
-    pool: impl FnOnce(CancellationToken) -> WorkerPool,
+    pool: impl FnOnce(PoolControl) -> WorkerPool,
     seed: ProcessSeed,
     started: Started,
 ) -> ExitStatus {
@@ -56,13 +57,15 @@ pub(super) async fn serve(
     let _ = started.send(Ok(()));
     let killed = CancellationToken::new();
     let _kill_at_the_end = killed.clone().drop_guard();
-    let pool = Arc::new(pool(killed.clone()));
+    let (out_of_memory, mut ran_out) = mpsc::channel(1);
+    let pool = Arc::new(pool(PoolControl { killed: killed.clone(), out_of_memory }));
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             biased;
+            Some(status) = ran_out.recv() => return status,
             () = poll_fn(|context| seed.signals.poll_ready(context)) => break,
             accepted = accept(&listener, &free) => accepted,
         };
@@ -84,8 +87,10 @@ pub(super) async fn serve(
     drop(listener);
     stop.cancel();
     connections.close();
-    connections.wait().await;
-    exited(0)
+    tokio::select! {
+        () = connections.wait() => exited(0),
+        Some(status) = ran_out.recv() => status,
+    }
 }
 
 fn listen(seed: &ProcessSeed) -> Result<TcpListener, String> {

@@ -27,9 +27,11 @@ use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 use super::command::store;
 use super::container::ProcessSeed;
-use super::process::message;
+use super::limits::OutOfMemory;
+use super::process::{failed, message};
 use super::program::Program;
 use super::state::GuestState;
+use crate::runtime::ExitStatus;
 
 /// Requests handled at the same time, and so instances; further ones wait.
 pub(super) const MAX_REQUESTS: u32 = 64;
@@ -56,8 +58,17 @@ pub(super) struct WorkerPool {
     seed: ProcessSeed,
     running: Arc<Semaphore>,
     idle: Mutex<Vec<mpsc::Sender<Job>>>,
+    /// What the server hears from its instances.
+    control: PoolControl,
+}
+
+/// What a server and its instances tell each other.
+#[derive(Clone)]
+pub(super) struct PoolControl {
     /// Cancelled when everything must end at once.
-    killed: CancellationToken,
+    pub(super) killed: CancellationToken,
+    /// Takes the exit status of a server that must end because an instance ran out of the container's memory.
+    pub(super) out_of_memory: mpsc::Sender<ExitStatus>,
 }
 
 /// A request on its way to an instance.
@@ -70,14 +81,14 @@ struct Job {
 
 impl WorkerPool {
     /// A pool without instances; `program` is a [`Program::Server`].
-    pub(super) fn new(engine: Engine, program: Arc<Program>, seed: ProcessSeed, killed: CancellationToken) -> Self {
+    pub(super) fn new(engine: Engine, program: Arc<Program>, seed: ProcessSeed, control: PoolControl) -> Self {
         Self {
             engine,
             program,
             seed,
             running: Arc::new(Semaphore::new(MAX_REQUESTS as usize)),
             idle: Mutex::default(),
-            killed,
+            control,
         }
     }
 
@@ -93,7 +104,7 @@ impl WorkerPool {
         match timeout(RESPONSE_TIMEOUT, answered).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(error))) => {
-                self.log(&error);
+                self.failed(&error);
                 empty_response(StatusCode::INTERNAL_SERVER_ERROR)
             }
             // The worker ended, and has said why.
@@ -115,7 +126,7 @@ impl WorkerPool {
         }
         let (engine, program, seed) = (self.engine.clone(), Arc::clone(&self.program), self.seed.clone());
         let worker = Worker { engine, program, seed, pool: Arc::downgrade(self), deadline: watch::Sender::new(None) };
-        let killed = self.killed.clone();
+        let killed = self.control.killed.clone();
         // Like every guest, without tokio's cooperative budget.
         tokio::spawn(tokio::task::unconstrained(async move {
             killed.run_until_cancelled(worker.run(job)).await;
@@ -126,7 +137,13 @@ impl WorkerPool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn log(&self, error: &wasmtime::Error) {
+    /// Logs what went wrong in an instance. Out of memory is the whole container's end, as it is where the kernel does
+    /// the killing; every other failure is the request's alone.
+    fn failed(&self, error: &wasmtime::Error) {
+        if error.is::<OutOfMemory>() {
+            // The first one decides; one that finds the place taken has nothing to add.
+            let _ = self.control.out_of_memory.try_send(failed(error));
+        }
         let line = format!("husk: request failed: {}\n", message(error));
         // A log that nobody reads must not hold up the server.
         let _ = self.seed.stderr.try_write(&Bytes::from(line));
@@ -154,7 +171,7 @@ impl Worker {
             () = self.expired() => Err(wasmtime::Error::msg("the instance took too long")),
         };
         if let (Err(error), Some(pool)) = (result, self.pool.upgrade()) {
-            pool.log(&error);
+            pool.failed(&error);
         }
     }
 

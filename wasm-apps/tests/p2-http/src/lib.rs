@@ -1,5 +1,6 @@
-//! A WASI 0.2 `wasi:http` handler for tests. `/trap` traps, `/status/N` answers with status N, `/echo` sends the body
-//! back, `/count` counts requests this instance has served; everything else is answered with method and path.
+//! A WASI 0.2 `wasi:http` handler for tests. `/trap` traps, `/hoard` takes memory without end, `/status/N` answers with
+//! status N, `/echo` sends the body back, `/count` counts requests this instance has served; everything else is answered
+//! with method and path.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +31,12 @@ impl Guest for Handler {
                 answer(response_out, status, b"");
             }
             "echo" => answer(response_out, 200, &body_of(&request)),
+            "hoard" => {
+                let mut hoard = Vec::new();
+                loop {
+                    hoard.push(std::hint::black_box(vec![0xa5_u8; 1024 * 1024]));
+                }
+            }
             "count" => answer(response_out, 200, format!("{served}\n").as_bytes()),
             _ => answer(response_out, 200, format!("wasi 0.2 {method} {path}\n").as_bytes()),
         }
