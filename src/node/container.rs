@@ -8,11 +8,10 @@ use super::context::PodContext;
 use super::executor::Sandbox;
 use super::logs::LogTail;
 use super::rootfs::{self, LayerCache};
-use crate::api::quantity::Quantity;
 use crate::base::id::ContainerId;
 use crate::base::pipe::{self, PipeReader};
 use crate::image::Image;
-use crate::pod::{StartFailureReason, command, env, security};
+use crate::pod::{ResourceLimits, StartFailureReason, command, env, security};
 use crate::runtime::{ContainerConfig, ContainerPort, ExitReason, ExitStatus, RuntimeError, Signal};
 use crate::vfs::MemoryFile;
 use crate::volume::PodVolumes;
@@ -136,8 +135,7 @@ pub(super) fn prepare(
     let (stdout, stdout_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let (stderr, stderr_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let working_dir = working_dir(container, image);
-    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
-    let limit = |name: &str| limits.and_then(|limits| limits.get(name)).and_then(|limit| Quantity::of(limit).ok());
+    let limits = ResourceLimits::of(container);
     let config = ContainerConfig {
         id,
         name: container.name.clone(),
@@ -151,8 +149,8 @@ pub(super) fn prepare(
         stderr,
         tty: container.tty == Some(true),
         ports: ports(container),
-        memory_limit: limit("memory").and_then(|limit| u64::try_from(limit.value()).ok()).filter(|limit| *limit > 0),
-        cpu_limit_millis: limit("cpu").and_then(|limit| u64::try_from(limit.milli_value()).ok()).filter(|l| *l > 0),
+        memory_limit: limits.memory,
+        cpu_limit_millis: limits.cpu_millis,
     };
     let fallback = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
     Ok(Prepared {

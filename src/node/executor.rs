@@ -144,6 +144,13 @@ impl Executor {
                 self.signal(container, attempt, signal);
                 Vec::new()
             }
+            Action::RunHook { .. }
+            | Action::CancelHook { .. }
+            | Action::StartProbes { .. }
+            | Action::ProbeReadiness { .. }
+            | Action::StopProbes { .. }
+            | Action::UpdateResources { .. }
+            | Action::UpdateVolumes => Vec::new(),
             Action::RemoveContainer { container, attempt } => {
                 self.shared.state().instances.remove(&(container, attempt));
                 Vec::new()

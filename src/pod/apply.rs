@@ -254,6 +254,13 @@ impl Observed {
                     }
                 }
             }
+            Action::RunHook { .. }
+            | Action::CancelHook { .. }
+            | Action::StartProbes { .. }
+            | Action::ProbeReadiness { .. }
+            | Action::StopProbes { .. }
+            | Action::UpdateResources { .. }
+            | Action::UpdateVolumes => {}
             Action::RemoveContainer { container, attempt } => {
                 if let Some(record) = self.containers.get_mut(container) {
                     record.instances.retain(|instance| instance.attempt != *attempt);

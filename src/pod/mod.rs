@@ -24,6 +24,7 @@ mod observed;
 mod phase;
 mod plan;
 pub mod print;
+mod resources;
 mod restart;
 pub mod security;
 mod spec;
@@ -34,7 +35,8 @@ mod termination;
 pub use backoff::{Backoff, RestartBackoff};
 pub use observed::{
     ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Lifecycle, NodeFacts, Observed,
-    ProbeKind, ProbeVerdicts, Pulled, SandboxState, StartFailure, StartFailureReason, TerminationCause, VolumeFailure,
-    VolumesState,
+    ProbeKind, ProbeReport, ProbeVerdicts, Pulled, SandboxState, StartFailure, StartFailureReason, TerminationCause,
+    VolumeFailure, VolumesState,
 };
-pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, Plan, PullPolicy, StopSignal, plan};
+pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind, Plan, PullPolicy, StopSignal, plan};
+pub use resources::ResourceLimits;

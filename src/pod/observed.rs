@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::PodStatus;
 
 use super::backoff::{Backoff, RestartBackoff};
 use super::events::Note;
+use super::plan::HookKind;
 use crate::base::clock::Timestamp;
 
 /// Facts about the node that go into every status.
@@ -119,6 +120,53 @@ pub enum Event {
         /// Whether it succeeds now.
         success: bool,
     },
+    /// One check of a probe failed or has something to tell. Whether that changes the settled result, `ProbeResult`
+    /// says.
+    ProbeReport {
+        /// The container's name.
+        container: String,
+        /// The instance probed.
+        attempt: u32,
+        /// Which probe.
+        kind: ProbeKind,
+        /// What it has to tell.
+        report: ProbeReport,
+    },
+    /// A hook is over.
+    HookFinished {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// Which hook.
+        hook: HookKind,
+        /// Why it failed, if it did.
+        error: Option<String>,
+        /// Something the user should know besides (`LifecycleHTTPFallback`).
+        warning: Option<String>,
+    },
+    /// An `UpdateResources` is over.
+    ResourcesUpdated {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// Why the limits are still the old ones, if they are.
+        error: Option<String>,
+    },
+    /// A ConfigMap or Secret of the pod's namespace, or the pod's own labels or annotations have changed.
+    SourcesChanged,
+}
+
+/// What one check of a probe has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeReport {
+    /// It failed, with what it says of it (`Unhealthy`: `Readiness probe failed: …`).
+    Failed(String),
+    /// It could not be made, and counts neither way (`Unhealthy`: `… probe errored and resulted in unknown state: …`).
+    Errored(String),
+    /// It succeeded, with a warning (`ProbeWarning`: `… probe warning: …`).
+    Warned(String),
 }
 
 /// A volume that could not be set up.

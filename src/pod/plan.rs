@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use super::backoff::RestartBackoff;
 use super::events::Note;
 use super::observed::{Lifecycle, Observed, Shown};
+use super::resources::ResourceLimits;
 use super::spec::{PodView, later};
 use super::{status, sync, termination};
 use crate::base::clock::Timestamp;
@@ -129,6 +130,56 @@ pub enum Action {
         /// Why, for the log.
         reason: &'static str,
     },
+    /// Run a hook of an instance that runs. Answered by `HookFinished`.
+    RunHook {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// Which hook.
+        hook: HookKind,
+    },
+    /// Give up a hook that is under way: its container has ended, or its time is up. It is not answered any more.
+    CancelHook {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// Which hook.
+        hook: HookKind,
+    },
+    /// Run the probes of an instance, from now until it ends. They answer by `ProbeResult` and `ProbeReport`.
+    StartProbes {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+    },
+    /// Run the readiness probe of an instance out of turn, now.
+    ProbeReadiness {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+    },
+    /// End the startup and liveness probes of an instance; its readiness probe goes on.
+    StopProbes {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+    },
+    /// Give an instance that runs other limits. Answered by `ResourcesUpdated`.
+    UpdateResources {
+        /// The container's name.
+        container: String,
+        /// The instance.
+        attempt: u32,
+        /// What it may use from now on.
+        limits: ResourceLimits,
+    },
+    /// Bring the contents of volumes up to date with their sources. Not answered.
+    UpdateVolumes,
     /// Discard what is left of a dead instance (its file system and log): a later one has died since.
     RemoveContainer {
         /// The container's name.
@@ -153,6 +204,15 @@ pub enum ContainerKind {
     Init,
     /// `spec.initContainers` with `restartPolicy: Always`.
     Sidecar,
+}
+
+/// The hooks of a container (`lifecycle`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookKind {
+    /// `postStart`, right after its start.
+    PostStart,
+    /// `preStop`, before it is told to stop.
+    PreStop,
 }
 
 /// `imagePullPolicy`.

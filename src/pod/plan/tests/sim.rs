@@ -259,6 +259,13 @@ impl Sim {
                 );
             }
             Action::Signal { container, attempt, signal, .. } => self.signal(&container, attempt, signal),
+            Action::RunHook { .. }
+            | Action::CancelHook { .. }
+            | Action::StartProbes { .. }
+            | Action::ProbeReadiness { .. }
+            | Action::StopProbes { .. }
+            | Action::UpdateResources { .. }
+            | Action::UpdateVolumes => {}
             Action::RemoveContainer { container, attempt } => self.note(format!("remove {container}/{attempt}")),
         }
     }

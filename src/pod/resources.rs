@@ -1,0 +1,27 @@
+//! The resources of a container, as far as a runtime enforces them.
+
+use k8s_openapi::api::core::v1::Container;
+
+use crate::api::quantity::Quantity;
+
+/// What a container may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// `resources.limits.memory`, in bytes; `None` for no limit.
+    pub memory: Option<u64>,
+    /// `resources.limits.cpu`, in thousandths of a core; `None` for no limit.
+    pub cpu_millis: Option<u64>,
+}
+
+impl ResourceLimits {
+    /// The limits a container's spec sets.
+    pub fn of(container: &Container) -> Self {
+        let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+        let limit = |name: &str| Quantity::of(limits?.get(name)?).ok();
+        let positive = |value: i128| u64::try_from(value).ok().filter(|value| *value > 0);
+        Self {
+            memory: limit("memory").and_then(|limit| positive(limit.value().into())),
+            cpu_millis: limit("cpu").and_then(|limit| positive(limit.milli_value().into())),
+        }
+    }
+}
