@@ -139,8 +139,8 @@ impl Executor {
                 }
                 Vec::new()
             }
-            Action::Signal { container, attempt, signal, reason } => {
-                debug!(container, attempt, ?signal, reason, "signal");
+            Action::Signal { container, attempt, signal, cause } => {
+                debug!(container, attempt, ?signal, ?cause, "signal");
                 self.signal(container, attempt, signal);
                 Vec::new()
             }

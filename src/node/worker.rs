@@ -27,7 +27,11 @@ impl Worker {
     pub(super) fn new(node: Arc<NodeState>, desired: watch::Receiver<Arc<Pod>>, publish: Vec<Publish>) -> Self {
         let pod = desired.borrow().clone();
         let (events, inbox) = mpsc::channel(INBOX);
-        let facts = NodeFacts { host_ips: node.config.host_ips.clone() };
+        let facts = NodeFacts {
+            host_ips: node.config.host_ips.clone(),
+            allocatable_cpu_millis: Some(node.config.allocatable_cpu_millis),
+            allocatable_memory: Some(node.config.allocatable_memory),
+        };
         let observed = Observed::new(facts, pod.status.clone().unwrap_or_default());
         let executor = Executor::new(Arc::clone(&node), pod, publish, events);
         Self { node, desired, observed, published: None, inbox, executor }

@@ -1,17 +1,16 @@
-//! How observed state changes: by events from outside ([`Observed::apply`]) and by plans that are about to be carried
-//! out ([`Observed::record`]). An event that does not fit the state (late, repeated, about another instance) changes
-//! nothing.
+//! How events from outside change what is observed. One that does not fit the state (late, repeated, about another
+//! instance) changes nothing.
 
 use jiff::SignedDuration;
 
 use super::backoff::Backoff;
 use super::events::{self, Note};
+use super::instance::{ContainerRecord, Exit, HookState, ImageState, InstanceState, ResizeState, Shown, StartFailure};
 use super::observed::{
-    ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Observed, ProbeKind,
-    ProbeVerdicts, PullBackoff, Pulled, SandboxState, Shown, StartFailure, StartFailureReason, VolumeFailure,
+    Event, ImageFailure, Observed, ProbeKind, PullBackoff, Pulled, SandboxState, StartFailureReason, VolumeFailure,
     VolumesState,
 };
-use super::plan::{Action, Plan, StopSignal};
+use super::plan::HookKind;
 use super::spec::later;
 use crate::base::clock::Timestamp;
 
@@ -46,6 +45,7 @@ impl Observed {
                 self.notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
             }
             Event::SandboxStopped if self.sandbox == SandboxState::Stopping => self.sandbox = SandboxState::Stopped,
+            Event::SourcesChanged => self.sources_changed = true,
             Event::VolumesReady
             | Event::VolumesFailed { .. }
             | Event::VolumesTornDown
@@ -72,6 +72,17 @@ impl Observed {
             }
             Event::ProbeResult { container, attempt, kind, success } => {
                 self.probed(&container, attempt, kind, success);
+            }
+            Event::ProbeReport { container, attempt, kind, report } => {
+                if self.current(&container, attempt).is_some_and(|(record, last)| record.instances[last].is_running()) {
+                    self.notes.push(events::probe_report(&container, kind, &report));
+                }
+            }
+            Event::HookFinished { container, attempt, hook, error, warning } => {
+                self.hook_finished(&container, attempt, hook, (error, warning), now);
+            }
+            Event::ResourcesUpdated { container, attempt, error } => {
+                self.resources_updated(&container, attempt, error, now);
             }
             _ => {}
         }
@@ -124,7 +135,7 @@ impl Observed {
     }
 
     /// The record and current instance of a container, if that is the given attempt.
-    fn current(&mut self, container: &str, attempt: u32) -> Option<(&mut ContainerRecord, usize)> {
+    pub(super) fn current(&mut self, container: &str, attempt: u32) -> Option<(&mut ContainerRecord, usize)> {
         let record = self.containers.get_mut(container)?;
         let last = record.instances.len().checked_sub(1)?;
         (record.instances[last].attempt == attempt).then_some((record, last))
@@ -205,88 +216,54 @@ impl Observed {
         }
     }
 
-    /// Takes in a plan that is about to be carried out: its actions are under way from now on, its status is the
-    /// published one, its events are posted.
-    pub fn record(&mut self, plan: &Plan, now: Timestamp) {
-        self.started_at.get_or_insert(now);
-        self.lifecycle = plan.lifecycle;
-        self.status = plan.status.clone();
-        self.notes.clear();
-        for (container, backoff) in &plan.memo.restart_backoffs {
-            self.containers.entry(container.clone()).or_default().restart_backoff = Some(backoff.clone());
-        }
-        for (container, shown) in &plan.memo.shown {
-            self.containers.entry(container.clone()).or_default().shown = *shown;
-        }
-        for container in &plan.memo.stops_announced {
-            if let Some(instance) = self.containers.get_mut(container).and_then(|record| record.instances.last_mut()) {
-                instance.stop_announced = true;
-            }
-        }
-        for action in &plan.actions {
-            self.issued(action, now);
-        }
-    }
-
-    fn issued(&mut self, action: &Action, now: Timestamp) {
-        match action {
-            Action::SetUpVolumes => self.volumes = VolumesState::SettingUp,
-            Action::TearDownVolumes => self.volumes = VolumesState::TearingDown,
-            Action::CreateSandbox => self.sandbox = SandboxState::Creating,
-            Action::StopSandbox => self.sandbox = SandboxState::Stopping,
-            Action::PullImage { container, image, .. } => {
-                let record = self.containers.entry(container.clone()).or_default();
-                record.image = ImageState::Pulling { image: image.clone() };
-            }
-            Action::StartContainer { container, attempt, .. } => {
-                self.containers.entry(container.clone()).or_default().starting(*attempt);
-            }
-            Action::CancelStart { container, attempt } => {
-                if let Some((record, last)) = self.current(container, *attempt) {
-                    record.instances[last].cancel_sent = true;
-                }
-            }
-            Action::Signal { container, attempt, signal, .. } => {
-                if let Some((record, last)) = self.current(container, *attempt) {
-                    match signal {
-                        StopSignal::Term => record.instances[last].term_sent = Some(now),
-                        StopSignal::Kill => record.instances[last].kill_sent = true,
-                    }
-                }
-            }
-            Action::RunHook { .. }
-            | Action::CancelHook { .. }
-            | Action::StartProbes { .. }
-            | Action::ProbeReadiness { .. }
-            | Action::StopProbes { .. }
-            | Action::UpdateResources { .. }
-            | Action::UpdateVolumes => {}
-            Action::RemoveContainer { container, attempt } => {
-                if let Some(record) = self.containers.get_mut(container) {
-                    record.instances.retain(|instance| instance.attempt != *attempt);
-                }
-            }
-        }
-    }
-}
-
-impl ContainerRecord {
-    /// A new instance takes the image that was made ready for it.
-    fn starting(&mut self, attempt: u32) {
-        let (image, image_id) = match std::mem::take(&mut self.image) {
-            ImageState::Present { resolved, image_id, .. } => (resolved, image_id),
-            ImageState::Unknown | ImageState::Pulling { .. } | ImageState::Failed { .. } => Default::default(),
+    fn hook_finished(
+        &mut self,
+        container: &str,
+        attempt: u32,
+        hook: HookKind,
+        (error, warning): (Option<String>, Option<String>),
+        now: Timestamp,
+    ) {
+        let Some((record, last)) = self.current(container, attempt) else { return };
+        let instance = &mut record.instances[last];
+        let state = match hook {
+            HookKind::PostStart => Some(&mut instance.post_start),
+            HookKind::PreStop => instance.stop.as_mut().map(|stop| &mut stop.pre_stop),
         };
-        self.instances.push(Instance {
-            attempt,
-            image,
-            image_id,
-            state: InstanceState::Starting,
-            term_sent: None,
-            kill_sent: false,
-            cancel_sent: false,
-            stop_announced: false,
-            probes: ProbeVerdicts::default(),
-        });
+        let Some(state) = state.filter(|state| **state == HookState::Running) else { return };
+        *state = if error.is_some() { HookState::Failed { at: now } } else { HookState::Over { at: now } };
+        let mut notes = Vec::new();
+        if let Some(warning) = warning {
+            notes.push(Note::warning(Some(container), "LifecycleHTTPFallback", warning));
+        }
+        match (hook, error) {
+            (HookKind::PostStart, Some(message)) => {
+                notes.push(Note::warning(Some(container), "FailedPostStartHook", "PostStartHook failed"));
+                let reason = StartFailureReason::PostStartHook;
+                record.start_failure = Some(StartFailure { reason, message, retry_at: now });
+                record.shown = Shown::Nothing;
+            }
+            (HookKind::PreStop, Some(_)) => {
+                notes.push(Note::warning(Some(container), "FailedPreStopHook", "PreStopHook failed"));
+            }
+            (_, None) => {}
+        }
+        self.notes.extend(notes);
+    }
+
+    fn resources_updated(&mut self, container: &str, attempt: u32, error: Option<String>, now: Timestamp) {
+        let Some((record, last)) = self.current(container, attempt) else { return };
+        let instance = &mut record.instances[last];
+        let ResizeState::InProgress(wanted) = std::mem::take(&mut instance.resize) else { return };
+        match error {
+            None => {
+                instance.resources = wanted;
+                instance.resize = ResizeState::Done;
+            }
+            Some(message) => {
+                instance.resize = ResizeState::Failed { wanted, message: message.clone(), retry_at: later(now, RETRY) };
+                self.notes.push(Note::warning(None, "ResizeError", message));
+            }
+        }
     }
 }

@@ -4,9 +4,10 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
 
 use super::observed::{Observed, SandboxState, VolumesState};
 use super::phase::{FAILED, SUCCEEDED};
-use super::plan::ContainerKind;
+use super::plan::{ContainerKind, Draft};
 use super::spec::{ContainerSpec, PodView};
 use super::status::{Containers, seconds};
+use super::{resize, start_over};
 use crate::base::clock::Timestamp;
 
 const READY_TO_START: &str = "PodReadyToStartContainers";
@@ -16,7 +17,16 @@ const CONTAINERS_READY: &str = "ContainersReady";
 const SCHEDULED: &str = "PodScheduled";
 
 /// The conditions kubelet owns; all others belong to whoever wrote them and are kept.
-const OWNED: [&str; 5] = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED];
+const OWNED: [&str; 8] = [
+    READY_TO_START,
+    INITIALIZED,
+    READY,
+    CONTAINERS_READY,
+    SCHEDULED,
+    resize::PENDING,
+    resize::IN_PROGRESS,
+    start_over::CONDITION,
+];
 
 /// A condition without its times.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +51,13 @@ pub(super) fn conditions(
     view: &PodView<'_>,
     observed: &Observed,
     containers: &Containers,
-    phase: &str,
+    (phase, draft): (&str, &Draft),
     now: Timestamp,
 ) -> Vec<PodCondition> {
     let foreign = view.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut all: Vec<PodCondition> =
         foreign.filter(|condition| !OWNED.contains(&condition.type_.as_str())).cloned().collect();
+    all.extend(resize::conditions(view, observed, draft, now));
     let sandbox_ready = matches!(&observed.sandbox, SandboxState::Ready { ips } if !ips.is_empty());
     let containers_ready = containers_ready(view, containers, phase);
     let verdicts = [
@@ -58,6 +69,7 @@ pub(super) fn conditions(
     ];
     let own = verdicts.into_iter().map(|(type_, verdict)| condition(view, observed, type_, verdict, now));
     all.extend(own);
+    all.extend(start_over::condition(view, observed, draft, now));
     all
 }
 
@@ -90,7 +102,7 @@ fn names<'a>(
 fn initialized(view: &PodView<'_>, containers: &Containers, phase: &str) -> Verdict {
     let incomplete = names(containers, view.init.iter(), |spec, status| match spec.kind {
         ContainerKind::Sidecar => status.started == Some(true),
-        ContainerKind::Init | ContainerKind::App => status.ready,
+        ContainerKind::Init | ContainerKind::App | ContainerKind::Ephemeral => status.ready,
     });
     let has_run = |status: &ContainerStatus| {
         let has_ended = |state: &k8s_openapi::api::core::v1::ContainerState| state.terminated.is_some();

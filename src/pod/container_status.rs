@@ -3,10 +3,11 @@
 
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    VolumeMountStatus,
+    ResourceRequirements, VolumeMountStatus,
 };
 
-use super::observed::{ContainerRecord, Exit, ImageState, Instance, InstanceState, Lifecycle, Observed, Shown};
+use super::instance::{ContainerRecord, Exit, ImageState, Instance, InstanceState, Shown};
+use super::observed::{Lifecycle, Observed};
 use super::plan::{ContainerKind, Draft};
 use super::restart;
 use super::spec::{ContainerSpec, PodView};
@@ -24,7 +25,8 @@ pub(super) fn container_status(
 ) -> ContainerStatus {
     let record = observed.containers.get(spec.name());
     let known: &[Instance] = record.map_or(&[], |record| &record.instances);
-    let mut instances = known.iter().filter(|instance| instance.state != InstanceState::Starting).rev();
+    let is_told_of = |instance: &&Instance| instance.exit().is_some() || instance.is_up(spec);
+    let mut instances = known.iter().filter(is_told_of).rev();
     let (current, previous) = (instances.next(), instances.next());
     let mut status = ContainerStatus {
         name: spec.name().into(),
@@ -32,10 +34,10 @@ pub(super) fn container_status(
         image_id: current.map_or_else(String::new, |instance| instance.image_id.clone()),
         container_id: current.and_then(instance_id),
         restart_count: current.map_or(0, |instance| i32::try_from(instance.attempt).unwrap_or(i32::MAX)),
-        started: Some(current.is_some_and(Instance::is_started)),
+        started: Some(current.is_some_and(|instance| instance.is_started(spec))),
         ready: is_ready(spec, current),
         volume_mounts: volume_mounts(spec),
-        resources: spec.container.resources.clone(),
+        resources: actual_resources(spec, current),
         allocated_resources: spec.container.resources.as_ref().and_then(|resources| resources.requests.clone()),
         ..ContainerStatus::default()
     };
@@ -48,6 +50,14 @@ pub(super) fn container_status(
     status
 }
 
+/// What a running instance has, and what the spec says of any other.
+fn actual_resources(spec: &ContainerSpec<'_>, current: Option<&Instance>) -> Option<ResourceRequirements> {
+    match current.filter(|instance| instance.is_running()) {
+        Some(instance) => instance.resources.as_deref().cloned(),
+        None => spec.container.resources.clone(),
+    }
+}
+
 fn instance_id(instance: &Instance) -> Option<String> {
     match &instance.state {
         InstanceState::Starting => None,
@@ -58,7 +68,8 @@ fn instance_id(instance: &Instance) -> Option<String> {
 
 fn is_ready(spec: &ContainerSpec<'_>, current: Option<&Instance>) -> bool {
     match spec.kind {
-        ContainerKind::App | ContainerKind::Sidecar => current.is_some_and(Instance::is_ready),
+        ContainerKind::App | ContainerKind::Sidecar => current.is_some_and(|instance| instance.is_ready(spec)),
+        ContainerKind::Ephemeral => false,
         ContainerKind::Init => current.and_then(Instance::exit).is_some_and(|exit| exit.code == 0),
     }
 }
@@ -77,7 +88,8 @@ fn not_running(
     let exit = current.and_then(Instance::exit);
     let outcome = exit.map_or_else(|| waiting(default_reason(view), None), terminated);
     let last = if exit.is_some() { previous_end(previous) } else { ContainerState::default() };
-    let wanted = lifecycle == Lifecycle::Syncing && exit.is_none_or(|exit| restart::restarts(view, spec, exit));
+    let wanted =
+        lifecycle == Lifecycle::Syncing && current.is_none_or(|instance| restart::restarts(view, spec, instance));
     if !wanted {
         return (outcome, last);
     }
@@ -110,7 +122,8 @@ fn not_running(
 
 /// Whether a start is being prepared or under way; what was published last stands until it is over.
 fn is_under_way(record: &ContainerRecord) -> bool {
-    let starting = record.instances.last().is_some_and(|instance| instance.state == InstanceState::Starting);
+    // It is asked only where no instance is told of: a live one is on its way, or its `postStart` hook is.
+    let starting = record.instances.last().is_some_and(Instance::is_live);
     starting || matches!(record.image, ImageState::Pulling { .. } | ImageState::Present { .. })
 }
 

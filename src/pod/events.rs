@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::observed::{ImageFailure, Pulled, StartFailureReason};
+use super::observed::{ImageFailure, ProbeKind, ProbeReport, Pulled, StartFailureReason};
 use super::plan::{EventRecord, EventType};
 use super::spec::PodView;
 
@@ -68,6 +68,23 @@ pub(super) fn image_failed(container: &str, image: &str, failure: &ImageFailure)
     vec![detail, Note::warning(container, "Failed", format!("Error: {reason}"))]
 }
 
+/// What is noted of one check of a probe.
+pub(super) fn probe_report(container: &str, kind: ProbeKind, report: &ProbeReport) -> Note {
+    let probe = match kind {
+        ProbeKind::Startup => "Startup",
+        ProbeKind::Readiness => "Readiness",
+        ProbeKind::Liveness => "Liveness",
+    };
+    let (reason, message) = match report {
+        ProbeReport::Failed(output) => ("Unhealthy", format!("{probe} probe failed: {output}")),
+        ProbeReport::Errored(error) => {
+            ("Unhealthy", format!("{probe} probe errored and resulted in unknown state: {error}"))
+        }
+        ProbeReport::Warned(warning) => ("ProbeWarning", format!("{probe} probe warning: {warning}")),
+    };
+    Note::warning(Some(container), reason, message)
+}
+
 impl ImageFailure {
     /// The waiting reason.
     pub(super) fn waiting_reason(&self) -> &'static str {
@@ -94,6 +111,7 @@ impl StartFailureReason {
     /// The waiting reason.
     pub(super) fn waiting_reason(self) -> &'static str {
         match self {
+            Self::PostStartHook => "PostStartHookError",
             Self::Config => "CreateContainerConfigError",
             Self::Create => "CreateContainerError",
             Self::Run => "RunContainerError",

@@ -20,23 +20,34 @@ pub mod dns;
 pub mod downward;
 pub mod env;
 mod events;
+mod instance;
 mod observed;
 mod phase;
 mod plan;
 pub mod print;
+mod record;
+mod resize;
 mod resources;
 mod restart;
 pub mod security;
 mod spec;
+mod start_over;
 mod status;
+mod stop;
 mod sync;
+mod tend;
 mod termination;
 
 pub use backoff::{Backoff, RestartBackoff};
+pub use instance::{
+    ContainerRecord, Exit, HookState, ImageState, Instance, InstanceState, ProbeVerdicts, Probing, ResizeState,
+    StartFailure,
+};
 pub use observed::{
-    ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Lifecycle, NodeFacts, Observed,
-    ProbeKind, ProbeReport, ProbeVerdicts, Pulled, SandboxState, StartFailure, StartFailureReason, TerminationCause,
-    VolumeFailure, VolumesState,
+    Event, ImageFailure, Lifecycle, NodeFacts, Observed, ProbeKind, ProbeReport, Pulled, SandboxState,
+    StartFailureReason, TerminationCause, VolumeFailure, VolumesState,
 };
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind, Plan, PullPolicy, StopSignal, plan};
 pub use resources::ResourceLimits;
+pub use spec::ephemeral_as_container;
+pub use stop::{Stop, StopCause};

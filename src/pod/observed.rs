@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::PodStatus;
 
-use super::backoff::{Backoff, RestartBackoff};
+use super::backoff::Backoff;
 use super::events::Note;
+use super::instance::{ContainerRecord, Instance};
 use super::plan::HookKind;
 use crate::base::clock::Timestamp;
 
@@ -16,6 +17,10 @@ use crate::base::clock::Timestamp;
 pub struct NodeFacts {
     /// The node's addresses, for `hostIP` and `hostIPs`.
     pub host_ips: Vec<String>,
+    /// CPU the node can give, in thousandths of a core; `None` if that is nobody's concern.
+    pub allocatable_cpu_millis: Option<u64>,
+    /// Memory the node can give, in bytes; `None` if that is nobody's concern.
+    pub allocatable_memory: Option<u64>,
 }
 
 /// Something that happened. Events about an instance that is no longer the current one are ignored.
@@ -203,6 +208,8 @@ pub enum ImageFailure {
 /// Why an instance could not be started; each is the waiting reason of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartFailureReason {
+    /// `PostStartHookError`: it runs, but its `postStart` hook failed, so it is killed.
+    PostStartHook,
     /// `CreateContainerConfigError`: something the container's configuration names is missing or refused.
     Config,
     /// `CreateContainerError`: the runtime could not create it.
@@ -241,6 +248,13 @@ pub struct Observed {
     pub containers: BTreeMap<String, ContainerRecord>,
     /// The status of the last recorded plan.
     pub status: PodStatus,
+    /// How often the pod has started over, with a new sandbox or by the restart of all its containers. Init containers
+    /// run once in each epoch.
+    pub(super) epoch: u32,
+    /// Whether all containers are being stopped in order to start over.
+    pub(super) restarting_all: bool,
+    /// Whether volumes may have to be brought up to date.
+    pub(super) sources_changed: bool,
     /// The back-off of failed pulls, by the image's name in the spec.
     pub(super) pulls: BTreeMap<String, PullBackoff>,
     /// How long to wait after the last failure to set up volumes; `None` before the first.
@@ -272,6 +286,8 @@ pub enum Lifecycle {
         grace_seconds: i64,
         /// When the grace period ends.
         kill_at: Timestamp,
+        /// Whether it was shortened after the stop had begun.
+        shortened: bool,
     },
     /// No container, sandbox or volume is left.
     Terminated {
@@ -328,148 +344,12 @@ pub enum SandboxState {
         /// The pod's addresses.
         ips: Vec<String>,
     },
+    /// It was there, and went down with the agent.
+    Lost,
     /// Being stopped.
     Stopping,
     /// Gone.
     Stopped,
-}
-
-/// What is known of one container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ContainerRecord {
-    /// The current instance and the dead one before it, oldest first; at most two.
-    pub instances: Vec<Instance>,
-    /// The image, for the next start.
-    pub image: ImageState,
-    /// The last start failure that no later start has cured.
-    pub start_failure: Option<StartFailure>,
-    /// The back-off of restarts; `None` before the first.
-    pub restart_backoff: Option<RestartBackoff>,
-    /// What of the last exit or failure the published status has shown.
-    pub(super) shown: Shown,
-}
-
-/// How much of a container's last exit or failure the published status has shown. What happened comes first and
-/// alone, the back-off that follows from it in the next status, so that a watcher sees both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// Nothing yet.
-    #[default]
-    Nothing,
-    /// What happened.
-    Outcome,
-    /// That it waits for its back-off.
-    BackOff,
-}
-
-/// One instance of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    /// Its number, which is the restart count.
-    pub attempt: u32,
-    /// The image name as resolved.
-    pub image: String,
-    /// The image's digest.
-    pub image_id: String,
-    /// Where it is in its life.
-    pub state: InstanceState,
-    /// When it was sent the stop signal.
-    pub term_sent: Option<Timestamp>,
-    /// Whether it was sent SIGKILL.
-    pub kill_sent: bool,
-    /// Whether its start was told to give up.
-    pub cancel_sent: bool,
-    /// Whether the event that it is being stopped is out.
-    pub stop_announced: bool,
-    /// What its probes say.
-    pub probes: ProbeVerdicts,
-}
-
-/// The life of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InstanceState {
-    /// `StartContainer` is under way.
-    Starting,
-    /// It runs.
-    Running {
-        /// `<runtime>://<id>`.
-        id: String,
-        /// Since when.
-        started_at: Timestamp,
-    },
-    /// It ended.
-    Exited(Exit),
-}
-
-/// How an instance ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exit {
-    /// `<runtime>://<id>`.
-    pub id: String,
-    /// 0..=255.
-    pub code: i32,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`, ….
-    pub reason: String,
-    /// The termination message.
-    pub message: Option<String>,
-    /// When it started; `None` if it never ran.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Timestamp,
-}
-
-/// Results of an instance's probes; `None` while there is no settled result. A container without the probe never has
-/// one and counts as passing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ProbeVerdicts {
-    /// Whether the startup probe succeeded.
-    pub startup: Option<bool>,
-    /// Whether the readiness probe succeeds.
-    pub readiness: Option<bool>,
-    /// Whether the liveness probe succeeds.
-    pub liveness: Option<bool>,
-}
-
-/// The image of a container's next start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ImageState {
-    /// To be looked for.
-    #[default]
-    Unknown,
-    /// `PullImage` is under way.
-    Pulling {
-        /// The name in the spec.
-        image: String,
-    },
-    /// Ready for one start.
-    Present {
-        /// The name in the spec.
-        image: String,
-        /// The name as resolved.
-        resolved: String,
-        /// The digest.
-        image_id: String,
-    },
-    /// To be tried again.
-    Failed {
-        /// The name in the spec.
-        image: String,
-        /// Why.
-        failure: ImageFailure,
-        /// When to try again.
-        retry_at: Timestamp,
-    },
-}
-
-/// A start that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartFailure {
-    /// The waiting reason.
-    pub reason: StartFailureReason,
-    /// Why.
-    pub message: String,
-    /// When to try again, at the earliest.
-    pub retry_at: Timestamp,
 }
 
 impl Observed {
@@ -486,6 +366,9 @@ impl Observed {
             sandbox: SandboxState::Absent,
             containers: BTreeMap::new(),
             status,
+            epoch: 0,
+            restarting_all: false,
+            sources_changed: false,
             pulls: BTreeMap::new(),
             mount_delay: None,
             notes: Vec::new(),
@@ -497,33 +380,13 @@ impl Observed {
         self.containers.get(container)?.instances.last()
     }
 
+    /// The current instance of a container, if it was started since the pod started over.
+    pub(super) fn instance_of_epoch(&self, container: &str) -> Option<&Instance> {
+        self.instance(container).filter(|instance| instance.epoch == self.epoch)
+    }
+
     /// Whether an instance of the container is starting or running.
     pub(super) fn is_live(&self, container: &str) -> bool {
         self.instance(container).is_some_and(Instance::is_live)
-    }
-}
-
-impl Instance {
-    /// Whether it is starting or running.
-    pub fn is_live(&self) -> bool {
-        !matches!(self.state, InstanceState::Exited(_))
-    }
-
-    /// How it ended, if it did.
-    pub fn exit(&self) -> Option<&Exit> {
-        match &self.state {
-            InstanceState::Exited(exit) => Some(exit),
-            InstanceState::Starting | InstanceState::Running { .. } => None,
-        }
-    }
-
-    /// `started` of the container status: it runs, and its startup probe, if any, has succeeded.
-    pub fn is_started(&self) -> bool {
-        matches!(self.state, InstanceState::Running { .. }) && self.probes.startup.unwrap_or(true)
-    }
-
-    /// Whether it serves: started, and its readiness probe, if any, succeeds.
-    pub fn is_ready(&self) -> bool {
-        self.is_started() && self.probes.readiness.unwrap_or(true)
     }
 }

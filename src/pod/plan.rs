@@ -4,14 +4,17 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodStatus, ResourceRequirements};
 
 use super::backoff::RestartBackoff;
 use super::events::Note;
-use super::observed::{Lifecycle, Observed, Shown};
+use super::instance::Shown;
+use super::observed::{Lifecycle, Observed};
 use super::resources::ResourceLimits;
 use super::spec::{PodView, later};
-use super::{status, sync, termination};
+use super::start_over::{self, RestartAll};
+use super::stop::{Stop, StopCause};
+use super::{resize, status, sync, tend, termination};
 use crate::base::clock::Timestamp;
 
 /// The farthest time to sleep until, in hours; a grace period or deadline beyond it is looked at again then.
@@ -26,7 +29,7 @@ pub struct Desired {
 }
 
 /// What to do now. Just before carrying a plan out, the worker hands it to [`Observed::record`]; planning again at the
-/// same time then gives no actions.
+/// same time then gives no actions, unless `wake_at` asks for that.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where the pod is in its life. At [`Lifecycle::Terminated`] nothing is left: no container, sandbox or volume;
@@ -52,8 +55,18 @@ pub(super) struct Memo {
     pub(super) restart_backoffs: Vec<(String, RestartBackoff)>,
     /// What the status shows of each container's last exit or failure.
     pub(super) shown: Vec<(String, Shown)>,
-    /// Running containers whose stop is announced by an event of this plan.
-    pub(super) stops_announced: Vec<String>,
+    /// Stops that begin.
+    pub(super) stops: Vec<(String, Stop)>,
+    /// The resources that containers to be started get, and those that running ones are to have.
+    pub(super) resources: Vec<(String, Option<Box<ResourceRequirements>>)>,
+    /// Resources that running containers are to have instead of theirs.
+    pub(super) resizes: Vec<(String, Option<Box<ResourceRequirements>>)>,
+    /// Running containers whose change of resources has been told.
+    pub(super) resized: Vec<String>,
+    /// Where the restart of all containers is.
+    pub(super) restart_all: Option<RestartAll>,
+    /// Containers whose records are forgotten but for their count.
+    pub(super) forgotten: Vec<String>,
 }
 
 /// A plan in the making.
@@ -65,6 +78,8 @@ pub(super) struct Draft {
     pub(super) memo: Memo,
     /// Containers that would be started but for a back-off.
     pub(super) refusals: Vec<Refusal>,
+    /// Why the node can never give the resources that are asked for.
+    pub(super) infeasible: Option<String>,
 }
 
 /// A container that has to wait for a back-off, as its status will say.
@@ -127,8 +142,8 @@ pub enum Action {
         attempt: u32,
         /// Which signal.
         signal: StopSignal,
-        /// Why, for the log.
-        reason: &'static str,
+        /// Why.
+        cause: StopCause,
     },
     /// Run a hook of an instance that runs. Answered by `HookFinished`.
     RunHook {
@@ -204,6 +219,8 @@ pub enum ContainerKind {
     Init,
     /// `spec.initContainers` with `restartPolicy: Always`.
     Sidecar,
+    /// `spec.ephemeralContainers`.
+    Ephemeral,
 }
 
 /// The hooks of a container (`lifecycle`).
@@ -258,7 +275,7 @@ pub struct EventRecord {
 }
 
 /// Decides what to do next. A pure function: the same input gives the same plan. Once that plan is recorded, planning
-/// again at the same time gives no actions.
+/// again at the same time gives no actions, unless its `wake_at` is that time.
 ///
 /// Kubernetes events come from three places, and `record` sees to it that each comes once: what `apply` noted, what
 /// this plan decides to do, and a back-off that the status shows for the first time.
@@ -267,16 +284,32 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let lifecycle = termination::next_lifecycle(&view, observed, now);
     let mut draft = Draft { notes: observed.notes.clone(), ..Draft::default() };
     match lifecycle {
-        Lifecycle::Syncing => sync::plan_starts(&view, observed, now, &mut draft),
+        Lifecycle::Syncing => plan_life(&view, observed, now, &mut draft),
         Lifecycle::Terminating { .. } => termination::plan_stops(&view, observed, lifecycle, now, &mut draft),
         Lifecycle::Terminated { .. } => {}
     }
     let status = status::status(&view, observed, lifecycle, now, &mut draft);
-    let Draft { actions, notes, wake_at, memo, refusals: _ } = draft;
+    if status != observed.status {
+        tend::probe_unready(&view, observed, &mut draft);
+    }
+    let Draft { actions, notes, wake_at, memo, .. } = draft;
     let farthest = later(now, SignedDuration::from_hours(FARTHEST_WAKE_HOURS));
     let wake_at = wake_at.map(|at| at.min(farthest));
     let events = notes.into_iter().map(|note| note.into_record(&view)).collect();
     Plan { lifecycle, actions, status, events, wake_at, memo }
 }
+
+/// What a pod needs that is to run.
+fn plan_life(view: &PodView<'_>, observed: &Observed, now: Timestamp, draft: &mut Draft) {
+    if start_over::plan_restart_all(view, observed, now, draft) {
+        return;
+    }
+    if resize::is_wanted(view, observed) {
+        draft.infeasible = resize::infeasible(view, &observed.node);
+    }
+    tend::plan_upkeep(view, observed, now, draft);
+    sync::plan_starts(view, observed, now, draft);
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,13 @@
 
 use k8s_openapi::api::core::v1::{Container, ContainerRestartRule};
 
-use super::observed::Exit;
+use super::instance::{Exit, Instance, RESTARTING_ALL};
 use super::plan::ContainerKind;
 use super::spec::{ContainerSpec, PodView};
+use super::stop::StopCause;
 
+/// The action of a rule that restarts all containers of the pod.
+const RESTART_ALL: &str = "RestartAllContainers";
 /// `reason` of a container that ran out of memory: a failure whatever its code.
 pub(super) const OOM_KILLED: &str = "OOMKilled";
 
@@ -19,31 +22,59 @@ fn is_success(code: i32, reason: &str) -> bool {
     code == 0 && reason != OOM_KILLED
 }
 
-/// The restart decision: the first matching rule of the container, its own policy, the pod's policy.
-pub(super) fn restarts(view: &PodView<'_>, spec: &ContainerSpec<'_>, exit: &Exit) -> bool {
-    restarts_after(view, spec, exit.code, &exit.reason)
+/// Whether another instance follows one that has ended. What was killed because of its probes asks the policies only;
+/// what was killed for a change of its definition is restarted whatever they say.
+pub(super) fn restarts(view: &PodView<'_>, spec: &ContainerSpec<'_>, instance: &Instance) -> bool {
+    let Some(exit) = instance.exit() else { return false };
+    match instance.stop.as_ref().map(|stop| stop.cause) {
+        Some(StopCause::DefinitionChanged | StopCause::Resize) => true,
+        Some(StopCause::LivenessProbe | StopCause::StartupProbe) => restarts_after_kill(view, spec),
+        _ => restarts_after(view, spec, exit.code, &exit.reason),
+    }
 }
 
-/// [`restarts`] for an end known by its exit code and reason.
+/// Whether another instance follows one that is killed because of its probes.
+pub(super) fn restarts_after_kill(view: &PodView<'_>, spec: &ContainerSpec<'_>) -> bool {
+    spec.kind == ContainerKind::Sidecar || policy(view, spec) != Some("Never")
+}
+
+fn policy<'a>(view: &PodView<'a>, spec: &'a ContainerSpec<'_>) -> Option<&'a str> {
+    spec.container.restart_policy.as_deref().or(view.spec.restart_policy.as_deref())
+}
+
+/// The restart decision for an end known by its exit code and reason: the first matching rule of the container, its own
+/// policy, the pod's policy.
 pub(super) fn restarts_after(view: &PodView<'_>, spec: &ContainerSpec<'_>, code: i32, reason: &str) -> bool {
     match spec.kind {
+        ContainerKind::Ephemeral => return false,
         ContainerKind::Sidecar => return true,
+        _ if reason == RESTARTING_ALL => return true,
         ContainerKind::Init if is_success(code, reason) => return false,
         ContainerKind::Init | ContainerKind::App => {}
     }
-    let own = spec.container.restart_policy.as_deref();
-    if own.is_some() && first_matching_rule(spec.container, code).is_some() {
-        // Of the actions, only `Restart` gets here: `RestartAllContainers` is refused with the pod (api/support).
+    if first_matching_rule(&spec.container, code).is_some() {
         return true;
     }
-    match own.or(view.spec.restart_policy.as_deref()) {
+    match policy(view, spec) {
         Some("Never") => false,
         Some("OnFailure") => !is_success(code, reason),
         _ => true,
     }
 }
 
+/// Whether the first rule that matches an exit code restarts all containers of the pod.
+pub(super) fn restarts_all(spec: &ContainerSpec<'_>, code: i32) -> bool {
+    first_matching_rule(&spec.container, code).is_some_and(|rule| rule.action == RESTART_ALL)
+}
+
+/// Whether some rule restarts all containers of the pod.
+pub(super) fn may_restart_all(spec: &ContainerSpec<'_>) -> bool {
+    spec.container.restart_policy_rules.iter().flatten().any(|rule| rule.action == RESTART_ALL)
+}
+
+/// Rules count only beside a policy of the container's own.
 fn first_matching_rule(container: &Container, code: i32) -> Option<&ContainerRestartRule> {
+    container.restart_policy.as_ref()?;
     container.restart_policy_rules.iter().flatten().find(|rule| {
         rule.exit_codes.as_ref().is_some_and(|codes| {
             let listed = codes.values.iter().flatten().any(|value| *value == code);
@@ -61,7 +92,6 @@ mod tests {
     use k8s_openapi::api::core::v1::Pod;
 
     use super::*;
-    use crate::base::clock::Timestamp;
 
     /// §4 "Restart decision": container fields, pod policy, exit code and reason, whether it restarts.
     #[test]
@@ -96,15 +126,11 @@ mod tests {
                 format!("{{spec: {{restartPolicy: {pod_policy}, {other}: [], {list}: [{{name: c, {fields}}}]}}}}");
             let pod: Pod = serde_yaml::from_str(&yaml).unwrap();
             let view = PodView::new(&pod);
-            let exit = Exit {
-                id: String::new(),
-                code,
-                reason: reason.into(),
-                message: None,
-                started_at: None,
-                finished_at: Timestamp::UNIX_EPOCH,
-            };
-            assert_eq!(restarts(&view, view.find("c").unwrap(), &exit), expected, "{yaml} exit {code} {reason}");
+            assert_eq!(
+                restarts_after(&view, view.find("c").unwrap(), code, reason),
+                expected,
+                "{yaml} exit {code} {reason}"
+            );
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::base::clock::Timestamp;
 /// `MaxPodTerminationMessageLogLength`, `normalizeStatus`).
 const MAX_TERMINATION_MESSAGES: usize = 12 * 1024;
 /// Exit code shown for a container whose end nobody saw.
-const UNKNOWN_EXIT_CODE: i32 = 137;
+pub(super) const UNKNOWN_EXIT_CODE: i32 = 137;
 
 /// The status to publish. Notes in `draft` which back-offs it shows, and posts their events.
 pub(super) fn status(
@@ -57,10 +57,13 @@ pub(super) fn status(
         status.message = Some(message.into());
     }
     set_addresses(&mut status, view, observed);
-    status.conditions = Some(conditions::conditions(view, observed, &containers, phase, now));
+    status.conditions = Some(conditions::conditions(view, observed, &containers, (phase, draft), now));
     containers.shorten_messages();
     containers.apps.sort_by(|a, b| a.name.cmp(&b.name));
     status.container_statuses = Some(containers.apps);
+    let mut ephemeral = container_statuses(view, &view.ephemeral, observed, lifecycle, now, draft);
+    ephemeral.sort_by(|a, b| a.name.cmp(&b.name));
+    status.ephemeral_container_statuses = Some(ephemeral).filter(|statuses| !statuses.is_empty());
     status.init_container_statuses = Some(containers.init).filter(|statuses| !statuses.is_empty());
     status
 }

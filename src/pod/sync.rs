@@ -9,9 +9,8 @@ use std::time::Duration;
 use super::apply::INSTANCES_KEPT;
 use super::backoff::{self, Backoff, RestartBackoff};
 use super::events::{Note, go_duration};
-use super::observed::{
-    ContainerRecord, Exit, ImageFailure, ImageState, InstanceState, Observed, SandboxState, VolumesState,
-};
+use super::instance::{ContainerRecord, Exit, ImageState, Instance, RESTARTING_ALL};
+use super::observed::{ImageFailure, Observed, SandboxState, VolumesState};
 use super::plan::{Action, ContainerKind, Draft, Refusal};
 use super::restart;
 use super::spec::{ContainerSpec, PodView};
@@ -43,10 +42,16 @@ pub(super) fn plan_starts(view: &PodView<'_>, observed: &Observed, now: Timestam
         VolumesState::Failed { retry_at } if retry_at <= now => return draft.actions.push(Action::SetUpVolumes),
         VolumesState::Failed { retry_at } => return draft.wake(retry_at),
         VolumesState::SettingUp | VolumesState::TearingDown | VolumesState::TornDown => return,
+        VolumesState::Ready if observed.sources_changed => draft.actions.push(Action::UpdateVolumes),
         VolumesState::Ready => {}
     }
     match observed.sandbox {
         SandboxState::Absent => return draft.actions.push(Action::CreateSandbox),
+        SandboxState::Lost => {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            draft.notes.push(Note::normal(None, "SandboxChanged", message));
+            return draft.actions.push(Action::CreateSandbox);
+        }
         SandboxState::Failed { retry_at } if retry_at <= now => return draft.actions.push(Action::CreateSandbox),
         SandboxState::Failed { retry_at } => return draft.wake(retry_at),
         SandboxState::Creating | SandboxState::Stopping | SandboxState::Stopped => return,
@@ -66,9 +71,10 @@ fn plan_next_start(
     draft: &mut Draft,
 ) {
     let mut busy = observed.containers.iter().any(|(name, record)| {
-        let starting = record.instances.last().is_some_and(|instance| instance.state == InstanceState::Starting);
-        let sequence = matches!(record.image, ImageState::Pulling { .. });
-        (starting || sequence) && view.find(name).is_some()
+        let Some(spec) = view.find(name) else { return false };
+        // A start is over when the `postStart` hook is, even if that fails and the container has to be killed first.
+        let starting = record.instances.last().is_some_and(|instance| instance.is_live() && !instance.is_up(spec));
+        starting || matches!(record.image, ImageState::Pulling { .. })
     });
     // Those never started come first, so that one that keeps failing cannot keep a later one from its first start;
     // a start whose image was just made ready goes on before all.
@@ -84,11 +90,15 @@ fn plan_next_start(
         }
         match next_step(view, observed, spec, now) {
             Step::Do(action) if !busy => {
-                if let (Action::PullImage { .. }, Some(exit)) = (&action, last_exit(record(spec))) {
+                if let (Action::PullImage { .. }, Some(exit)) = (&action, backoff_basis(spec, record(spec))) {
                     draft.memo.restart_backoffs.push((spec.name().into(), advanced(spec, record(spec), exit, now)));
                 }
-                if let (Action::StartContainer { .. }, Some(surplus)) = (&action, surplus(record(spec))) {
-                    draft.actions.push(Action::RemoveContainer { container: spec.name().into(), attempt: surplus });
+                if let Action::StartContainer { .. } = &action {
+                    let resources = spec.container.resources.clone().map(Box::new);
+                    draft.memo.resources.push((spec.name().into(), resources));
+                    if let Some(surplus) = surplus(record(spec)) {
+                        draft.actions.push(Action::RemoveContainer { container: spec.name().into(), attempt: surplus });
+                    }
                 }
                 draft.actions.push(action);
                 busy = true;
@@ -145,8 +155,34 @@ fn surplus(record: Option<&ContainerRecord>) -> Option<u32> {
     (instances.len() >= INSTANCES_KEPT).then(|| instances[0].attempt)
 }
 
-fn last_exit(record: Option<&ContainerRecord>) -> Option<&Exit> {
-    record?.instances.last()?.exit()
+/// The end from which a restart's back-off is counted; `None` if there is none that counts.
+///
+/// What was killed in order to be restarted is followed by the next instance at once, unless the end of the instance
+/// before it still has a back-off to wait for at that time (kubelet looks at a status from before the kill).
+fn backoff_basis<'r>(spec: &ContainerSpec<'_>, record: Option<&'r ContainerRecord>) -> Option<&'r Exit> {
+    let record = record?;
+    let last = record.instances.last()?;
+    let exit = last.exit()?;
+    if exit.reason == RESTARTING_ALL {
+        return None;
+    }
+    if last.was_killed_to_restart() {
+        let older = record.instances.iter().rev().nth(1).and_then(Instance::exit);
+        let refused = older.is_some_and(|older| {
+            let backoff = current_backoff(spec, record);
+            backoff.is_some_and(|backoff| backoff.until(older.finished_at, exit.finished_at).is_some())
+        });
+        if !refused {
+            return older;
+        }
+    }
+    Some(exit)
+}
+
+/// The restart back-off, if it is one of the container as it is now.
+fn current_backoff(spec: &ContainerSpec<'_>, record: &ContainerRecord) -> Option<Backoff> {
+    let RestartBackoff { key, backoff } = record.restart_backoff.as_ref()?;
+    (*key == backoff::restart_key(&spec.container)).then_some(*backoff)
 }
 
 /// The back-off that keeps a container from its restart, and until when.
@@ -155,19 +191,15 @@ fn restart_refused(
     record: Option<&ContainerRecord>,
     now: Timestamp,
 ) -> Option<(Backoff, Timestamp)> {
-    let exit = last_exit(record)?;
-    let RestartBackoff { key, backoff } = record?.restart_backoff.as_ref()?;
-    if *key != backoff::restart_key(spec.container) {
-        return None;
-    }
-    Some((*backoff, backoff.until(exit.finished_at, now)?))
+    let exit = backoff_basis(spec, record)?;
+    let backoff = current_backoff(spec, record?)?;
+    Some((backoff, backoff.until(exit.finished_at, now)?))
 }
 
 fn advanced(spec: &ContainerSpec<'_>, record: Option<&ContainerRecord>, exit: &Exit, now: Timestamp) -> RestartBackoff {
-    let key = backoff::restart_key(spec.container);
-    let previous = record.and_then(|record| record.restart_backoff.as_ref()).filter(|backoff| backoff.key == key);
-    let backoff = Backoff::advance(previous.map(|previous| previous.backoff), exit.finished_at, now);
-    RestartBackoff { key, backoff }
+    let previous = record.and_then(|record| current_backoff(spec, record));
+    let backoff = Backoff::advance(previous, exit.finished_at, now);
+    RestartBackoff { key: backoff::restart_key(&spec.container), backoff }
 }
 
 fn crash_loop_refusal(view: &PodView<'_>, spec: &ContainerSpec<'_>, backoff: Backoff) -> Refusal {
@@ -200,27 +232,28 @@ fn pull_refusal(spec: &ContainerSpec<'_>, cause: &str) -> Refusal {
 
 /// Which containers should run and don't.
 pub(super) fn wanted<'v, 'a>(view: &'v PodView<'a>, observed: &Observed) -> Wanted<'v, 'a> {
-    let has_instance = |spec: &ContainerSpec<'_>| observed.instance(spec.name()).is_some();
+    let mut starts: Vec<_> = view.ephemeral.iter().filter(|spec| observed.instance(spec.name()).is_none()).collect();
+    let has_instance = |spec: &ContainerSpec<'_>| observed.instance_of_epoch(spec.name()).is_some();
     let latest = view.init.iter().rposition(has_instance);
     // Once an app container exists, initialisation is over and only sidecars are tended.
     let initialised = view.apps.iter().any(has_instance);
     let frontier = if initialised { view.init.len() } else { latest.unwrap_or(0) };
     let before = view.init.iter().take(frontier).filter(|spec| spec.kind == ContainerKind::Sidecar);
-    let mut starts: Vec<_> = before.filter(|spec| should_start(view, observed, spec)).collect();
-    if let Some(current) = view.init.get(frontier) {
-        let next = view.init.get(frontier + 1);
-        match init_progress(view, observed, current) {
-            InitProgress::Failed => return Wanted::InitFailed,
-            InitProgress::Wanted => starts.push(current),
-            InitProgress::Waiting => {}
-            InitProgress::Passed => match next {
-                Some(next) => starts.push(next),
-                None => starts.extend(&view.apps),
-            },
-        }
+    starts.extend(before.filter(|spec| should_start(view, observed, spec)));
+    let apps = view.apps.iter().filter(|spec| should_start(view, observed, spec));
+    let Some(current) = view.init.get(frontier) else {
+        starts.extend(apps);
         return Wanted::Starts(starts);
+    };
+    match init_progress(view, observed, current) {
+        InitProgress::Failed => return Wanted::InitFailed,
+        InitProgress::Wanted => starts.push(current),
+        InitProgress::Waiting => {}
+        InitProgress::Passed => match view.init.get(frontier + 1) {
+            Some(next) => starts.push(next),
+            None => starts.extend(apps),
+        },
     }
-    starts.extend(view.apps.iter().filter(|spec| should_start(view, observed, spec)));
     Wanted::Starts(starts)
 }
 
@@ -236,31 +269,37 @@ enum InitProgress {
 }
 
 fn init_progress(view: &PodView<'_>, observed: &Observed, spec: &ContainerSpec<'_>) -> InitProgress {
-    let Some(instance) = observed.instance(spec.name()) else { return InitProgress::Wanted };
+    let Some(instance) = observed.instance_of_epoch(spec.name()) else { return InitProgress::Wanted };
     match instance.exit() {
-        None if spec.kind == ContainerKind::Sidecar && instance.is_started() => InitProgress::Passed,
+        None if spec.kind == ContainerKind::Sidecar && instance.is_started(spec) => InitProgress::Passed,
         None => InitProgress::Waiting,
         Some(exit) if spec.kind == ContainerKind::Init && restart::succeeded(exit) => InitProgress::Passed,
-        Some(exit) if restart::restarts(view, spec, exit) => InitProgress::Wanted,
+        Some(_) if restart::restarts(view, spec, instance) => InitProgress::Wanted,
         Some(_) => InitProgress::Failed,
     }
 }
 
 fn should_start(view: &PodView<'_>, observed: &Observed, spec: &ContainerSpec<'_>) -> bool {
-    match observed.instance(spec.name()) {
-        None => true,
-        Some(instance) => instance.exit().is_some_and(|exit| restart::restarts(view, spec, exit)),
-    }
+    observed.instance(spec.name()).is_none_or(|instance| restart::restarts(view, spec, instance))
 }
 
 /// Whether nothing is left to run: an init container has failed for good, or no app container runs, is to be started
 /// or to be restarted.
 pub(super) fn nothing_left(view: &PodView<'_>, observed: &Observed) -> bool {
+    if observed.sandbox == SandboxState::Lost && !may_be_replaced(view, observed) {
+        return true;
+    }
     match wanted(view, observed) {
         Wanted::InitFailed => true,
         Wanted::Starts(_) => view.apps.iter().all(|spec| {
-            let exit = observed.instance(spec.name()).and_then(|instance| instance.exit());
-            exit.is_some_and(|exit| !restart::restarts(view, spec, exit))
+            let ended = observed.instance(spec.name()).filter(|instance| instance.exit().is_some());
+            ended.is_some_and(|instance| !restart::restarts(view, spec, instance))
         }),
     }
+}
+
+/// Whether a sandbox that is gone is replaced: never one in which a container ran that no failure restarts.
+fn may_be_replaced(view: &PodView<'_>, observed: &Observed) -> bool {
+    let never = view.spec.restart_policy.as_deref() == Some("Never");
+    !never || !view.all().any(|spec| observed.instance(spec.name()).is_some())
 }

@@ -8,17 +8,14 @@
 //!   sidecar   waits for the apps and the later sidecars, at most until kill_at; TERM ── 2 s ── KILL
 //! ```
 
-use jiff::SignedDuration;
-
 use super::events::Note;
-use super::observed::{Instance, InstanceState, Lifecycle, Observed, SandboxState, TerminationCause, VolumesState};
-use super::plan::{Action, ContainerKind, Draft, StopSignal};
-use super::spec::{ContainerSpec, PodView, later, later_by_seconds};
-use super::sync;
+use super::instance::{HookState, Instance, InstanceState, Probing};
+use super::observed::{Lifecycle, Observed, SandboxState, TerminationCause, VolumesState};
+use super::plan::{Action, ContainerKind, Draft, HookKind};
+use super::spec::{ContainerSpec, PodView, later_by_seconds};
+use super::stop::{self, Circumstances, Stop, StopCause};
+use super::{sync, tend};
 use crate::base::clock::Timestamp;
-
-/// However little of the grace period is left, a container has this long between TERM and KILL.
-const MINIMUM_GRACE: SignedDuration = SignedDuration::from_secs(2);
 
 /// `reason` of a pod that ran into its deadline.
 pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
@@ -41,18 +38,19 @@ pub(super) fn next_lifecycle(view: &PodView<'_>, observed: &Observed, now: Times
                 since: now,
                 grace_seconds,
                 kill_at: later_by_seconds(now, grace_seconds),
+                shortened: false,
             };
             if is_gone(view, observed) { Lifecycle::Terminated { cause } } else { begun }
         }),
         Lifecycle::Terminating { cause, .. } if is_gone(view, observed) => Lifecycle::Terminated { cause },
-        Lifecycle::Terminating { cause, since, grace_seconds, kill_at } => {
+        Lifecycle::Terminating { cause, since, grace_seconds, kill_at, .. } => {
             // Differs from Kubernetes: a shorter grace period reaches a stop in progress at once.
             let shorter = view.grace_seconds();
             if view.is_deleted() && shorter < grace_seconds {
                 let kill_at = kill_at.min(later_by_seconds(now, shorter));
-                return Lifecycle::Terminating { cause, since, grace_seconds: shorter, kill_at };
+                return Lifecycle::Terminating { cause, since, grace_seconds: shorter, kill_at, shortened: true };
             }
-            Lifecycle::Terminating { cause, since, grace_seconds, kill_at }
+            observed.lifecycle
         }
         Lifecycle::Terminated { .. } => observed.lifecycle,
     }
@@ -77,7 +75,10 @@ pub(super) fn containers_stopped(view: &PodView<'_>, observed: &Observed) -> boo
 
 /// Whether the sandbox is not there, or no more.
 pub(super) fn sandbox_gone(observed: &Observed) -> bool {
-    matches!(observed.sandbox, SandboxState::Absent | SandboxState::Failed { .. } | SandboxState::Stopped)
+    matches!(
+        observed.sandbox,
+        SandboxState::Absent | SandboxState::Failed { .. } | SandboxState::Lost | SandboxState::Stopped
+    )
 }
 
 fn is_gone(view: &PodView<'_>, observed: &Observed) -> bool {
@@ -93,21 +94,20 @@ pub(super) fn plan_stops(
     now: Timestamp,
     draft: &mut Draft,
 ) {
-    let Lifecycle::Terminating { cause, grace_seconds, kill_at, .. } = lifecycle else { return };
+    let Lifecycle::Terminating { cause, .. } = lifecycle else { return };
     if cause == TerminationCause::DeadlineExceeded && observed.lifecycle == Lifecycle::Syncing {
         draft.notes.push(Note::normal(None, DEADLINE_EXCEEDED, DEADLINE_MESSAGE));
     }
+    for (spec, instance) in view.all().filter_map(|spec| Some((spec, observed.instance(spec.name())?))) {
+        plan_stop(view, observed, lifecycle, (spec, instance), now, draft);
+    }
     if !containers_stopped(view, observed) {
-        let stop = Stop { grace_seconds, kill_at, reason: reason(cause), now };
-        for (spec, instance) in view.all().filter_map(|spec| Some((spec, observed.instance(spec.name())?))) {
-            plan_stop(view, observed, &stop, (spec, instance), draft);
-        }
         return;
     }
     match observed.sandbox {
         SandboxState::Creating | SandboxState::Ready { .. } => return draft.actions.push(Action::StopSandbox),
         SandboxState::Stopping => return,
-        SandboxState::Absent | SandboxState::Failed { .. } | SandboxState::Stopped => {}
+        SandboxState::Absent | SandboxState::Failed { .. } | SandboxState::Lost | SandboxState::Stopped => {}
     }
     match observed.volumes {
         VolumesState::SettingUp | VolumesState::Failed { .. } | VolumesState::Ready => {
@@ -117,63 +117,42 @@ pub(super) fn plan_stops(
     }
 }
 
-fn reason(cause: TerminationCause) -> &'static str {
-    match cause {
-        TerminationCause::Deleted => "pod deleted",
-        TerminationCause::DeadlineExceeded => "deadline exceeded",
-        TerminationCause::Completed => "pod completed",
-    }
-}
-
-/// A stop of all containers under way.
-struct Stop {
-    grace_seconds: i64,
-    kill_at: Timestamp,
-    reason: &'static str,
-    now: Timestamp,
-}
-
 fn plan_stop(
     view: &PodView<'_>,
     observed: &Observed,
-    stop: &Stop,
+    lifecycle: Lifecycle,
     (spec, instance): (&ContainerSpec<'_>, &Instance),
+    now: Timestamp,
     draft: &mut Draft,
 ) {
-    let (container, attempt, now) = (spec.name().to_owned(), instance.attempt, stop.now);
+    let Lifecycle::Terminating { since, grace_seconds, kill_at, shortened, .. } = lifecycle else { return };
+    let (container, attempt) = (spec.name().to_owned(), instance.attempt);
     match instance.state {
-        InstanceState::Exited(_) => return,
+        InstanceState::Exited(_) => return tend::cancel_hooks(spec, instance, draft),
         InstanceState::Starting if instance.cancel_sent => return,
         InstanceState::Starting => return draft.actions.push(Action::CancelStart { container, attempt }),
         InstanceState::Running { .. } => {}
     }
-    if !instance.stop_announced {
-        draft.notes.push(Note::normal(Some(&container), "Killing", format!("Stopping container {container}")));
-        draft.memo.stops_announced.push(container.clone());
+    if instance.post_start == HookState::Running {
+        let hook = HookKind::PostStart;
+        draft.actions.push(Action::CancelHook { container: container.clone(), attempt, hook });
     }
-    let signal = |signal| Action::Signal { container: container.clone(), attempt, signal, reason: stop.reason };
-    if instance.kill_sent {
-        return;
+    // Of sidecars, kubelet leaves the liveness probes running here; their results have no effect any more.
+    if spec.kind == ContainerKind::App && instance.probing == Probing::All {
+        draft.actions.push(Action::StopProbes { container, attempt });
     }
-    // Differs from Kubernetes, where the least is a grace of one second: 0 kills at once.
-    if stop.grace_seconds == 0 {
-        return draft.actions.push(signal(StopSignal::Kill));
+    let circumstances = |stop: &Stop| Circumstances {
+        turn: may_be_stopped(view, observed, spec),
+        // A stop that had begun before the pod's is over when the pod's is.
+        cap: (shortened || stop.cause != StopCause::Pod).then_some(kill_at),
+        at_once: grace_seconds == 0,
+    };
+    if let Some(stop) = &instance.stop {
+        return stop::proceed(spec, instance, stop, circumstances(stop), now, draft);
     }
-    match instance.term_sent {
-        None if may_be_stopped(view, observed, spec) || stop.kill_at <= now => {
-            draft.actions.push(signal(StopSignal::Term));
-            draft.wake(stop.kill_at.max(later(now, MINIMUM_GRACE)));
-        }
-        None => draft.wake(stop.kill_at),
-        Some(term_sent) => {
-            let kill_at = stop.kill_at.max(later(term_sent, MINIMUM_GRACE));
-            if kill_at <= now {
-                draft.actions.push(signal(StopSignal::Kill));
-            } else {
-                draft.wake(kill_at);
-            }
-        }
-    }
+    let stop = Stop::new(StopCause::Pod, grace_seconds, since);
+    let circumstances = circumstances(&stop);
+    stop::begin(spec, instance, stop, format!("Stopping container {}", spec.name()), circumstances, now, draft);
 }
 
 /// Whether it is a container's turn: a sidecar's comes after all app containers and all later sidecars.

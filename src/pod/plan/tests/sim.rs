@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::*;
 use crate::base::clock::Timestamp;
-use crate::pod::{Event, ImageFailure, NodeFacts, Observed, StartFailureReason, VolumeFailure};
+use crate::pod::{Event, ImageFailure, NodeFacts, Observed, ProbeKind, StartFailureReason, VolumeFailure};
 
 /// What an instance does.
 #[derive(Debug, Clone)]
@@ -48,6 +48,12 @@ pub(super) struct Sim {
     pub(super) start_seconds: f64,
     /// Whether starts are quicker than their cancellation.
     pub(super) cancels_too_late: bool,
+    /// How long the hooks of a container take, in seconds, and how they fail; others are over at once.
+    hooks: Vec<(String, HookKind, f64, Option<String>)>,
+    /// The results of a container's probes, in seconds after they begin, for each instance.
+    probes: Vec<(String, f64, ProbeKind, bool)>,
+    /// Why resources cannot be changed.
+    pub(super) resize_error: Option<String>,
     live: BTreeSet<(String, u32)>,
     pub(super) timeline: Vec<(f64, String)>,
     pub(super) events: Vec<(f64, EventRecord)>,
@@ -66,7 +72,10 @@ impl Sim {
     pub(super) fn of(pod: Pod) -> Self {
         Self {
             desired: Desired { pod: Arc::new(pod) },
-            observed: Observed::new(NodeFacts { host_ips: vec!["192.0.2.1".into()] }, PodStatus::default()),
+            observed: Observed::new(
+                NodeFacts { host_ips: vec!["192.0.2.1".into()], ..NodeFacts::default() },
+                PodStatus::default(),
+            ),
             now: 0,
             due: BTreeMap::new(),
             sequence: 0,
@@ -77,6 +86,9 @@ impl Sim {
             pull_seconds: 0.0,
             start_seconds: 0.0,
             cancels_too_late: false,
+            hooks: Vec::new(),
+            probes: Vec::new(),
+            resize_error: None,
             live: BTreeSet::new(),
             timeline: Vec::new(),
             events: Vec::new(),
@@ -86,6 +98,24 @@ impl Sim {
 
     pub(super) fn script(mut self, container: &str, script: &[Program]) -> Self {
         self.scripts.insert(container.into(), script.to_vec());
+        self
+    }
+
+    /// The hook of a container takes so many seconds.
+    pub(super) fn hook(mut self, container: &str, hook: HookKind, takes: f64) -> Self {
+        self.hooks.push((container.into(), hook, takes, None));
+        self
+    }
+
+    /// The hook of a container fails after so many seconds.
+    pub(super) fn failing_hook(mut self, container: &str, hook: HookKind, after: f64) -> Self {
+        self.hooks.push((container.into(), hook, after, Some("no such file".into())));
+        self
+    }
+
+    /// A probe of a container settles on a result so many seconds after the probes of an instance begin.
+    pub(super) fn probe(mut self, container: &str, kind: ProbeKind, after: f64, success: bool) -> Self {
+        self.probes.push((container.into(), after, kind, success));
         self
     }
 
@@ -176,9 +206,9 @@ impl Sim {
         let plan = plan(&self.desired, &self.observed, now);
         self.observed.record(&plan, now);
         let again = super::super::plan(&self.desired, &self.observed, now);
-        assert_eq!(again.actions, [], "planning is not idempotent at {}", self.seconds());
         if plan.wake_at != Some(now) {
             assert_eq!(again.events, [], "events come twice at {}", self.seconds());
+            assert_eq!(again.actions, [], "planning is not idempotent at {}", self.seconds());
         }
         check_forward(&before, &plan.status);
         self.lifecycle = plan.lifecycle;
@@ -259,14 +289,40 @@ impl Sim {
                 );
             }
             Action::Signal { container, attempt, signal, .. } => self.signal(&container, attempt, signal),
-            Action::RunHook { .. }
-            | Action::CancelHook { .. }
-            | Action::StartProbes { .. }
-            | Action::ProbeReadiness { .. }
-            | Action::StopProbes { .. }
-            | Action::UpdateResources { .. }
-            | Action::UpdateVolumes => {}
+            Action::RunHook { container, attempt, hook } => self.run_hook(container, attempt, hook),
+            Action::CancelHook { container, attempt, hook } => {
+                self.note(format!("cancel {} {container}/{attempt}", hook_name(hook)));
+                self.due.retain(|_, event| {
+                    !matches!(event, Event::HookFinished { container: name, hook: kind, .. }
+                        if *name == container && *kind == hook)
+                });
+            }
+            Action::StartProbes { container, attempt } => self.start_probes(container, attempt),
+            Action::ProbeReadiness { container, attempt } => self.note(format!("readiness {container}/{attempt}")),
+            Action::StopProbes { container, attempt } => self.note(format!("stop probes {container}/{attempt}")),
+            Action::UpdateResources { container, attempt, limits } => {
+                let error = self.resize_error.clone();
+                self.note(format!("resize {container}/{attempt} {:?} {:?}", limits.memory, limits.cpu_millis));
+                self.schedule(0.0, Event::ResourcesUpdated { container, attempt, error });
+            }
+            Action::UpdateVolumes => self.note("update volumes".into()),
             Action::RemoveContainer { container, attempt } => self.note(format!("remove {container}/{attempt}")),
+        }
+    }
+
+    fn run_hook(&mut self, container: String, attempt: u32, hook: HookKind) {
+        self.note(format!("{} {container}/{attempt}", hook_name(hook)));
+        assert!(self.live.contains(&(container.clone(), attempt)), "a hook in {container}/{attempt}");
+        let script = self.hooks.iter().find(|(name, kind, ..)| *name == container && *kind == hook);
+        let (takes, error) = script.map_or((0.0, None), |(_, _, takes, error)| (*takes, error.clone()));
+        self.schedule(takes, Event::HookFinished { container, attempt, hook, error, warning: None });
+    }
+
+    fn start_probes(&mut self, container: String, attempt: u32) {
+        self.note(format!("probe {container}/{attempt}"));
+        let results: Vec<_> = self.probes.iter().filter(|(name, ..)| *name == container).cloned().collect();
+        for (container, after, kind, success) in results {
+            self.schedule(after, Event::ProbeResult { container, attempt, kind, success });
         }
     }
 
@@ -372,8 +428,16 @@ impl Sim {
     }
 }
 
+fn hook_name(hook: HookKind) -> &'static str {
+    match hook {
+        HookKind::PostStart => "postStart",
+        HookKind::PreStop => "preStop",
+    }
+}
+
 fn all(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
-    status.init_container_statuses.iter().chain(&status.container_statuses).flatten()
+    let own = status.init_container_statuses.iter().chain(&status.container_statuses);
+    own.chain(&status.ephemeral_container_statuses).flatten()
 }
 
 fn show(status: &ContainerStatus) -> String {

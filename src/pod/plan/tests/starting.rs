@@ -2,7 +2,7 @@
 
 use super::sim::{Program, Sim};
 use super::{ends, serves};
-use crate::pod::{Event, ImageFailure, Lifecycle, Observed, ProbeKind, StartFailureReason};
+use crate::pod::{Event, ImageFailure, Lifecycle, Observed, StartFailureReason};
 
 /// §6, the timeline of a container that sleeps 1 s and exits 1.
 #[test]
@@ -379,22 +379,6 @@ fn a_sandbox_that_fails_is_retried() {
     assert_eq!(sim.only(&["sandbox", "start"]), ["0 sandbox", "10 sandbox", "10 start c/0"]);
     let expected = "0 FailedCreatePodSandBox Failed to create pod sandbox: no address is free";
     assert_eq!(sim.posted(&["FailedCreatePodSandBox"]), [expected]);
-}
-
-/// §4 `started` and `ready`, §3.3: a sidecar's startup probe gates what follows.
-#[test]
-fn probe_results_gate_and_flip_ready() {
-    let spec = "initContainers: [{name: s, image: i, restartPolicy: Always}], containers: [{name: a, image: i}]";
-    let mut sim = Sim::new(spec).script("s", &[serves()]).script("a", &[serves()]);
-    let probe =
-        |container: &str, kind, success| Event::ProbeResult { container: container.into(), attempt: 0, kind, success };
-    sim.run(1.0);
-    assert_eq!((sim.container("a").ready, sim.condition("Ready")), (true, "True".into()));
-    sim.tell(probe("a", ProbeKind::Readiness, false)).run(2.0);
-    assert_eq!((sim.container("a").ready, sim.container("a").started), (false, Some(true)));
-    assert_eq!(sim.condition("Ready"), "False ContainersNotReady containers with unready status: [a]");
-    sim.tell(probe("a", ProbeKind::Startup, false)).run(3.0);
-    assert_eq!((sim.container("a").ready, sim.container("a").started), (false, Some(false)));
 }
 
 /// §4: the runtime's reason and message reach the status; a container out of memory is told apart.

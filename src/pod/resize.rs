@@ -1,0 +1,164 @@
+//! Changing the CPU and memory of a container that runs (kubelet v1.36 `allocation_manager`, `kuberuntime_manager`
+//! `computePodResizeAction`).
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{PodCondition, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::Serialize;
+
+use super::events::Note;
+use super::instance::{Instance, ResizeState};
+use super::observed::{NodeFacts, Observed};
+use super::plan::{Action, ContainerKind, Draft};
+use super::resources::{self, ResourceLimits};
+use super::spec::{ContainerSpec, PodView};
+use super::status::seconds;
+use crate::base::clock::Timestamp;
+
+/// A resize was asked for and has not begun.
+pub(super) const PENDING: &str = "PodResizePending";
+/// A resize is under way.
+pub(super) const IN_PROGRESS: &str = "PodResizeInProgress";
+/// The resources that can be changed in place.
+const RESIZABLE: [&str; 2] = ["cpu", "memory"];
+
+fn wanted<'a>(spec: &'a ContainerSpec<'_>) -> Option<&'a ResourceRequirements> {
+    spec.container.resources.as_ref()
+}
+
+/// Whether requests or limits of CPU or memory are not what the instance has.
+fn differs(spec: &ContainerSpec<'_>, instance: &Instance) -> bool {
+    RESIZABLE.iter().any(|name| resource_differs(spec, instance, name))
+}
+
+fn resource_differs(spec: &ContainerSpec<'_>, instance: &Instance, name: &str) -> bool {
+    values(wanted(spec), name) != values(instance.resources.as_deref(), name)
+}
+
+/// Request and limit of a resource.
+fn values<'a>(resources: Option<&'a ResourceRequirements>, name: &str) -> (Option<&'a Quantity>, Option<&'a Quantity>) {
+    let value = |of: Option<&'a BTreeMap<String, Quantity>>| of?.get(name);
+    let (requests, limits) = (resources.map(|r| r.requests.as_ref()), resources.map(|r| r.limits.as_ref()));
+    (value(requests.flatten()), value(limits.flatten()))
+}
+
+/// Whether a change of resources can only be had by a restart (`resizePolicy`).
+pub(super) fn needs_restart(spec: &ContainerSpec<'_>, instance: &Instance) -> bool {
+    let policies = spec.container.resize_policy.iter().flatten();
+    policies.filter(|policy| policy.restart_policy == "RestartContainer").any(|policy| {
+        RESIZABLE.contains(&policy.resource_name.as_str()) && resource_differs(spec, instance, &policy.resource_name)
+    })
+}
+
+/// Plans the change of an instance's resources to what the spec says.
+pub(super) fn plan_resize(
+    view: &PodView<'_>,
+    spec: &ContainerSpec<'_>,
+    instance: &Instance,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    if instance.resize == ResizeState::Done {
+        draft.notes.push(finished_note(view, spec, instance));
+        draft.memo.resized.push(spec.name().into());
+    }
+    if spec.kind == ContainerKind::Ephemeral || !differs(spec, instance) {
+        return;
+    }
+    let wanted = wanted(spec).cloned().map(Box::new);
+    match &instance.resize {
+        ResizeState::InProgress(_) => return,
+        ResizeState::Failed { wanted: failed, retry_at, .. } if *failed == wanted && now < *retry_at => {
+            return draft.wake(*retry_at);
+        }
+        ResizeState::Settled | ResizeState::Done | ResizeState::Failed { .. } => {}
+    }
+    if draft.infeasible.is_some() {
+        return;
+    }
+    if !matches!(instance.resize, ResizeState::Failed { .. }) {
+        let message = format!("Pod resize started: {}", summary(view, spec, wanted.as_deref()));
+        draft.notes.push(Note::normal(None, "ResizeStarted", message));
+    }
+    let limits = ResourceLimits::of(&spec.container);
+    draft.memo.resizes.push((spec.name().into(), wanted));
+    draft.actions.push(Action::UpdateResources { container: spec.name().into(), attempt: instance.attempt, limits });
+}
+
+/// Why the pod can never have the resources it asks for, if that is so.
+pub(super) fn infeasible(view: &PodView<'_>, node: &NodeFacts) -> Option<String> {
+    let capacities = [("cpu", node.allocatable_cpu_millis), ("memory", node.allocatable_memory)];
+    capacities.into_iter().find_map(|(name, capacity)| {
+        let (capacity, requested) = (capacity?, resources::requested(view, name));
+        (requested > capacity)
+            .then(|| format!("Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}"))
+    })
+}
+
+/// Whether some container runs with other resources than the spec asks for.
+pub(super) fn is_wanted(view: &PodView<'_>, observed: &Observed) -> bool {
+    view.init.iter().chain(&view.apps).any(|spec| {
+        let running = observed.instance(spec.name()).filter(|instance| instance.is_running());
+        running.is_some_and(|instance| differs(spec, instance))
+    })
+}
+
+/// What the events of a resize say.
+#[derive(Serialize)]
+struct Summary<'a> {
+    containers: [ContainerSummary<'a>; 1],
+    generation: i64,
+}
+
+#[derive(Serialize)]
+struct ContainerSummary<'a> {
+    name: &'a str,
+    resources: Option<&'a ResourceRequirements>,
+}
+
+fn summary(view: &PodView<'_>, spec: &ContainerSpec<'_>, resources: Option<&ResourceRequirements>) -> String {
+    let generation = view.pod.metadata.generation.unwrap_or(0);
+    let summary = Summary { containers: [ContainerSummary { name: spec.name(), resources }], generation };
+    serde_json::to_string(&summary).unwrap_or_default()
+}
+
+/// The conditions of a resize, in the order in which they are stored; none when all is as it should be.
+pub(super) fn conditions(view: &PodView<'_>, observed: &Observed, draft: &Draft, now: Timestamp) -> Vec<PodCondition> {
+    let mut conditions = Vec::new();
+    let condition = |type_: &str, reason: Option<&str>, message: Option<String>| {
+        let mut before = observed.status.conditions.iter().flatten();
+        let since = before.find(|condition| condition.type_ == type_).and_then(|c| c.last_transition_time.clone());
+        PodCondition {
+            type_: type_.into(),
+            status: "True".into(),
+            reason: reason.map(Into::into),
+            message,
+            last_transition_time: Some(since.unwrap_or_else(|| seconds(now))),
+            last_probe_time: None,
+            observed_generation: view.pod.metadata.generation,
+        }
+    };
+    if let Some(message) = &draft.infeasible {
+        conditions.push(condition(PENDING, Some("Infeasible"), Some(message.clone())));
+    }
+    let instances = || view.all().filter_map(|spec| observed.instance(spec.name())).filter(|one| one.is_running());
+    let failed = instances().find_map(|instance| match &instance.resize {
+        ResizeState::Failed { message, .. } => Some(message.clone()),
+        ResizeState::Settled | ResizeState::Done | ResizeState::InProgress(_) => None,
+    });
+    let begins = !draft.memo.resizes.is_empty();
+    let under_way = begins || instances().any(|instance| matches!(instance.resize, ResizeState::InProgress(_)));
+    if let Some(message) = failed.filter(|_| draft.infeasible.is_none()) {
+        conditions.push(condition(IN_PROGRESS, Some("Error"), Some(message)));
+    } else if under_way {
+        conditions.push(condition(IN_PROGRESS, None, None));
+    }
+    conditions
+}
+
+/// What is told of the end of a resize.
+fn finished_note(view: &PodView<'_>, spec: &ContainerSpec<'_>, instance: &Instance) -> Note {
+    let message = format!("Pod resize completed: {}", summary(view, spec, instance.resources.as_deref()));
+    Note::normal(None, "ResizeCompleted", message)
+}
