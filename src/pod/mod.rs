@@ -30,6 +30,7 @@ mod resize;
 mod resources;
 mod restart;
 pub mod security;
+mod snapshot;
 mod spec;
 mod start_over;
 mod status;
@@ -49,5 +50,6 @@ pub use observed::{
 };
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind, Plan, PullPolicy, StopSignal, plan};
 pub use resources::ResourceLimits;
+pub use snapshot::{PodSnapshot, Survivors};
 pub use spec::ephemeral_as_container;
 pub use stop::{Stop, StopCause};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::PodStatus;
+use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
 use super::events::Note;
@@ -253,6 +254,8 @@ pub struct Observed {
     pub(super) epoch: u32,
     /// Whether all containers are being stopped in order to start over.
     pub(super) restarting_all: bool,
+    /// Why an agent before this one was terminating the pod.
+    pub(super) ending: Option<TerminationCause>,
     /// Whether volumes may have to be brought up to date.
     pub(super) sources_changed: bool,
     /// The back-off of failed pulls, by the image's name in the spec.
@@ -297,7 +300,7 @@ pub enum Lifecycle {
 }
 
 /// Why a pod terminates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TerminationCause {
     /// It was deleted.
     Deleted,
@@ -368,6 +371,7 @@ impl Observed {
             status,
             epoch: 0,
             restarting_all: false,
+            ending: None,
             sources_changed: false,
             pulls: BTreeMap::new(),
             mount_delay: None,

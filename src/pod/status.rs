@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::observed::{Lifecycle, Observed, SandboxState, TerminationCause};
 use super::phase::{self, FAILED, PENDING, RUNNING, is_terminal};
 use super::plan::Draft;
+use super::snapshot::STATUS_UNKNOWN;
 use super::spec::{ContainerSpec, PodView};
 use super::termination::{DEADLINE_EXCEEDED, DEADLINE_MESSAGE, containers_stopped, sandbox_gone};
 use super::{conditions, container_status};
@@ -173,7 +174,7 @@ fn settle(status: &mut ContainerStatus) {
     }
     let terminated = ContainerStateTerminated {
         exit_code: UNKNOWN_EXIT_CODE,
-        reason: Some("ContainerStatusUnknown".into()),
+        reason: Some(STATUS_UNKNOWN.into()),
         message: Some("The container could not be located when the pod was terminated".into()),
         ..ContainerStateTerminated::default()
     };

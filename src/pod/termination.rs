@@ -59,6 +59,8 @@ pub(super) fn next_lifecycle(view: &PodView<'_>, observed: &Observed, now: Times
 fn termination_cause(view: &PodView<'_>, observed: &Observed, now: Timestamp) -> Option<TerminationCause> {
     if view.is_deleted() {
         Some(TerminationCause::Deleted)
+    } else if observed.ending.is_some() {
+        observed.ending
     } else if sync::nothing_left(view, observed) {
         Some(TerminationCause::Completed)
     } else if deadline(view, observed, now).is_some_and(|deadline| deadline <= now) {
