@@ -9,6 +9,7 @@
 mod compute;
 mod files;
 mod network;
+mod plan;
 mod pod_start;
 mod programs;
 mod report;
@@ -30,6 +31,7 @@ type Measure = fn(&Programs, &mut Report) -> anyhow::Result<()>;
 const GROUPS: &[(&str, Measure)] = &[
     ("start", start::measure),
     ("pod-start", pod_start::measure),
+    ("plan", plan::measure),
     ("network", network::measure),
     ("compute", compute::measure),
     ("files", files::measure),

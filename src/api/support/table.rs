@@ -36,8 +36,8 @@ impl Row {
 
 const OWN: &str = "husk sets this itself; what is written is dropped";
 const ONE_NODE: &str = "ignored: there is one machine, and every pod runs on it";
-const NO_PROBES: &str = "probes do not run yet: a container counts as started and ready once it runs";
-const NO_HOOKS: &str = "hooks do not run yet";
+const PROBES: &str = "exec, httpGet, tcpSocket and grpc, over the pod's own network";
+const HOOKS: &str = "exec, httpGet and sleep; tcpSocket fails, as in Kubernetes";
 const WORKING_DIR: &str = "in $PWD: WASI has no working directory, so programs go there themselves";
 const NO_USERS: &str = "ignored: there are no users inside the sandbox";
 const NON_ROOT: &str = "a container whose runAsUser or image says root is not started";
@@ -77,7 +77,10 @@ pub const TABLE: &[Row] = &[
     yes("spec.activeDeadlineSeconds"),
     warned("spec.readinessGates.**", "nothing sets such conditions here, so the pod does not become Ready"),
     refused("spec.schedulingGates.**", "nothing removes scheduling gates here, so the pod would never start"),
-    refused("spec.ephemeralContainers.**", "ephemeral containers cannot be added yet"),
+    refused(
+        "spec.ephemeralContainers.**",
+        "ephemeral containers are added to pods that run, not written into their manifests",
+    ),
     // spec: containers
     yes("spec.containers[*].name"),
     yes("spec.containers[*].image"),
@@ -122,11 +125,10 @@ pub const TABLE: &[Row] = &[
     yes_because("spec.containers[*].resources.requests", "they decide the QoS class and what resourceFieldRef shows"),
     refused("spec.containers[*].resources.requests", NO_EXTENDED).when(When::KeyOutside(COMPUTE)),
     refused("spec.containers[*].resources.claims.**", NO_DEVICES),
-    warned("spec.containers[*].resizePolicy.**", "pods are not resized yet"),
+    yes("spec.containers[*].resizePolicy[*].resourceName"),
+    yes("spec.containers[*].resizePolicy[*].restartPolicy"),
     yes("spec.containers[*].restartPolicy"),
     yes("spec.containers[*].restartPolicyRules[*].action"),
-    refused("spec.containers[*].restartPolicyRules[*].action", "a pod's containers are not restarted together yet")
-        .when(When::Is("RestartAllContainers")),
     yes("spec.containers[*].restartPolicyRules[*].exitCodes.operator"),
     yes("spec.containers[*].restartPolicyRules[*].exitCodes.values"),
     yes("spec.containers[*].volumeMounts[*].name"),
@@ -141,11 +143,11 @@ pub const TABLE: &[Row] = &[
     )
     .when(When::Not("None")),
     refused("spec.containers[*].volumeDevices.**", NO_DEVICES),
-    warned("spec.containers[*].livenessProbe.**", NO_PROBES),
-    warned("spec.containers[*].readinessProbe.**", NO_PROBES),
-    warned("spec.containers[*].startupProbe.**", NO_PROBES),
-    warned("spec.containers[*].lifecycle.postStart.**", NO_HOOKS),
-    warned("spec.containers[*].lifecycle.preStop.**", NO_HOOKS),
+    yes_because("spec.containers[*].livenessProbe.**", PROBES),
+    yes_because("spec.containers[*].readinessProbe.**", PROBES),
+    yes_because("spec.containers[*].startupProbe.**", PROBES),
+    yes_because("spec.containers[*].lifecycle.postStart.**", HOOKS),
+    yes_because("spec.containers[*].lifecycle.preStop.**", HOOKS),
     warned("spec.containers[*].lifecycle.stopSignal", "dropped, as in Kubernetes, where its feature gate is off"),
     yes("spec.containers[*].terminationMessagePath"),
     yes("spec.containers[*].terminationMessagePolicy"),
