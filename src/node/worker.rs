@@ -18,7 +18,7 @@ pub(super) struct Worker {
     node: Arc<NodeState>,
     desired: watch::Receiver<Arc<Pod>>,
     observed: Observed,
-    published: Option<PodStatus>,
+    published: Option<Arc<PodStatus>>,
     inbox: mpsc::Receiver<Event>,
     executor: Executor,
 }
@@ -110,9 +110,11 @@ impl Worker {
         for event in &plan.events {
             self.node.config.cluster.post_event(pod, event, self.node.config.clock.now());
         }
-        if self.published.as_ref() != Some(&plan.status) {
+        let is_published =
+            |published: &Arc<PodStatus>| Arc::ptr_eq(published, &plan.status) || *published == plan.status;
+        if !self.published.as_ref().is_some_and(is_published) {
             self.node.config.cluster.update_status(pod, &plan.status);
-            self.published = Some(plan.status.clone());
+            self.published = Some(Arc::clone(&plan.status));
         }
     }
 }

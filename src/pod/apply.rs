@@ -28,6 +28,7 @@ pub(super) const INSTANCES_KEPT: usize = 2;
 impl Observed {
     /// Takes in something that happened.
     pub fn apply(&mut self, event: Event, now: Timestamp) {
+        self.settled = None;
         match event {
             Event::VolumesReady if self.volumes == VolumesState::SettingUp => self.volumes = VolumesState::Ready,
             Event::VolumesFailed { failures } if self.volumes == VolumesState::SettingUp => {

@@ -2,6 +2,7 @@
 //! `apply.rs`; no decisions are taken here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::PodStatus;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::backoff::Backoff;
 use super::events::Note;
 use super::instance::{ContainerRecord, Instance};
-use super::plan::HookKind;
+use super::plan::{HookKind, Settled};
 use crate::base::clock::Timestamp;
 
 /// Facts about the node that go into every status.
@@ -248,7 +249,7 @@ pub struct Observed {
     /// What is known of each container, by name; none until an action or event concerns it.
     pub containers: BTreeMap<String, ContainerRecord>,
     /// The status of the last recorded plan.
-    pub status: PodStatus,
+    pub status: Arc<PodStatus>,
     /// How often the pod has started over, with a new sandbox or by the restart of all its containers. Init containers
     /// run once in each epoch.
     pub(super) epoch: u32,
@@ -264,6 +265,8 @@ pub struct Observed {
     pub(super) mount_delay: Option<SignedDuration>,
     /// Kubernetes events about what was applied and not yet part of a recorded plan.
     pub(super) notes: Vec<Note>,
+    /// The last recorded plan, if it had nothing to do and nothing has happened since.
+    pub(super) settled: Option<Settled>,
 }
 
 /// A pull that failed, which other containers with the same image heed too.
@@ -368,7 +371,7 @@ impl Observed {
             volumes: VolumesState::Absent,
             sandbox: SandboxState::Absent,
             containers: BTreeMap::new(),
-            status,
+            status: Arc::new(status),
             epoch: 0,
             restarting_all: false,
             ending: None,
@@ -376,6 +379,7 @@ impl Observed {
             pulls: BTreeMap::new(),
             mount_delay: None,
             notes: Vec::new(),
+            settled: None,
         }
     }
 

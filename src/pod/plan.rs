@@ -38,8 +38,8 @@ pub struct Plan {
     /// What to start doing, in this order, each without waiting for the one before. Every action but
     /// [`Action::Signal`] and [`Action::RemoveContainer`] is answered by an event sooner or later.
     pub actions: Vec<Action>,
-    /// The whole status to publish; unchanged ones need no write.
-    pub status: PodStatus,
+    /// The whole status to publish. One that has not changed is the very same, and needs no write.
+    pub status: Arc<PodStatus>,
     /// Kubernetes events to post, each once.
     pub events: Vec<EventRecord>,
     /// When to plan again if nothing happens before. `now` itself means: publish this status, then plan again at once.
@@ -67,6 +67,22 @@ pub(super) struct Memo {
     pub(super) restart_all: Option<RestartAll>,
     /// Containers whose records are forgotten but for their count.
     pub(super) forgotten: Vec<String>,
+    /// What the plan stands for until something happens, if it has nothing to do.
+    pub(super) settled: Option<Settled>,
+}
+
+/// A plan that had nothing to do. Until something happens to the pod, it is changed, or the time comes to look again,
+/// the next plan is the same.
+#[derive(Debug, Clone)]
+pub(super) struct Settled {
+    pod: Arc<Pod>,
+    wake_at: Option<Timestamp>,
+}
+
+impl Settled {
+    fn holds(&self, desired: &Desired, now: Timestamp) -> bool {
+        Arc::ptr_eq(&self.pod, &desired.pod) && self.wake_at.is_none_or(|wake_at| now < wake_at)
+    }
 }
 
 /// A plan in the making.
@@ -280,6 +296,20 @@ pub struct EventRecord {
 /// Kubernetes events come from three places, and `record` sees to it that each comes once: what `apply` noted, what
 /// this plan decides to do, and a back-off that the status shows for the first time.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+    if let Some(settled) = observed.settled.as_ref().filter(|settled| settled.holds(desired, now)) {
+        return Plan {
+            lifecycle: observed.lifecycle,
+            actions: Vec::new(),
+            status: Arc::clone(&observed.status),
+            events: Vec::new(),
+            wake_at: settled.wake_at,
+            memo: Memo { settled: Some(settled.clone()), ..Memo::default() },
+        };
+    }
+    plan_anew(desired, observed, now)
+}
+
+fn plan_anew(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let view = PodView::new(&desired.pod);
     let lifecycle = termination::next_lifecycle(&view, observed, now);
     let mut draft = Draft { notes: observed.notes.clone(), ..Draft::default() };
@@ -288,13 +318,18 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
         Lifecycle::Terminating { .. } => termination::plan_stops(&view, observed, lifecycle, now, &mut draft),
         Lifecycle::Terminated { .. } => {}
     }
-    let status = status::status(&view, observed, lifecycle, now, &mut draft);
-    if status != observed.status {
+    let mut status = Arc::new(status::status(&view, observed, lifecycle, now, &mut draft));
+    if status == observed.status {
+        status = Arc::clone(&observed.status);
+    } else {
         tend::probe_unready(&view, observed, &mut draft);
     }
-    let Draft { actions, notes, wake_at, memo, .. } = draft;
+    let Draft { actions, notes, wake_at, mut memo, .. } = draft;
     let farthest = later(now, SignedDuration::from_hours(FARTHEST_WAKE_HOURS));
     let wake_at = wake_at.map(|at| at.min(farthest));
+    if actions.is_empty() && notes.is_empty() && wake_at != Some(now) && lifecycle == observed.lifecycle {
+        memo.settled = Some(Settled { pod: Arc::clone(&desired.pod), wake_at });
+    }
     let events = notes.into_iter().map(|note| note.into_record(&view)).collect();
     Plan { lifecycle, actions, status, events, wake_at, memo }
 }

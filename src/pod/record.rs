@@ -1,5 +1,7 @@
 //! How a plan that is about to be carried out changes what is observed.
 
+use std::sync::Arc;
+
 use super::instance::{HookState, ImageState, Instance, Probing, ResizeState};
 use super::observed::{Observed, SandboxState, VolumesState};
 use super::plan::{Action, HookKind, Memo, Plan, StopSignal};
@@ -12,9 +14,10 @@ impl Observed {
     pub fn record(&mut self, plan: &Plan, now: Timestamp) {
         self.started_at.get_or_insert(now);
         self.lifecycle = plan.lifecycle;
-        self.status = plan.status.clone();
+        self.status = Arc::clone(&plan.status);
         self.notes.clear();
         self.remember(&plan.memo);
+        self.settled.clone_from(&plan.memo.settled);
         for action in &plan.actions {
             self.issued(action, now);
         }

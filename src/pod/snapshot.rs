@@ -46,7 +46,7 @@ impl Observed {
     pub fn snapshot(&self) -> PodSnapshot {
         let instances = |(name, record): (&String, &ContainerRecord)| (name.clone(), record.instances.clone());
         PodSnapshot {
-            status: self.status.clone(),
+            status: PodStatus::clone(&self.status),
             epoch: self.epoch,
             sandbox: matches!(self.sandbox, SandboxState::Ready { .. } | SandboxState::Lost),
             ending: match self.lifecycle {

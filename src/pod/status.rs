@@ -29,7 +29,7 @@ pub(super) fn status(
     draft: &mut Draft,
 ) -> PodStatus {
     if matches!(observed.lifecycle, Lifecycle::Terminated { .. }) {
-        return observed.status.clone();
+        return PodStatus::clone(&observed.status);
     }
     let stopped = lifecycle != Lifecycle::Syncing && containers_stopped(view, observed) && sandbox_gone(observed);
     let mut containers = Containers {

@@ -206,6 +206,8 @@ impl Sim {
         let plan = plan(&self.desired, &self.observed, now);
         self.observed.record(&plan, now);
         let again = super::super::plan(&self.desired, &self.observed, now);
+        let anew = super::super::plan_anew(&self.desired, &self.observed, now);
+        assert_eq!((&again.status, again.wake_at), (&anew.status, anew.wake_at), "at {}", self.seconds());
         if plan.wake_at != Some(now) {
             assert_eq!(again.events, [], "events come twice at {}", self.seconds());
             assert_eq!(again.actions, [], "planning is not idempotent at {}", self.seconds());

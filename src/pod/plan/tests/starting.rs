@@ -313,7 +313,7 @@ fn a_running_pod_shows_addresses_and_times() {
     let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", &[ends(1.5, 1)]);
     sim.run(20.0);
     let status = &sim.observed.status;
-    let yaml = serde_json::to_value(status).unwrap();
+    let yaml = serde_json::to_value(&**status).unwrap();
     assert_eq!(yaml["podIP"], "10.0.0.2");
     assert_eq!(yaml["hostIP"], "192.0.2.1");
     assert_eq!(yaml["qosClass"], "BestEffort");

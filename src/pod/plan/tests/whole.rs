@@ -7,7 +7,7 @@ use super::{ends, serves};
 
 fn check(name: &str, sim: &Sim) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pod").join(format!("{name}.json"));
-    let actual = serde_json::to_string_pretty(&sim.observed.status).unwrap() + "\n";
+    let actual = serde_json::to_string_pretty(&*sim.observed.status).unwrap() + "\n";
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &actual).unwrap();
     }
