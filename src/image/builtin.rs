@@ -35,8 +35,11 @@ mod images {
 use images::IMAGES;
 
 /// Repositories that a built-in image stands in for, whatever the tag. One that is pinned by digest is never replaced.
-const ALIASES: &[(&str, &str)] =
-    &[("docker.io/library/busybox", "builtin/busybox"), ("docker.io/library/nginx", "builtin/nginx")];
+const ALIASES: &[(&str, &str)] = &[
+    ("docker.io/library/busybox", "builtin/busybox"),
+    ("docker.io/library/grpc-health", "builtin/grpc-health"),
+    ("docker.io/library/nginx", "builtin/nginx"),
+];
 
 /// The built-in image that `reference` names itself, or by an alias if `use_aliases`.
 pub(super) fn find(reference: &Reference, use_aliases: bool) -> Option<Image> {
@@ -117,12 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn any_tag_of_busybox_and_nginx_is_stood_in_for_unless_switched_off() {
+    fn any_tag_of_a_known_name_is_stood_in_for_unless_switched_off() {
         let cases = [
             ("busybox", Some("builtin/busybox")),
             ("busybox:1.32.0", Some("builtin/busybox")),
             ("docker.io/library/nginx:1.17.10-alpine", Some("builtin/nginx")),
             ("nginx@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", None),
+            ("grpc-health:1.0", Some("builtin/grpc-health")),
             ("quay.io/library/busybox", None),
             ("team/busybox", None),
             ("redis", None),

@@ -72,6 +72,15 @@ pub struct ContainerConfig {
     pub cpu_limit_millis: Option<u64>,
 }
 
+/// What the processes of a container may use together; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// `resources.limits.memory` in bytes.
+    pub memory_bytes: Option<u64>,
+    /// `resources.limits.cpu` in thousandths of a core.
+    pub cpu_millis: Option<u64>,
+}
+
 /// A program to run in the context of a running container.
 #[derive(Debug, Clone)]
 pub struct ExecRequest {
@@ -202,6 +211,15 @@ pub trait Container: Send + Sync {
 
     /// Delivers a signal; to a container that has ended, nothing happens.
     fn signal(&self, signal: Signal);
+
+    /// Replaces both limits of the container (`memory_limit` and `cpu_limit_millis` of its configuration) while it runs,
+    /// for everything that runs in it now or later.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` if the memory limit is below what is in use already, and then neither limit has changed; `NotRunning` if
+    /// the container has ended.
+    fn update_limits(&self, limits: ResourceLimits) -> Result<(), RuntimeError>;
 
     /// Runs another program in the container's context: same filesystem, network, limits and environment.
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>>;

@@ -22,7 +22,8 @@ use crate::base::id::ContainerId;
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::net::PodNetwork;
 use crate::runtime::{
-    Container, ContainerConfig, ContainerPort, ExecRequest, ExitStatus, PodSandbox, RuntimeError, Signal,
+    Container, ContainerConfig, ContainerPort, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, RuntimeError,
+    Signal,
 };
 use crate::vfs::MountTable;
 
@@ -41,7 +42,7 @@ struct ContainerContext {
     mounts: MountTable,
     network: Arc<PodNetwork>,
     memory: Arc<MemoryAccount>,
-    quota: Option<Arc<CpuQuota>>,
+    quota: Arc<CpuQuota>,
     executed: Arc<Semaphore>,
     /// Cancelled when the main process has ended or nobody holds the container any more.
     gone: CancellationToken,
@@ -66,7 +67,7 @@ pub(super) struct ProcessSeed {
     /// Where signals arrive.
     pub(super) signals: Arc<Signals>,
     memory: Arc<MemoryAccount>,
-    quota: Option<Arc<CpuQuota>>,
+    quota: Arc<CpuQuota>,
     ticker: Arc<Ticker>,
 }
 
@@ -95,7 +96,7 @@ impl ProcessSeed {
 
     /// The schedule of a new guest process.
     pub(super) fn schedule(&self) -> Schedule {
-        Schedule::new(&self.ticker, self.quota.clone())
+        Schedule::new(&self.ticker, Arc::clone(&self.quota))
     }
 }
 
@@ -138,7 +139,7 @@ impl WasmContainer {
             mounts: config.mounts,
             network: Arc::clone(&sandbox.network),
             memory: MemoryAccount::new(config.memory_limit),
-            quota: config.cpu_limit_millis.map(CpuQuota::new),
+            quota: CpuQuota::new(config.cpu_limit_millis),
             executed: Arc::new(Semaphore::new(MAX_EXECUTED)),
             gone: CancellationToken::new(),
         });
@@ -169,7 +170,7 @@ impl WasmContainer {
             tty: stdio.tty,
             signals: Arc::clone(process.signals()),
             memory: Arc::clone(&context.memory),
-            quota: context.quota.clone(),
+            quota: Arc::clone(&context.quota),
             ticker: Arc::clone(loaded.host.engine.ticker()),
         };
         let is_main = permit.is_none();
@@ -204,10 +205,14 @@ impl WasmContainer {
         }
     }
 
+    /// Whether neither it nor its container has ended.
+    fn is_alive(&self) -> bool {
+        !self.context.gone.is_cancelled() && !self.process.has_ended()
+    }
+
     async fn exec_process(&self, request: ExecRequest) -> Result<Arc<dyn Container>, RuntimeError> {
         let context = &self.context;
-        let running = || !context.gone.is_cancelled() && !self.process.has_ended();
-        if !running() {
+        if !self.is_alive() {
             return Err(RuntimeError::NotRunning(context.id.clone()));
         }
         let permit = Arc::clone(&context.executed).try_acquire_owned().map_err(|_| {
@@ -218,7 +223,7 @@ impl WasmContainer {
             let name = request.argv.first().map(String::as_str).unwrap_or_default();
             return Err(program::not_executable(name, "an HTTP handler, which can only be a container's main program"));
         }
-        if !running() {
+        if !self.is_alive() {
             return Err(RuntimeError::NotRunning(context.id.clone()));
         }
         let stdio = Stdio { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, tty: request.tty };
@@ -230,9 +235,9 @@ impl WasmContainer {
 
 #[cfg(test)]
 impl WasmContainer {
-    /// CPU time that a container with a limit has used.
+    /// CPU time the container has used while it had a limit.
     pub(super) fn cpu_time_used(&self) -> Duration {
-        self.context.quota.as_ref().map(|quota| quota.used()).unwrap_or_default()
+        self.context.quota.used()
     }
 }
 
@@ -252,6 +257,16 @@ impl Container for WasmContainer {
 
     fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    fn update_limits(&self, limits: ResourceLimits) -> Result<(), RuntimeError> {
+        let context = &self.context;
+        if !self.is_alive() {
+            return Err(RuntimeError::NotRunning(context.id.clone()));
+        }
+        context.memory.set_limit(limits.memory_bytes).map_err(|error| RuntimeError::Failed(error.to_string()))?;
+        context.quota.set_limit(limits.cpu_millis);
+        Ok(())
     }
 
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>> {

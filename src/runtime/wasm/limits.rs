@@ -1,8 +1,7 @@
 //! Bounds on what a guest process may allocate: linear memory within the container's limit, tables and instances
 //! within constants.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::ResourceLimiter;
 
@@ -23,30 +22,65 @@ const MAX_ELEMENTS_TOTAL: usize = 4 * MAX_TABLE_ELEMENTS;
 /// Linear memory of a container's processes together.
 #[derive(Debug)]
 pub(super) struct MemoryAccount {
+    state: Mutex<AccountState>,
+}
+
+#[derive(Debug)]
+struct AccountState {
     limit: u64,
-    used: AtomicU64,
+    used: u64,
+}
+
+/// The container uses more than it was to be limited to.
+#[derive(Debug, thiserror::Error)]
+#[error("memory limit of {limit} bytes is below the current usage of {used} bytes")]
+pub(super) struct BelowUsage {
+    limit: u64,
+    used: u64,
+}
+
+/// A container's limit; without one, what a single linear memory can hold.
+fn or_most(limit: Option<u64>) -> u64 {
+    limit.unwrap_or_else(|| u64::try_from(MAX_MEMORY_BYTES).unwrap_or(u64::MAX))
 }
 
 impl MemoryAccount {
-    /// An account with the container's limit in bytes; without one, what a single linear memory can hold.
+    /// An account with the container's limit in bytes.
     pub(super) fn new(limit: Option<u64>) -> Arc<Self> {
-        let most = u64::try_from(MAX_MEMORY_BYTES).unwrap_or(u64::MAX);
-        Arc::new(Self { limit: limit.unwrap_or(most), used: AtomicU64::new(0) })
+        Arc::new(Self { state: Mutex::new(AccountState { limit: or_most(limit), used: 0 }) })
     }
 
-    fn take(&self, bytes: u64) -> bool {
-        let take = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    /// Replaces the limit, unless more is in use already.
+    pub(super) fn set_limit(&self, limit: Option<u64>) -> Result<(), BelowUsage> {
+        let limit = or_most(limit);
+        let mut state = self.lock();
+        if limit < state.used {
+            return Err(BelowUsage { limit, used: state.used });
+        }
+        state.limit = limit;
+        Ok(())
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), OutOfMemory> {
+        let mut state = self.lock();
+        let limit = state.limit;
+        let sum = state.used.checked_add(bytes).filter(|sum| *sum <= limit);
+        state.used = sum.ok_or(OutOfMemory { limit })?;
+        Ok(())
     }
 
     fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.lock().used -= bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AccountState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes in use.
     #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.lock().used
     }
 }
 
@@ -83,9 +117,7 @@ impl ResourceLimiter for ProcessLimits {
             return Ok(false);
         }
         let growth = u64::try_from(desired.saturating_sub(current))?;
-        if !self.account.take(growth) {
-            return Err(OutOfMemory { limit: self.account.limit }.into());
-        }
+        self.account.take(growth)?;
         self.taken += growth;
         self.last_growth = growth;
         Ok(true)
@@ -157,6 +189,20 @@ mod tests {
         assert!(second.memory_growing(PAGE, 2 * PAGE, None).unwrap());
         drop(second);
         assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn a_new_limit_holds_at_once_and_never_below_what_is_in_use() {
+        let account = MemoryAccount::new(Some(2 * PAGE as u64));
+        let mut limits = ProcessLimits::new(&account);
+        assert!(limits.memory_growing(0, 2 * PAGE, None).unwrap());
+        account.set_limit(Some(3 * PAGE as u64)).unwrap();
+        assert!(limits.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
+        let error = account.set_limit(Some(PAGE as u64)).unwrap_err();
+        assert_eq!(error.to_string(), "memory limit of 65536 bytes is below the current usage of 196608 bytes");
+        assert!(limits.memory_growing(3 * PAGE, 4 * PAGE, None).is_err(), "the refused limit changed nothing");
+        account.set_limit(None).unwrap();
+        assert!(limits.memory_growing(3 * PAGE, 4 * PAGE, None).unwrap());
     }
 
     #[test]

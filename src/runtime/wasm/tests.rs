@@ -2,6 +2,7 @@
 
 mod containers;
 mod control;
+mod limits;
 mod programs;
 mod serving;
 
@@ -185,13 +186,22 @@ async fn rest(stream: &PipeReader) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Runs a program in a container and returns its status and standard output.
-async fn exec(container: &WasmContainer, command: &str) -> Result<(ExitStatus, String), RuntimeError> {
-    let (stdout_writer, stdout) = pipe(MEBIBYTE as usize);
+/// Starts a program in a container, with room for so many bytes on its standard output.
+async fn start_exec(
+    container: &WasmContainer,
+    command: &str,
+    room: usize,
+) -> Result<(Arc<dyn Container>, PipeReader), RuntimeError> {
+    let (stdout_writer, stdout) = pipe(room);
     let (stderr_writer, _stderr) = pipe(MEBIBYTE as usize);
     let argv = command.split_whitespace().map(str::to_owned).collect();
     let request = ExecRequest { argv, stdin: None, stdout: stdout_writer, stderr: stderr_writer, tty: false };
-    let process = container.exec(request).await?;
+    Ok((container.exec(request).await?, stdout))
+}
+
+/// Runs a program in a container and returns its status and standard output.
+async fn exec(container: &WasmContainer, command: &str) -> Result<(ExitStatus, String), RuntimeError> {
+    let (process, stdout) = start_exec(container, command, MEBIBYTE as usize).await?;
     let status = timeout(PATIENCE, process.wait()).await.expect("the program should end");
     Ok((status, rest(&stdout).await))
 }

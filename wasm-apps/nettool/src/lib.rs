@@ -1,6 +1,8 @@
 //! What the network programs share: TCP by `wasi:sockets` itself, so that one poll can wait for listeners,
 //! connections, standard input, signals and time together, which std's sockets cannot.
 
+pub mod tasks;
+
 use std::net::{IpAddr, SocketAddr};
 
 use wasip2::io::streams::{InputStream, OutputStream};

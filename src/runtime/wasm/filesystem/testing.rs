@@ -12,7 +12,7 @@ use crate::base::pipe::{DEFAULT_CAPACITY, PipeReader, PipeWriter, pipe};
 use crate::net::{Egress, PodNetwork, Switch};
 use crate::runtime::ContainerPort;
 use crate::runtime::wasm::command;
-use crate::runtime::wasm::cpu::Schedule;
+use crate::runtime::wasm::cpu::{CpuQuota, Schedule};
 use crate::runtime::wasm::engine::GuestEngine;
 use crate::runtime::wasm::limits::{MemoryAccount, ProcessLimits};
 use crate::runtime::wasm::linkers::Linkers;
@@ -91,7 +91,7 @@ impl Guest {
         let (stdout, stdout_reader) = pipe(DEFAULT_CAPACITY);
         let (stderr, stderr_reader) = pipe(DEFAULT_CAPACITY);
         let host = host();
-        let schedule = Schedule::new(host.engine.ticker(), None);
+        let schedule = Schedule::new(host.engine.ticker(), CpuQuota::new(None));
         let mut store = command::store(host.engine.engine(), self.state(stdout, stderr), &schedule);
         let running = async move {
             let result = call(&mut store, wasm).await;

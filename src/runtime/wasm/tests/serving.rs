@@ -9,8 +9,8 @@ use hyper_util::rt::TokioIo;
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
 use super::*;
-use crate::runtime::Signal;
 use crate::runtime::wasm::http_client::PodHttpClient;
+use crate::runtime::{ExitReason, ResourceLimits, Signal};
 
 type Client = http1::SendRequest<Full<Bytes>>;
 
@@ -101,6 +101,19 @@ async fn term_ends_a_server_with_0_and_closes_its_port() {
     assert_eq!(app.ends().await.code, 0);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
     assert_eq!(pod.sandbox.network.connect(None, address).await.unwrap_err(), crate::net::NetError::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_memory_limit_set_while_it_serves_holds_for_each_instance() {
+    let pod = Pod::new();
+    let app = pod.start(Setup::guest("p2/http", "")).await;
+    app.container.update_limits(ResourceLimits { memory_bytes: Some(16 * MEBIBYTE), cpu_millis: None }).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+    let stream = pod.sandbox.network.connect(None, address).await.unwrap();
+    stream.writer.write_all(Bytes::from("GET /hoard HTTP/1.1\r\nhost: pod\r\n\r\n")).await.unwrap();
+    let status = app.ends().await;
+    assert_eq!((status.code, status.reason), (137, ExitReason::OomKilled));
+    assert!(status.message.unwrap().contains("16777216 bytes"));
 }
 
 #[tokio::test]
