@@ -9,8 +9,10 @@
 mod compute;
 mod files;
 mod network;
+mod nodes;
 mod plan;
 mod pod_start;
+mod probes;
 mod programs;
 mod report;
 mod size;
@@ -32,6 +34,7 @@ const GROUPS: &[(&str, Measure)] = &[
     ("start", start::measure),
     ("pod-start", pod_start::measure),
     ("plan", plan::measure),
+    ("probes", probes::measure),
     ("network", network::measure),
     ("compute", compute::measure),
     ("files", files::measure),

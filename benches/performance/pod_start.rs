@@ -5,18 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use husk::api::support::RuntimeKind;
-use husk::api::{self, LoadOptions, Object};
-use husk::base::clock::{Clock, Timestamp};
+use husk::base::clock::Timestamp;
 use husk::base::id::PodUid;
 use husk::image::ImageStore;
-use husk::net::{Egress, Switch};
-use husk::node::{Cluster, LogChunk, Node, NodeConfig};
-use husk::pod::EventRecord;
-use husk::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
+use husk::node::LogChunk;
 use tokio::sync::mpsc;
 
+use crate::nodes::{BareCluster, load, node};
 use crate::programs::{Programs, guest, numbers, pod};
 use crate::report::{Aim, Report, Value, quantile};
 
@@ -47,7 +42,7 @@ async fn starts(programs: &Programs, level: &str) -> anyhow::Result<Vec<f64>> {
     let images = ImageStore::open(&programs.directory().join("node-images"), false)?;
     images.add_transient(&image, &guest(level, "bench-start"))?;
     let (logs, mut printed) = mpsc::channel(LOG_QUEUE);
-    let node = node(programs, images, logs)?;
+    let node = node(programs, images, logs, Arc::<BareCluster>::default())?;
     let template = load(&pod(&[("c", &image, &[])]))?;
     let mut seconds = Vec::with_capacity(PODS);
     for _ in 0..PODS {
@@ -74,61 +69,4 @@ async fn started(printed: &mut mpsc::Receiver<LogChunk>) -> anyhow::Result<f64> 
     }
     let [started] = numbers(&String::from_utf8_lossy(&text), ["started-ns"])?;
     Ok(started)
-}
-
-fn load(yaml: &str) -> anyhow::Result<Pod> {
-    let mut name_suffix = || String::new();
-    let mut options = LoadOptions { namespace: "default", runtime: RuntimeKind::Wasm, name_suffix: &mut name_suffix };
-    let loaded = api::load("bench", yaml, &mut options).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
-    match loaded.into_iter().next().map(|loaded| loaded.object) {
-        Some(Object::Pod(pod)) => Ok(*pod),
-        _ => anyhow::bail!("not a pod"),
-    }
-}
-
-fn node(programs: &Programs, images: Arc<ImageStore>, logs: mpsc::Sender<LogChunk>) -> anyhow::Result<Node> {
-    let cache_dir = Some(programs.directory().join("node-cache"));
-    Ok(Node::new(NodeConfig {
-        name: "bench".to_owned(),
-        host_ips: vec!["127.0.0.1".to_owned()],
-        cluster_domain: "cluster.local".to_owned(),
-        allocatable_cpu_millis: 1000,
-        allocatable_memory: 1 << 30,
-        host_resolv_conf: String::new(),
-        host_hosts: String::new(),
-        pods_dir: programs.directory().join("node-pods"),
-        data_dir: programs.directory().join("node-data"),
-        clock: Clock::system(),
-        runtime: WasmRuntime::new(WasmRuntimeConfig { cache_dir, ..WasmRuntimeConfig::default() })?,
-        images,
-        switch: Switch::new(Egress::Deny),
-        cluster: Arc::new(EmptyCluster),
-        logs,
-        stdin: Box::new(|_, _| None),
-    }))
-}
-
-/// A cluster with nothing but the pods, where nobody looks.
-struct EmptyCluster;
-
-impl Cluster for EmptyCluster {
-    fn config_map(&self, _namespace: &str, _name: &str) -> Option<Arc<ConfigMap>> {
-        None
-    }
-
-    fn secret(&self, _namespace: &str, _name: &str) -> Option<Arc<Secret>> {
-        None
-    }
-
-    fn claim(&self, _namespace: &str, _name: &str) -> Option<Arc<PersistentVolumeClaim>> {
-        None
-    }
-
-    fn services(&self, _namespace: &str) -> Vec<Arc<Service>> {
-        Vec::new()
-    }
-
-    fn update_status(&self, _pod: &Pod, _status: &PodStatus) {}
-
-    fn post_event(&self, _pod: &Pod, _event: &EventRecord, _at: Timestamp) {}
 }

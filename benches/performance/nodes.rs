@@ -1,0 +1,87 @@
+//! A node inside this process, with a cluster that has nothing but its pods.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use husk::api::support::RuntimeKind;
+use husk::api::{self, LoadOptions, Object};
+use husk::base::clock::{Clock, Timestamp};
+use husk::image::ImageStore;
+use husk::net::{Egress, Switch};
+use husk::node::{Cluster, LogChunk, Node, NodeConfig};
+use husk::pod::EventRecord;
+use husk::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
+use tokio::sync::mpsc;
+
+use crate::programs::Programs;
+
+pub(crate) fn load(yaml: &str) -> anyhow::Result<Pod> {
+    let mut name_suffix = || String::new();
+    let mut options = LoadOptions { namespace: "default", runtime: RuntimeKind::Wasm, name_suffix: &mut name_suffix };
+    let loaded = api::load("bench", yaml, &mut options).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+    match loaded.into_iter().next().map(|loaded| loaded.object) {
+        Some(Object::Pod(pod)) => Ok(*pod),
+        _ => anyhow::bail!("not a pod"),
+    }
+}
+
+pub(crate) fn node(
+    programs: &Programs,
+    images: Arc<ImageStore>,
+    logs: mpsc::Sender<LogChunk>,
+    cluster: Arc<dyn Cluster>,
+) -> anyhow::Result<Node> {
+    let cache_dir = Some(programs.directory().join("node-cache"));
+    Ok(Node::new(NodeConfig {
+        name: "bench".to_owned(),
+        host_ips: vec!["127.0.0.1".to_owned()],
+        cluster_domain: "cluster.local".to_owned(),
+        allocatable_cpu_millis: 1000,
+        allocatable_memory: 1 << 30,
+        host_resolv_conf: String::new(),
+        host_hosts: String::new(),
+        pods_dir: programs.directory().join("node-pods"),
+        data_dir: programs.directory().join("node-data"),
+        clock: Clock::system(),
+        runtime: WasmRuntime::new(WasmRuntimeConfig { cache_dir, ..WasmRuntimeConfig::default() })?,
+        images,
+        switch: Switch::new(Egress::Deny),
+        cluster,
+        logs,
+        stdin: Box::new(|_, _| None),
+    }))
+}
+
+/// A cluster with nothing but the pods, where nobody looks.
+#[derive(Debug, Default)]
+pub(crate) struct BareCluster {
+    /// How many statuses say that their pod is ready.
+    pub(crate) ready: AtomicUsize,
+}
+
+impl Cluster for BareCluster {
+    fn config_map(&self, _namespace: &str, _name: &str) -> Option<Arc<ConfigMap>> {
+        None
+    }
+
+    fn secret(&self, _namespace: &str, _name: &str) -> Option<Arc<Secret>> {
+        None
+    }
+
+    fn claim(&self, _namespace: &str, _name: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        None
+    }
+
+    fn services(&self, _namespace: &str) -> Vec<Arc<Service>> {
+        Vec::new()
+    }
+
+    fn update_status(&self, _pod: &Pod, status: &PodStatus) {
+        let mut conditions = status.conditions.iter().flatten();
+        let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        self.ready.fetch_add(usize::from(ready), Ordering::Relaxed);
+    }
+
+    fn post_event(&self, _pod: &Pod, _event: &EventRecord, _at: Timestamp) {}
+}
