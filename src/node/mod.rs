@@ -4,8 +4,12 @@
 mod container;
 mod context;
 mod executor;
+#[cfg_attr(not(test), expect(dead_code, reason = "the executor does not run hooks yet"))]
+mod hook;
 mod instance;
 mod logs;
+#[cfg_attr(not(test), expect(dead_code, reason = "the executor does not run probes yet"))]
+mod probe;
 mod rootfs;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ mod observed;
 mod phase;
 mod plan;
 pub mod print;
+mod probe;
 mod resources;
 mod restart;
 pub mod security;
@@ -33,10 +34,12 @@ mod sync;
 mod termination;
 
 pub use backoff::{Backoff, RestartBackoff};
+pub use events::go_duration;
 pub use observed::{
     ContainerRecord, Event, Exit, ImageFailure, ImageState, Instance, InstanceState, Lifecycle, NodeFacts, Observed,
     ProbeKind, ProbeReport, ProbeVerdicts, Pulled, SandboxState, StartFailure, StartFailureReason, TerminationCause,
     VolumeFailure, VolumesState,
 };
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind, Plan, PullPolicy, StopSignal, plan};
+pub use probe::{ProbeState, initial_result};
 pub use resources::ResourceLimits;
