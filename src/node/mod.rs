@@ -4,8 +4,10 @@
 mod container;
 mod context;
 mod executor;
+mod hook;
 mod instance;
 mod logs;
+mod probe;
 mod rootfs;
 #[cfg(test)]
 mod tests;

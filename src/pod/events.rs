@@ -121,7 +121,7 @@ impl StartFailureReason {
 }
 
 /// Prints a duration as Go's `Duration.String` does: `300ms`, `1.5s`, `2m40s`, `1h0m0s`.
-pub(super) fn go_duration(duration: Duration) -> String {
+pub fn go_duration(duration: Duration) -> String {
     let fraction = |value: f64, unit: &str| format!("{value}{unit}");
     let nanos = duration.as_nanos();
     match nanos {

@@ -25,6 +25,7 @@ mod observed;
 mod phase;
 mod plan;
 pub mod print;
+mod probe;
 mod record;
 mod resize;
 mod resources;
@@ -40,6 +41,7 @@ mod tend;
 mod termination;
 
 pub use backoff::{Backoff, RestartBackoff};
+pub use events::go_duration;
 pub use instance::{
     ContainerRecord, Exit, HookState, ImageState, Instance, InstanceState, ProbeVerdicts, Probing, ResizeState,
     StartFailure,
@@ -49,6 +51,7 @@ pub use observed::{
     StartFailureReason, TerminationCause, VolumeFailure, VolumesState,
 };
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind, Plan, PullPolicy, StopSignal, plan};
+pub use probe::{ProbeState, initial_result};
 pub use resources::ResourceLimits;
 pub use snapshot::{PodSnapshot, Survivors};
 pub use spec::ephemeral_as_container;
