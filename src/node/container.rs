@@ -1,5 +1,6 @@
 //! From a container of the spec to what a runtime starts: program, environment, limits, ports, filesystem.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
@@ -11,7 +12,7 @@ use super::rootfs::{self, LayerCache};
 use crate::base::id::ContainerId;
 use crate::base::pipe::{self, PipeReader};
 use crate::image::Image;
-use crate::pod::{ResourceLimits, StartFailureReason, command, env, security};
+use crate::pod::{ResourceLimits, StartFailureReason, command, env, ephemeral_as_container, security};
 use crate::runtime::{ContainerConfig, ContainerPort, ExitReason, ExitStatus, RuntimeError, Signal};
 use crate::vfs::MemoryFile;
 use crate::volume::PodVolumes;
@@ -84,10 +85,15 @@ pub(super) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn spec(&self) -> Option<&ContainerSpec> {
+    /// The container's spec; of an ephemeral container, what it has in common with others.
+    pub(super) fn spec(&self) -> Option<Cow<'_, ContainerSpec>> {
         let spec = self.pod.spec.as_ref()?;
         let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-        all.find(|container| container.name == self.container)
+        let mut ephemeral = spec.ephemeral_containers.iter().flatten();
+        all.find(|container| container.name == self.container).map(Cow::Borrowed).or_else(|| {
+            let container = ephemeral.find(|container| container.name == self.container)?;
+            Some(Cow::Owned(ephemeral_as_container(container)))
+        })
     }
 }
 
@@ -109,6 +115,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, StartError> {
     let Storage { image, volumes, layers, pod_dir } = storage;
     let container = subject.spec().ok_or_else(|| StartError::create("the pod has no such container"))?;
+    let container = container.as_ref();
     security::verify_run_as_non_root(subject.pod, container, &image.config.user).map_err(StartError::config)?;
     let variables = env::variables(&context.env(), container).map_err(StartError::config)?;
     let command = container.command.as_deref().unwrap_or_default();

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::context::{self, PodContext};
 use super::instance::{StartingInstance, catch_panic};
+use super::upkeep::{self, Upkeep};
 use super::{NodeState, Publish, PublishedPorts, host_ports};
 use crate::base::id::PodUid;
 use crate::image::{Image, ImageError};
@@ -61,8 +62,20 @@ pub(super) struct Sandbox {
 /// What is held of one container instance.
 struct InstanceHandle {
     cancel: CancellationToken,
-    running: Option<Arc<dyn Container>>,
+    running: Option<Running>,
+}
+
+/// An instance that runs.
+struct Running {
+    process: Arc<dyn Container>,
     stop_signal: Signal,
+    upkeep: Upkeep,
+}
+
+impl InstanceHandle {
+    fn process(&self) -> Option<Arc<dyn Container>> {
+        self.running.as_ref().map(|running| Arc::clone(&running.process))
+    }
 }
 
 impl Shared {
@@ -76,19 +89,33 @@ impl Shared {
         (state.sandbox.clone(), state.images.get(container).cloned())
     }
 
-    /// From now on signals reach the instance.
-    pub(super) fn set_running(&self, container: &str, attempt: u32, running: &Arc<dyn Container>, stop: Signal) {
+    /// From now on signals, probes and hooks reach the instance.
+    pub(super) fn set_running(
+        &self,
+        container: &str,
+        attempt: u32,
+        process: &Arc<dyn Container>,
+        stop_signal: Signal,
+        upkeep: Upkeep,
+    ) {
         if let Some(instance) = self.state().instances.get_mut(&(container.to_owned(), attempt)) {
-            instance.running = Some(Arc::clone(running));
-            instance.stop_signal = stop;
+            instance.running = Some(Running { process: Arc::clone(process), stop_signal, upkeep });
         }
     }
 
-    /// From now on signals find nothing.
+    /// From now on they find nothing.
     pub(super) fn set_ended(&self, container: &str, attempt: u32) {
-        if let Some(instance) = self.state().instances.get_mut(&(container.to_owned(), attempt)) {
-            instance.running = None;
-        }
+        let mut state = self.state();
+        let instance = state.instances.get_mut(&(container.to_owned(), attempt));
+        let ended = instance.and_then(|instance| instance.running.take());
+        drop(state);
+        // What is dropped with it may take the lock.
+        drop(ended);
+    }
+
+    /// Where events go that nothing needs to wait for.
+    pub(super) fn events(&self) -> &mpsc::Sender<Event> {
+        &self.events
     }
 
     /// Whether there is nothing to tear down; then nothing will be set up any more either.
@@ -144,13 +171,27 @@ impl Executor {
                 self.signal(container, attempt, signal);
                 Vec::new()
             }
-            Action::RunHook { .. }
-            | Action::CancelHook { .. }
-            | Action::StartProbes { .. }
-            | Action::ProbeReadiness { .. }
-            | Action::StopProbes { .. }
-            | Action::UpdateResources { .. }
-            | Action::UpdateVolumes => Vec::new(),
+            Action::RunHook { container, attempt, hook } => {
+                self.attend(container, attempt, |upkeep| upkeep.run_hook(hook, &self.shared))
+            }
+            Action::CancelHook { container, attempt, hook } => {
+                self.attend(container, attempt, |upkeep| upkeep.cancel_hook(hook))
+            }
+            Action::StartProbes { container, attempt } => {
+                self.attend(container, attempt, |upkeep| upkeep.start_probes(&self.shared))
+            }
+            Action::ProbeReadiness { container, attempt } => {
+                self.attend(container, attempt, |upkeep| upkeep.probe_readiness_now())
+            }
+            Action::StopProbes { container, attempt } => {
+                self.attend(container, attempt, Upkeep::stop_startup_and_liveness)
+            }
+            Action::UpdateResources { container, attempt, limits } => {
+                let process =
+                    self.shared.state().instances.get(&(container.clone(), attempt)).and_then(|i| i.process());
+                vec![upkeep::update_resources(process.as_ref(), container, attempt, limits)]
+            }
+            Action::UpdateVolumes => Vec::new(),
             Action::RemoveContainer { container, attempt } => {
                 self.shared.state().instances.remove(&(container, attempt));
                 Vec::new()
@@ -268,23 +309,34 @@ impl Executor {
     fn start(&mut self, pod: &Arc<Pod>, container: String, attempt: u32, kind: ContainerKind) -> Vec<Event> {
         let cancel = CancellationToken::new();
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
-        let handle = InstanceHandle { cancel: cancel.clone(), running: None, stop_signal: Signal::Term };
+        let handle = InstanceHandle { cancel: cancel.clone(), running: None };
         shared.state().instances.insert((container.clone(), attempt), handle);
         let instance = StartingInstance { shared, pod, container, attempt, kind };
         self.tasks.spawn(async move { instance.run(cancel).await });
         Vec::new()
     }
 
+    /// Does something for an instance that runs; of one that has ended just now, the event is on its way.
+    fn attend(&self, container: String, attempt: u32, what: impl FnOnce(&mut Upkeep)) -> Vec<Event> {
+        let mut state = self.shared.state();
+        let instance = state.instances.get_mut(&(container, attempt));
+        if let Some(running) = instance.and_then(|instance| instance.running.as_mut()) {
+            what(&mut running.upkeep);
+        }
+        Vec::new()
+    }
+
     fn signal(&self, container: String, attempt: u32, signal: StopSignal) {
         let state = self.shared.state();
-        let Some(instance) = state.instances.get(&(container, attempt)) else { return };
+        let Some(running) = state.instances.get(&(container, attempt)).and_then(|instance| instance.running.as_ref())
+        else {
+            return;
+        };
         let signal = match signal {
-            StopSignal::Term => instance.stop_signal,
+            StopSignal::Term => running.stop_signal,
             StopSignal::Kill => Signal::Kill,
         };
-        if let Some(running) = &instance.running {
-            running.signal(signal);
-        }
+        running.process.signal(signal);
     }
 }
 

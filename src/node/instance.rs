@@ -2,6 +2,7 @@
 //! exit reported. Whatever happens on the way, one event tells of the start and one of the end.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,10 @@ use super::container::{self, StartError};
 use super::context::PodContext;
 use super::executor::Shared;
 use super::logs::{LogSource, LogTail};
+use super::probe::Target;
+use super::upkeep::Upkeep;
 use crate::base::clock::Timestamp;
-use crate::pod::{ContainerKind, Event};
+use crate::pod::{ContainerKind, Event, full_name};
 use crate::runtime::{Container, ExitReason, ExitStatus};
 
 /// How long the report of an exit waits for the last output to be taken. What is left then follows the report.
@@ -84,15 +87,18 @@ impl StartingInstance {
         let container = created.map_err(|error| StartError::from_create(&id, &error))?;
         container.start().await.map_err(|error| StartError::run(&id, &error))?;
         // No await from here on: an instance that runs is known to run, or is dropped and so killed.
-        self.shared.set_running(&self.container, self.attempt, &container, prepared.stop_signal);
-        let running = Running {
-            id,
-            container,
-            output: prepared.output,
-            message: prepared.termination_message,
-            started_at: config.clock.now(),
+        let started_at = config.clock.now();
+        let target = Target {
+            pod: full_name(&self.pod),
+            container: Arc::new(subject.spec().map(Cow::into_owned).unwrap_or_default()),
+            attempt: self.attempt,
+            process: Arc::downgrade(&container),
+            network: Arc::clone(&sandbox.pod.network),
         };
-        Ok(running)
+        let upkeep = Upkeep::new(target, started_at);
+        self.shared.set_running(&self.container, self.attempt, &container, prepared.stop_signal, upkeep);
+        let message = prepared.termination_message;
+        Ok(Running { id, container, output: prepared.output, message, started_at })
     }
 
     /// Reports the start, passes on the output, and reports the end.

@@ -11,6 +11,7 @@ mod probe;
 mod rootfs;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

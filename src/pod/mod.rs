@@ -54,5 +54,5 @@ pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind,
 pub use probe::{ProbeState, initial_result};
 pub use resources::ResourceLimits;
 pub use snapshot::{PodSnapshot, Survivors};
-pub use spec::ephemeral_as_container;
+pub use spec::{ephemeral_as_container, full_name};
 pub use stop::{Stop, StopCause};

@@ -67,9 +67,7 @@ impl<'a> PodView<'a> {
 
     /// `name_namespace(uid)`, as messages name a pod.
     pub(super) fn full_name(&self) -> String {
-        let metadata = &self.pod.metadata;
-        let text = |field: &'a Option<String>| field.as_deref().unwrap_or("");
-        format!("{}_{}({})", text(&metadata.name), text(&metadata.namespace), text(&metadata.uid))
+        full_name(self.pod)
     }
 
     pub(super) fn is_deleted(&self) -> bool {
@@ -82,6 +80,13 @@ impl<'a> PodView<'a> {
         let grace = deletion.or(self.spec.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS);
         if grace < 0 { 1 } else { grace }
     }
+}
+
+/// `name_namespace(uid)`, as messages name a pod.
+pub fn full_name(pod: &Pod) -> String {
+    let metadata = &pod.metadata;
+    let text = |field: &'_ Option<String>| field.clone().unwrap_or_default();
+    format!("{}_{}({})", text(&metadata.name), text(&metadata.namespace), text(&metadata.uid))
 }
 
 fn init_kind(container: &Container) -> ContainerKind {

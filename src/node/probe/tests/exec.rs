@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use super::{CheckError, Outcome, Scene, errored, failure, scene_with_probe};
 use crate::node::probe::exec;
 use crate::runtime::fake::{Call, Script};
-use crate::runtime::{Container, ExecRequest, ExitReason, ExitStatus, RuntimeError, Signal};
+use crate::runtime::{Container, ExecRequest, ExitReason, ExitStatus, ResourceLimits, RuntimeError, Signal};
 
 fn exits(seconds: f64, code: i32) -> Script {
     Script::exits(Duration::from_secs_f64(seconds), code)
@@ -81,6 +81,10 @@ impl Container for Chatty {
 
     fn signal(&self, _signal: Signal) {}
 
+    fn update_limits(&self, _limits: ResourceLimits) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>> {
         Box::pin(async move { Ok(Arc::new(Chat { container: self.copy(), request }) as Arc<dyn Container>) })
     }
@@ -107,6 +111,10 @@ impl Container for Chat {
     }
 
     fn signal(&self, _signal: Signal) {}
+
+    fn update_limits(&self, _limits: ResourceLimits) -> Result<(), RuntimeError> {
+        Ok(())
+    }
 
     fn exec(&self, _request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>> {
         Box::pin(async { Err(RuntimeError::Failed("no".to_owned())) })
