@@ -239,6 +239,7 @@ fn probed_fails_every_request_while_told_to() {
     let args = ["touch", "/fail", "--then", "serve", "--port", "80", "--delay", "0.1", "--print-headers"];
     let mut running =
         husk.start(&pod("test/p2/probed", &args, &format!("ports: [{{containerPort: 80, hostPort: {port}}}]")), &[]);
+    running.wait_for("listening on port 80");
     assert!(http_get(port, "/").starts_with("HTTP/1.1 500 "));
     running.wait_for("Host: test");
 }
