@@ -5,6 +5,7 @@
 mod environment;
 mod examples;
 mod files;
+mod guests;
 mod hostile;
 mod images;
 mod levels;

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::support::{Husk, container, http_get, pod, termination};
 
 /// A port of the host that is free now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

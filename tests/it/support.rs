@@ -236,9 +236,9 @@ pub(crate) fn http_get(port: u16, path: &str) -> String {
     for _ in 0..600 {
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
             let mut answer = String::new();
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+            let sent = write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
             // A connection that is accepted before the guest listens is closed again.
-            if stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
+            if sent.is_ok() && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
                 return answer;
             }
         }

@@ -79,8 +79,15 @@ struct Shared {
     /// Answers to updates to come; the last one stays.
     updates: Mutex<HashMap<String, VecDeque<Result<(), String>>>>,
     calls: Mutex<Vec<Call>>,
-    /// Programs executed, by container: their arguments and how they fare.
-    executed: Mutex<HashMap<String, Vec<(Vec<String>, watch::Receiver<State>)>>>,
+    /// Programs executed, by container.
+    executions: Mutex<HashMap<String, Vec<Execution>>>,
+}
+
+/// A program executed: its arguments and how it fares.
+#[derive(Debug)]
+struct Execution {
+    argv: Vec<String>,
+    state: watch::Receiver<State>,
 }
 
 impl FakeRuntime {
@@ -124,9 +131,9 @@ impl FakeRuntime {
 
     /// Every program that was executed in the container `name`, in order, as it is now.
     pub fn executed(&self, name: &str) -> Vec<Executed> {
-        let executed = lock(&self.shared.executed);
-        let programs = executed.get(name).into_iter().flatten();
-        programs.map(|(argv, state)| Executed { argv: argv.clone(), state: state.borrow().as_executed() }).collect()
+        let executions = lock(&self.shared.executions);
+        let executed = executions.get(name).into_iter().flatten();
+        executed.map(|one| Executed { argv: one.argv.clone(), state: one.state.borrow().as_executed() }).collect()
     }
 }
 

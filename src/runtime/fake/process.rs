@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::script::{OnTerm, Script};
-use super::{Call, Shared, creation, lock, nth_script};
+use super::{Call, Execution, Shared, creation, lock, nth_script};
 use crate::base::id::ContainerId;
 use crate::base::pipe::PipeWriter;
 use crate::net::{NetError, PodNetwork, TcpListener};
@@ -195,11 +195,12 @@ impl FakeContainer {
             return Err(RuntimeError::NotRunning(self.id.clone()));
         }
         shared.record(Call::Exec(name.clone(), request.argv.clone()));
-        let index = lock(&shared.executed).get(name).map_or(0, Vec::len);
+        let index = lock(&shared.executions).get(name).map_or(0, Vec::len);
         let script = nth_script(&shared.exec_scripts, name, index).unwrap_or_else(|| Script::exits(Duration::ZERO, 0));
         let exec_name = format!("{name}/exec-{index}");
         let process = Process::new(exec_name, request.stdout, request.stderr, &script, Arc::clone(shared));
-        lock(&shared.executed).entry(name.clone()).or_default().push((request.argv, process.state.subscribe()));
+        let execution = Execution { argv: request.argv, state: process.state.subscribe() };
+        lock(&shared.executions).entry(name.clone()).or_default().push(execution);
         creation(&script).await?;
         let program = Self {
             id: ContainerId::random(),
