@@ -164,3 +164,39 @@ fn nothing_of_a_pod_is_left_behind() {
         std::fs::read_dir(husk.dir().join("data/pods")).map(|dir| dir.flatten().collect()).unwrap_or_default();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn a_crash_loop_that_runs_out_of_time_is_explained() {
+    let husk = Husk::new();
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: Always
+  containers:
+    - {{name: bad, image: test/p1/exit, args: ['3']}}
+    - {{name: done, image: busybox, command: ['true']}}
+    - {{name: good, image: test/p1/signals}}
+"
+    );
+    let file = husk.manifest(&yaml);
+    let outcome = husk.husk(["run".as_ref(), "--timeout".as_ref(), "4s".as_ref(), file.as_os_str()]).exits(124);
+    let (_, end) = outcome.stderr.split_once("When the stop began:\n").unwrap_or_else(|| panic!("{outcome:?}"));
+    let lines: Vec<_> = end.lines().collect();
+    let [_, row, bad, done] = lines[..] else { panic!("{lines:#?}") };
+    let cells: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(cells[..4], ["p", "1/3", "CrashLoopBackOff", "2"], "{row}");
+    assert_eq!(bad, "p/bad: CrashLoopBackOff after 1 restart: last exited with code 3 (Error)");
+    let advice = "(if it is meant to end, set restartPolicy: OnFailure)";
+    assert_eq!(done, format!("p/done: CrashLoopBackOff after 1 restart: last exited with code 0 (Completed) {advice}"));
+}
+
+#[test]
+fn a_pod_that_was_well_until_it_was_stopped_is_not_explained() {
+    let husk = Husk::new();
+    let mut running = husk.start(&pod("test/p1/signals", &[], ""), &[]);
+    running.wait_for("waiting");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    let last = lines.iter().rfind(|line| !line.is_empty()).unwrap();
+    assert_eq!(last.split_whitespace().take(4).collect::<Vec<_>>(), ["p", "1/1", "Running", "0"], "{lines:?}");
+}
