@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use husk::api::support::RuntimeKind;
 use husk::api::{self, LoadOptions, Object};
-use husk::base::clock::{Clock, Timestamp};
+use husk::base::clock::Clock;
 use husk::image::ImageStore;
 use husk::net::{Egress, Switch};
 use husk::node::{Cluster, LogChunk, Node, NodeConfig};

@@ -259,7 +259,8 @@ pub(super) fn container_of(field_path: Option<&str>) -> Option<&str> {
 /// The container that an event says is stopped because its pod ends.
 fn stopped_container(event: &EventRecord) -> Option<&str> {
     let container = container_of(event.field_path.as_deref())?;
-    (event.reason == "Killing" && event.message.starts_with("Stopping container ")).then_some(container)
+    let stopped = event.reason == "Killing" && event.message.strip_prefix("Stopping container ") == Some(container);
+    stopped.then_some(container)
 }
 
 #[cfg(test)]
@@ -387,7 +388,8 @@ mod tests {
         let status = |phase: &str| PodStatus { phase: Some(phase.into()), ..PodStatus::default() };
         setup.cluster.update_status(&setup.pod, &status("Running"));
         setup.post(0, "Killing", "Container c failed liveness probe, will be restarted");
-        assert!(setup.cluster.stop(&key).is_none(), "only a restart");
+        setup.post(0, "Killing", "Stopping container c to restart all containers");
+        assert!(setup.cluster.stop(&key).is_none(), "only restarts");
         setup.post(1, "Killing", "Stopping container c");
         setup.cluster.update_status(&setup.pod, &status("Failed"));
         setup.cluster.remember(&key);

@@ -195,8 +195,10 @@ impl Case<'_> {
         };
         let killed = self.killed().map(|(probe, kill)| format!(", {}", killed_by(probe, kill))).unwrap_or_default();
         let word = format!("{word}{killed}");
-        let why =
-            self.probe_failure(probe).map(|failure| format!("{word}: {} probe failed: {failure}", probe.capitalised()));
+        let why = self.probe_failure(probe).map(|(how, failure)| {
+            let name = probe.capitalised();
+            format!("{word}: {name} probe {how}: {failure}")
+        });
         Some(why.unwrap_or_else(|| format!("{word}: its {} probe has not succeeded yet", probe.lower())))
     }
 
@@ -219,7 +221,7 @@ impl Case<'_> {
     fn broken_off(&self, end: &ContainerStateTerminated) -> Option<String> {
         let started = end.started_at.as_ref()?.0;
         if let Some((probe, kill)) = self.killed().filter(|(_, kill)| last_time(kill) >= Some(started)) {
-            let failure = self.probe_failure(probe).map(|failure| format!(": {failure}")).unwrap_or_default();
+            let failure = self.probe_failure(probe).map(|(_, failure)| format!(": {failure}")).unwrap_or_default();
             return Some(format!("{}{failure}", killed_by(probe, kill)));
         }
         let hook = self.last("FailedPostStartHook", "").filter(|event| last_time(event) >= Some(started))?;
@@ -235,13 +237,15 @@ impl Case<'_> {
         kills.max_by_key(|(_, kill)| last_time(kill))
     }
 
-    /// What a probe said last when it failed, how often it did, and what to do about it.
-    fn probe_failure(&self, probe: ProbeName) -> Option<String> {
-        let prefix = format!("{} probe failed: ", probe.capitalised());
+    /// What a probe said last when it `failed` or `errored`, how often it did, and what to do about it.
+    fn probe_failure(&self, probe: ProbeName) -> Option<(&'static str, String)> {
+        let prefix = format!("{} probe ", probe.capitalised());
         let event = self.last("Unhealthy", &prefix)?;
-        let (_, failure) = event.message.as_deref()?.split_once(&prefix)?;
+        let (_, message) = event.message.as_deref()?.split_once(&prefix)?;
+        let (outcome, failure) = message.split_once(": ")?;
+        let how = if outcome == "failed" { "failed" } else { "errored" };
         let advice = self.spec.and_then(|spec| remedy::of_probe(probe, failure, spec));
-        Some(with_advice(format!("{}{}", first_line(failure), times(event)), advice))
+        Some((how, with_advice(format!("{}{}", first_line(failure), times(event)), advice)))
     }
 
     /// The event of this reason, with this in its message, that was posted last.

@@ -127,6 +127,15 @@ fn similar_failures_that_were_combined_are_quoted_all_the_same() {
 }
 
 #[test]
+fn a_probe_that_cannot_even_be_tried_says_why() {
+    let message = "Readiness probe errored and resulted in unknown state: no such program: check";
+    check(
+        &stopped(pod("Running", &[("c", UNREADY)], ""), vec![event("c", "Unhealthy", message, 3, 30)]),
+        &["p/c: not ready: Readiness probe errored: no such program: check (x3 over 30s)"],
+    );
+}
+
+#[test]
 fn a_startup_probe_that_has_not_succeeded_tells_of_its_kills() {
     let starting = "containerID: x, started: false, restartCount: 2, state: {running: {}}, \
         lastState: {terminated: {exitCode: 137, startedAt: '2027-01-15T08:00:01Z'}}";
