@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use husk::api::support::RuntimeKind;
 use husk::api::{self, LoadOptions, Object};
-use husk::base::clock::{Clock, Timestamp};
+use husk::base::clock::Clock;
 use husk::image::ImageStore;
 use husk::net::{Egress, Switch};
 use husk::node::{Cluster, LogChunk, Node, NodeConfig};
-use husk::pod::EventRecord;
+use husk::pod::PostedEvent;
 use husk::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 use tokio::sync::mpsc;
@@ -83,5 +83,5 @@ impl Cluster for BareCluster {
         self.ready.fetch_add(usize::from(ready), Ordering::Relaxed);
     }
 
-    fn post_event(&self, _pod: &Pod, _event: &EventRecord, _at: Timestamp) {}
+    fn post_event(&self, _pod: &Pod, _event: &PostedEvent) {}
 }

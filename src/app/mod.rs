@@ -8,6 +8,7 @@ mod outcome;
 mod paths;
 mod prepare;
 mod progress;
+mod remedy;
 mod run;
 mod show;
 

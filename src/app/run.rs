@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::cluster::{PodKey, QUEUE, StoreCluster};
 use super::notices::Notices;
-use super::outcome;
+use super::outcome::{self, Account};
 use super::prepare::Session;
 use super::progress::CompileProgress;
 use super::show::{Names, Show};
@@ -79,8 +79,8 @@ impl Session {
         let (logs, log_chunks) = mpsc::channel(LOG_QUEUE);
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
-        let cluster = StoreCluster::new(self.store.clone(), changes);
-        let node = self.node(clock, cluster, logs, containers);
+        let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
+        let node = self.node(clock, Arc::clone(&cluster), logs, containers);
         let notices = self.tells().then(|| Notices::new(self.args.events, self.names()));
         let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
         let pods: Vec<(Arc<Pod>, PodHandle)> = self
@@ -88,15 +88,18 @@ impl Session {
             .iter()
             .map(|pod| {
                 let publish = self.publish.get(&PodKey::of(pod)).cloned().unwrap_or_default();
+                cluster.post_scheduled(pod);
                 (Arc::clone(pod), node.run_pod(Arc::clone(pod), publish))
             })
             .collect();
-        let ending = self.watch(&pods, &printer, clock).await;
-        drop((pods, node));
+        let ending = self.watch(&pods, &printer, clock, &cluster).await;
+        let accounts = self.accounts(&cluster);
+        // With them goes the way for further changes.
+        drop((pods, node, cluster));
         let finishing = async move {
             // A panic of the task has told its story itself.
             let _ = output.await;
-            let code = self.report(&printer, ending).await?;
+            let code = self.report(&printer, &accounts, ending).await?;
             drop(printer);
             let _ = tokio::task::spawn_blocking(|| printing.finish()).await;
             Ok(code)
@@ -105,7 +108,7 @@ impl Session {
         tokio::select! {
             code = finishing => code,
             // Whoever reads what is still to be shown may have stopped reading: a signal gives up on it.
-            asked = signals.next() => Ok(ending.unwrap_or(asked).exit_code()),
+            asked = signals.next() => Ok(ending.map_or(asked, |(asked, _)| asked).exit_code()),
         }
     }
 
@@ -143,7 +146,7 @@ impl Session {
     fn node(
         &self,
         clock: Clock,
-        cluster: StoreCluster,
+        cluster: Arc<StoreCluster>,
         logs: mpsc::Sender<LogChunk>,
         containers: Arc<WasmRuntime>,
     ) -> Node {
@@ -166,7 +169,7 @@ impl Session {
             runtime: containers,
             images: Arc::clone(&self.images),
             switch: Switch::new(egress),
-            cluster: Arc::new(cluster),
+            cluster,
             logs,
             stdin: self.stdin_source(),
         })
@@ -182,11 +185,18 @@ impl Session {
     }
 
     /// Waits for all pods to end; on a signal or at the time limit, ends them gracefully, and kills them the second time.
-    async fn watch(&self, pods: &[(Arc<Pod>, PodHandle)], printer: &Printer, clock: Clock) -> Option<Ending> {
+    /// Gives why and when they were ended, if they did not end by themselves.
+    async fn watch(
+        &self,
+        pods: &[(Arc<Pod>, PodHandle)],
+        printer: &Printer,
+        clock: Clock,
+        cluster: &StoreCluster,
+    ) -> Option<(Ending, Timestamp)> {
         let mut all_finished = std::pin::pin!(join_all(pods.iter().map(|(_, handle)| handle.finished())));
         let mut timeout = std::pin::pin!(sleep_or_never(self.args.timeout));
         let mut signals = Signals::listen();
-        let mut ending: Option<Ending> = None;
+        let mut ending: Option<(Ending, Timestamp)> = None;
         loop {
             let asked = tokio::select! {
                 _ = &mut all_finished => return ending,
@@ -200,9 +210,10 @@ impl Session {
                 announce(printer, ending_notice(asked, again));
             }
             for (pod, handle) in pods {
+                cluster.remember(&PodKey::of(pod));
                 self.delete(pod, handle, grace, clock.now());
             }
-            ending = ending.or(Some(asked));
+            ending = ending.or(Some((asked, clock.now())));
         }
     }
 
@@ -225,31 +236,51 @@ impl Session {
         }
     }
 
+    /// What is known of the pods now that they have ended.
+    fn accounts(&self, cluster: &StoreCluster) -> Vec<Account> {
+        let account = |pod| {
+            let key = PodKey::of(pod);
+            let pod = self.store.get::<Pod>(&key.namespace, &key.name)?;
+            Some(Account { pod, stop: cluster.stop(&key), events: cluster.events(&key) })
+        };
+        self.pods.iter().filter_map(|pod| account(pod)).collect()
+    }
+
     /// Prints the final table or objects and gives the exit code.
-    async fn report(&self, printer: &Printer, ending: Option<Ending>) -> anyhow::Result<u8> {
-        let pods: Vec<Pod> = self
-            .pods
-            .iter()
-            .filter_map(|pod| {
-                let key = PodKey::of(pod);
-                self.store.get::<Pod>(&key.namespace, &key.name).map(Arc::unwrap_or_clone)
-            })
-            .collect();
+    async fn report(
+        &self,
+        printer: &Printer,
+        accounts: &[Account],
+        ending: Option<(Ending, Timestamp)>,
+    ) -> anyhow::Result<u8> {
+        let pods: Vec<&Pod> = accounts.iter().map(|account| &*account.pod).collect();
         if let Some(format) = self.args.output {
             printer.stdout(objects::render(format, &pods)?).await;
         }
-        let code = ending.map_or_else(|| outcome::exit_code(&pods), Ending::exit_code);
-        if !self.args.quiet && (!self.program || code != 0) {
-            let explain = if self.program { outcome::explain_program } else { outcome::explain };
-            let explained = pods.iter().flat_map(explain);
-            if !self.program {
-                printer.notice(Tone::Plain, status_table(&pods).trim_end().to_owned()).await;
+        let code = ending.map_or_else(|| outcome::exit_code(&pods), |(ending, _)| ending.exit_code());
+        if self.args.quiet || (self.program && code == 0) {
+            return Ok(code);
+        }
+        if !self.program {
+            if ending.is_some() {
+                printer.notice(Tone::Plain, "When the stop began:").await;
             }
-            for line in explained {
-                printer.notice(Tone::Warning, line).await;
-            }
+            let shown: Vec<&Pod> = accounts.iter().map(Account::shown).collect();
+            let at = ending.map_or_else(Timestamp::now, |(_, at)| at);
+            printer.notice(Tone::Plain, status_table(&shown, at).trim_end().to_owned()).await;
+        }
+        for line in accounts.iter().flat_map(|account| self.explain(account)) {
+            printer.notice(Tone::Warning, line).await;
         }
         Ok(code)
+    }
+
+    fn explain(&self, account: &Account) -> Vec<String> {
+        if self.program {
+            return outcome::explain_program(account);
+        }
+        let key = PodKey::of(&account.pod);
+        outcome::explain(account, &self.names().pod(&key.namespace, &key.name))
     }
 }
 
@@ -270,13 +301,13 @@ fn ending_notice(asked: Ending, again: bool) -> &'static str {
     }
 }
 
-fn status_table(pods: &[Pod]) -> String {
+/// The pods as they were at the time `at`.
+fn status_table(pods: &[&Pod], at: Timestamp) -> String {
     let namespaces: std::collections::BTreeSet<_> = pods.iter().map(|pod| &pod.metadata.namespace).collect();
     let with_namespace = namespaces.len() > 1;
     let head: &[&str] = &["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE"];
-    let now = Timestamp::now();
     let rows = pods.iter().map(|pod| {
-        let columns = print::pod_row(pod, now);
+        let columns = print::pod_row(pod, at);
         let namespace = with_namespace.then(|| pod.metadata.namespace.clone().unwrap_or_default());
         let cells = [columns.name, columns.ready, columns.status, columns.restarts, columns.age];
         namespace.into_iter().chain(cells).collect()

@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::cluster::{Change, PodKey, container_of};
-use super::notices::Notices;
+use super::cluster::{Change, PodKey};
+use super::notices::{Notice, Notices};
 use crate::cli::output::printer::{OutputStream, Printer};
 use crate::node::{LogChunk, LogStream};
 
@@ -106,14 +106,12 @@ impl Show {
 
     async fn change(&mut self, change: &Change) {
         let Some(notices) = &mut self.notices else { return };
-        for (tone, line) in notices.lines(change) {
+        let (Change::Event { pod, .. } | Change::Status { pod, .. }) = change;
+        for Notice { tone, line, started } in notices.of(change) {
             self.printer.notice(tone, line).await;
-        }
-        if let Change::Event { pod, event, .. } = change
-            && event.reason == "Started"
-            && let Some(container) = container_of(event)
-        {
-            self.release(&self.names.source(&pod.namespace, &pod.name, container)).await;
+            if let Some(container) = started {
+                self.release(&self.names.source(&pod.namespace, &pod.name, &container)).await;
+            }
         }
     }
 

@@ -55,7 +55,9 @@ pub struct RunArgs {
     /// Print nothing but what the containers print
     #[arg(short, long)]
     pub quiet: bool,
-    /// Print every event of the pods' lives
+    /// Print every Kubernetes event of the pods as it is posted, repeats with their count, and, as type Status, what
+    /// Kubernetes posts no event of: exits of containers, pods getting ready or not, phases. Without it: starts, exits
+    /// and warnings, of a probe's repeated failures the 1st, 10th, 100th and so on
     #[arg(long, conflicts_with = "quiet")]
     pub events: bool,
     /// Namespace for objects that name none

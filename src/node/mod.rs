@@ -25,11 +25,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Clock;
 use crate::base::pipe::PipeReader;
 use crate::image::ImageStore;
 use crate::net::{PublishedPort, Switch};
-use crate::pod::EventRecord;
+use crate::pod::PostedEvent;
 use crate::runtime::ContainerRuntime;
 
 pub use logs::{LogChunk, LogStream};
@@ -46,8 +46,8 @@ pub trait Cluster: Send + Sync {
     fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
     /// Publishes the status of a pod.
     fn update_status(&self, pod: &Pod, status: &PodStatus);
-    /// Posts a Kubernetes event about a pod.
-    fn post_event(&self, pod: &Pod, event: &EventRecord, at: Timestamp);
+    /// Posts a Kubernetes event about a pod: a new one, or the next of a series that was posted before.
+    fn post_event(&self, pod: &Pod, event: &PostedEvent);
 }
 
 /// Gives a container its standard input when its instance starts; `None` leaves it without input.

@@ -8,7 +8,8 @@ use tracing::{Instrument, debug, info_span};
 
 use super::executor::Executor;
 use super::{NodeState, Publish};
-use crate::pod::{Desired, Event, Lifecycle, NodeFacts, Observed, Plan, plan};
+use crate::base::clock::Timestamp;
+use crate::pod::{Correlator, Desired, Event, Lifecycle, NodeFacts, Observed, Plan, plan};
 
 /// Events that may wait for the worker; a sender then waits.
 const INBOX: usize = 64;
@@ -19,6 +20,8 @@ pub(super) struct Worker {
     desired: watch::Receiver<Arc<Pod>>,
     observed: Observed,
     published: Option<Arc<PodStatus>>,
+    /// Decides which events are posted.
+    correlator: Correlator,
     inbox: mpsc::Receiver<Event>,
     executor: Executor,
 }
@@ -33,8 +36,9 @@ impl Worker {
             allocatable_memory: Some(node.config.allocatable_memory),
         };
         let observed = Observed::new(facts, pod.status.clone().unwrap_or_default());
+        let correlator = Correlator::new(&pod.metadata);
         let executor = Executor::new(Arc::clone(&node), pod, publish, events);
-        Self { node, desired, observed, published: None, inbox, executor }
+        Self { node, desired, observed, published: None, correlator, inbox, executor }
     }
 
     /// Runs until nothing of the pod is left.
@@ -59,7 +63,7 @@ impl Worker {
             if !plan.actions.is_empty() {
                 debug!(actions = ?plan.actions, "plan");
             }
-            self.publish(&desired.pod, &plan);
+            self.publish(&desired.pod, &plan, now);
             let mut happened = false;
             for action in plan.actions {
                 for event in self.executor.execute(&desired.pod, action) {
@@ -106,9 +110,11 @@ impl Worker {
         }
     }
 
-    fn publish(&mut self, pod: &Pod, plan: &Plan) {
+    fn publish(&mut self, pod: &Pod, plan: &Plan, now: Timestamp) {
         for event in &plan.events {
-            self.node.config.cluster.post_event(pod, event, self.node.config.clock.now());
+            if let Some(event) = self.correlator.observe(event.clone(), now) {
+                self.node.config.cluster.post_event(pod, &event);
+            }
         }
         let is_published =
             |published: &Arc<PodStatus>| Arc::ptr_eq(published, &plan.status) || *published == plan.status;

@@ -16,6 +16,7 @@ mod backoff;
 pub mod command;
 mod conditions;
 mod container_status;
+mod correlate;
 pub mod dns;
 pub mod downward;
 pub mod env;
@@ -41,6 +42,7 @@ mod tend;
 mod termination;
 
 pub use backoff::{Backoff, RestartBackoff};
+pub use correlate::{Correlator, PostedEvent};
 pub use events::go_duration;
 pub use instance::{
     ContainerRecord, Exit, HookState, ImageState, Instance, InstanceState, ProbeVerdicts, Probing, ResizeState,

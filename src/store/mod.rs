@@ -117,6 +117,18 @@ impl Store {
         change(&mut object);
         Ok(state.put(key, object))
     }
+
+    /// Takes an object out.
+    pub fn delete<T: Object>(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
+        let key = Key::new::<T>(namespace, name);
+        match self.lock().objects.remove(&key) {
+            Some(_) => Ok(()),
+            None => {
+                let Key { kind, namespace, name } = key;
+                Err(StoreError::NotFound { kind, namespace, name })
+            }
+        }
+    }
 }
 
 impl State {
@@ -157,6 +169,18 @@ mod tests {
         let version = |object: &ConfigMap| object.metadata.resource_version.as_deref().unwrap().parse::<u64>().unwrap();
         assert!(version(&second) > version(&first));
         assert_eq!(store.get::<ConfigMap>("ns", "a").unwrap().immutable, Some(true));
+    }
+
+    #[test]
+    fn what_is_deleted_is_gone_and_its_name_free() {
+        let store = Store::default();
+        let first = store.create(config_map("a")).unwrap();
+        store.delete::<ConfigMap>("ns", "a").unwrap();
+        assert!(store.get::<ConfigMap>("ns", "a").is_none());
+        let error = store.delete::<ConfigMap>("ns", "a").unwrap_err();
+        assert_eq!(error.to_string(), r#"ConfigMap "a" not found in namespace "ns""#);
+        let second = store.create(config_map("a")).unwrap();
+        assert_ne!(first.metadata.resource_version, second.metadata.resource_version);
     }
 
     #[test]

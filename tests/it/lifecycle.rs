@@ -164,3 +164,49 @@ fn nothing_of_a_pod_is_left_behind() {
         std::fs::read_dir(husk.dir().join("data/pods")).map(|dir| dir.flatten().collect()).unwrap_or_default();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn a_crash_loop_that_runs_out_of_time_is_explained() {
+    let husk = Husk::new();
+    let yaml = pod("test/p1/exit", &["3"], "").replace("Never", "Always");
+    let file = husk.manifest(&yaml);
+    let outcome = husk.husk(["run".as_ref(), "--timeout".as_ref(), "5s".as_ref(), file.as_os_str()]).exits(124);
+    let (_, end) = outcome.stderr.split_once("When the stop began:\n").unwrap_or_else(|| panic!("{outcome:?}"));
+    let [_, row, why] = end.lines().collect::<Vec<_>>()[..] else { panic!("{end}") };
+    assert_eq!(row.split_whitespace().take(4).collect::<Vec<_>>(), ["p", "0/1", "CrashLoopBackOff", "1"], "{row}");
+    assert_eq!(why, "p/c: CrashLoopBackOff after 1 restart: last exited with code 3 (Error)");
+}
+
+#[test]
+fn only_the_containers_that_were_not_well_are_explained() {
+    let husk = Husk::new();
+    let yaml = format!(
+        "{BASE}spec:
+  restartPolicy: Always
+  containers:
+    - {{name: good, image: test/p1/signals}}
+    - {{name: done, image: busybox, command: ['true']}}
+"
+    );
+    let mut running = husk.start(&yaml, &[]);
+    running.wait_for("p/done: BackOff: ");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    let why = lines.iter().skip_while(|line| *line != "When the stop began:").skip(3).collect::<Vec<_>>();
+    let advice = "(if it is meant to end, set restartPolicy: OnFailure)";
+    let done = format!("p/done: CrashLoopBackOff after 1 restart: last exited with code 0 (Completed) {advice}");
+    assert_eq!(why, [&done], "{lines:#?}");
+}
+
+#[test]
+fn a_pod_that_was_well_until_it_was_stopped_is_not_explained() {
+    let husk = Husk::new();
+    let mut running = husk.start(&pod("test/p1/signals", &[], ""), &[]);
+    running.wait_for("waiting");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    let last = lines.iter().rfind(|line| !line.is_empty()).unwrap();
+    assert_eq!(last.split_whitespace().take(4).collect::<Vec<_>>(), ["p", "1/1", "Running", "0"], "{lines:?}");
+}

@@ -51,7 +51,47 @@ fn lifecycle_and_the_final_table_go_to_standard_error() {
         .says("p      0/2     Completed   0");
     assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:?}");
     assert_eq!(husk.run(TWO, &["--quiet"]).stderr, "");
-    husk.run(TWO, &["--events"]).says("Normal  Pulled").says("Normal  Created").says("Normal  Started");
+}
+
+#[test]
+fn events_show_a_pods_life_as_it_happens() {
+    let husk = Husk::new();
+    let outcome = husk.run(&pod("test/p1/exit", &["3"], ""), &["--events"]).exits(3);
+    let lines: Vec<_> =
+        outcome.stderr.lines().filter(|line| line.contains(" p: ") || line.contains(" p/c: ")).collect();
+    let mut told = Vec::new();
+    for line in lines {
+        let (time, what) = line.split_once(' ').unwrap();
+        time.parse::<jiff::Timestamp>().unwrap_or_else(|error| panic!("{error}: {line}"));
+        let cells: Vec<_> = what.split_whitespace().take(3).collect();
+        told.push(cells.join(" "));
+    }
+    let expected = [
+        "Normal Scheduled p:",
+        "Status Phase p:",
+        "Normal Pulled p/c:",
+        "Normal Created p/c:",
+        "Normal Started p/c:",
+        "Status Exited p/c:",
+        "Status Phase p:",
+    ];
+    let mut rest = told.iter();
+    assert!(expected.iter().all(|line| rest.any(|told| told == line)), "{told:#?}");
+    let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    outcome
+        .says(&format!("Normal  Scheduled    p: Successfully assigned default/p to {host}"))
+        .says("Status  Exited       p/c: Container exited with code 3 (Error)")
+        .says("Status  Phase        p: Phase is Failed");
+}
+
+#[test]
+fn repeated_events_show_their_count() {
+    let husk = Husk::new();
+    let yaml = pod("test/p1/exit", &["3"], "").replace("Never", "Always");
+    let mut running = husk.start(&yaml, &["--events"]);
+    let line = running.wait_for("Container started (x2 over ");
+    assert!(line.contains("Normal  Started      p/c: "), "{line}");
+    running.wait_for("Warning BackOff      p/c: Back-off restarting failed container c in pod p_default(");
 }
 
 #[test]

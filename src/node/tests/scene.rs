@@ -18,7 +18,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::image::ImageStore;
 use crate::net::{Egress, Switch};
 use crate::node::{Cluster, LogChunk, Node, NodeConfig, PodHandle, Publish};
-use crate::pod::EventRecord;
+use crate::pod::PostedEvent;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
 
 /// Longer than any pod of these tests lives, on the clock that is paused.
@@ -41,6 +41,8 @@ pub(super) struct Record {
 #[derive(Default)]
 struct Told {
     timeline: Vec<(f64, String)>,
+    /// When which container started.
+    starts: Vec<(f64, String)>,
     statuses: Vec<PodStatus>,
 }
 
@@ -98,17 +100,22 @@ impl Cluster for Record {
         }
         for container in all(status) {
             let shown = show(container);
-            if all(&before).find(|other| other.name == container.name).map(show).as_ref() != Some(&shown) {
+            let before = all(&before).find(|other| other.name == container.name);
+            if before.map(show).as_ref() != Some(&shown) {
                 self.note(format!("state {} {shown}", container.name));
+            }
+            if has_started(container) && before.is_none_or(|before| before.container_id != container.container_id) {
+                lock(&self.told).starts.push((self.seconds(), container.name.clone()));
             }
         }
         lock(&self.told).statuses.push(status.clone());
         self.changed.notify_waiters();
     }
 
-    fn post_event(&self, _pod: &Pod, event: &EventRecord, _at: Timestamp) {
+    fn post_event(&self, _pod: &Pod, event: &PostedEvent) {
         assert!(!self.breaks.swap(false, Ordering::Relaxed), "the cluster is broken");
         self.take_logs();
+        let event = &event.record;
         let container = event.field_path.as_deref().and_then(|path| path.split(['{', '}']).nth(1)).unwrap_or("-");
         self.note(format!("event {container} {}: {}", event.reason, event.message));
         self.changed.notify_waiters();
@@ -117,6 +124,13 @@ impl Cluster for Record {
 
 fn all(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
     status.init_container_statuses.iter().chain(&status.container_statuses).flatten()
+}
+
+/// Whether the current instance has run.
+fn has_started(status: &ContainerStatus) -> bool {
+    let state = status.state.as_ref();
+    let ran = |state: &ContainerState| state.terminated.as_ref().is_some_and(|end| end.started_at.is_some());
+    state.is_some_and(|state| state.running.is_some() || ran(state))
 }
 
 fn show(status: &ContainerStatus) -> String {
@@ -272,9 +286,7 @@ impl Scene {
 
     /// When containers started, as `seconds container`.
     pub(super) fn starts(&self) -> Vec<String> {
-        let told = lock(&self.record.told);
-        let starts = told.timeline.iter().filter(|(_, what)| what.contains(" Started: "));
-        starts.map(|(at, what)| format!("{at} {}", what.split(' ').nth(1).unwrap())).collect()
+        lock(&self.record.told).starts.iter().map(|(at, name)| format!("{at} {name}")).collect()
     }
 
     pub(super) fn status(&self) -> PodStatus {

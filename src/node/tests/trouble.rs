@@ -122,3 +122,14 @@ async fn statuses_are_written_when_they_change() {
     // Per restart: ended, waiting, running; a few before the first.
     assert!(scene.statuses().len() < 30, "{:#?}", scene.timeline());
 }
+
+/// §15: 25 events of a type at once, then one every 300 s; the pod itself goes on as ever.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_crashes_all_day_posts_few_events() {
+    let crash = Script::exits(Duration::from_secs(1), 1);
+    let scene = Scene::new("containers: [{name: c}]").script("c", crash).start();
+    scene.at(24 * 3600).await;
+    assert!(scene.starts().len() > 280, "{:?}", scene.starts());
+    let posted = scene.only(&["event c Pulled", "event c Created", "event c Started"]).len();
+    assert!((300..=25 + 12 * 24).contains(&posted), "{posted}");
+}
