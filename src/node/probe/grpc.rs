@@ -1,6 +1,6 @@
 //! `grpc`: asks the standard health service (kubelet v1.36 `probe/grpc`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
+use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -84,9 +85,9 @@ impl HealthCheck {
     ) -> Result<HealthCheckResponse, AskError> {
         let stream = self.address.connect(network).await.map_err(|_refused| AskError::Unconnected)?;
         let stream = TokioIo::new(connection.first.of(stream));
-        let connected = http2::handshake(connection.tasks.clone(), stream).await;
+        let connected = http2::handshake(connection.executor(), stream).await;
         let (sender, driver) = connected.map_err(|_refused| AskError::Unconnected)?;
-        hyper::rt::Executor::execute(&connection.tasks, driver.map(drop));
+        connection.executor().execute(driver.map(drop));
         let mut request = tonic::Request::new(HealthCheckRequest { service: self.service.clone() });
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let mut client = HealthClient::with_origin(Channel(sender), self.origin.clone());
@@ -146,7 +147,7 @@ enum AskError {
 /// What belongs to one connection; its tasks end with it.
 #[derive(Debug, Default)]
 struct Connection {
-    tasks: Tasks,
+    tasks: Arc<Mutex<JoinSet<()>>>,
     first: FirstBytes,
 }
 
@@ -155,18 +156,24 @@ impl Connection {
     fn is_ready(&self) -> bool {
         self.first.get().get(FRAME_TYPE) == Some(&SETTINGS_FRAME)
     }
+
+    fn executor(&self) -> ConnectionTasks {
+        ConnectionTasks(Arc::downgrade(&self.tasks))
+    }
 }
 
-/// Runs what moves an HTTP/2 connection, until the last clone is dropped.
-#[derive(Debug, Clone, Default)]
-struct Tasks(Arc<Mutex<JoinSet<()>>>);
+/// Runs what moves a connection for as long as that is there. The tasks hold clones of this, hence the weak handle.
+#[derive(Debug, Clone)]
+struct ConnectionTasks(Weak<Mutex<JoinSet<()>>>);
 
-impl<F> hyper::rt::Executor<F> for Tasks
+impl<F> Executor<F> for ConnectionTasks
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        if let Some(tasks) = self.0.upgrade() {
+            tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        }
     }
 }
 

@@ -115,6 +115,17 @@ async fn a_slow_answer_times_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_check_leaves_no_connection_behind() {
+    let scene = scene_with_probe("grpc: {port: 50051}").await;
+    let listener = scene.listen("0.0.0.0:50051");
+    let (_, stream) = tokio::join!(scene.check(), listener.accept());
+    // Nothing of the client's is read while it is checked.
+    let stream = stream.unwrap();
+    let reading = async { while let Ok(Some(_)) = stream.reader.read(1024).await {} };
+    assert!(tokio::time::timeout(Duration::from_secs(1), reading).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_does_not_speak_http2_is_tried_again_until_the_time_is_up() {
     let expected =
         failure("timeout: failed to connect service \"10.88.0.2:50051\" within 4s: context deadline exceeded");
