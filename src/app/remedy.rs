@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// `timeoutSeconds` where a probe has none.
 const DEFAULT_TIMEOUT_SECONDS: i32 = 1;
+/// What to do when a command is a shell.
+const NO_SHELL: &str = "built-in images have no shell: name the program itself as the command";
 
 /// Which of a container's probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,11 @@ pub(super) fn of_probe(name: ProbeName, failure: &str, container: &Container) ->
     let field = format!("{}Probe", name.lower());
     let lower = failure.to_lowercase();
     let path = probe.http_get.as_ref().and_then(|get| get.path.as_deref()).unwrap_or("/");
-    if lower.contains("connection refused") {
+    if needs_shell(failure) {
+        return Some(NO_SHELL.to_owned());
+    }
+    // A gRPC client goes on trying to connect until its time is up.
+    if ["connection refused", "failed to connect service"].iter().any(|sign| lower.contains(sign)) {
         let (handler, port) = port(probe, container)?;
         let slow = "if it only starts slowly, raise startupProbe.failureThreshold";
         return Some(match name {
@@ -88,12 +94,15 @@ fn port(probe: &Probe, container: &Container) -> Option<(&'static str, String)> 
     Some((handler, number))
 }
 
+/// Whether a program could not be started because it is a shell.
+fn needs_shell(message: &str) -> bool {
+    ["\"sh\"", "\"/bin/sh\""].iter().any(|shell| message.contains(&format!("exec: {shell}")))
+}
+
 /// What to do about a container that waits or has ended for this reason, with this message.
 pub(super) fn of_reason(reason: &str, message: &str) -> Option<String> {
     let advice = match reason {
-        "StartError" if ["\"sh\"", "\"/bin/sh\""].iter().any(|shell| message.contains(shell)) => {
-            "built-in images have no shell: name the program itself as the command"
-        }
+        "StartError" if needs_shell(message) => NO_SHELL,
         "OOMKilled" => "raise resources.limits.memory",
         "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" => "see `husk image ls`, `husk image import`",
         "PostStartHookError" => "check lifecycle.postStart",
@@ -159,6 +168,12 @@ mod tests {
                 "context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
                 Some("raise livenessProbe.timeoutSeconds, which is 1"),
             ),
+            (
+                ProbeName::Liveness,
+                "timeout: failed to connect service \"10.88.0.2:50051\" within 1s: context deadline exceeded",
+                Some("nothing listens on port 50051: check livenessProbe.grpc.port"),
+            ),
+            (ProbeName::Readiness, "exec: \"sh\": executable file not found in $PATH", Some(NO_SHELL)),
             (ProbeName::Liveness, "service unhealthy (responded with \"NOT_SERVING\")", None),
         ] {
             assert_eq!(of_probe(name, failure, &container).as_deref(), expected, "{failure}");
