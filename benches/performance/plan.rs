@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use husk::base::clock::Timestamp;
 use husk::pod::{Action, Desired, Event, NodeFacts, Observed, ProbeKind, plan};
@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
 use crate::programs::Programs;
 use crate::report::{Aim, Report, Value};
+use crate::workload::now;
 
 const ROUNDS: u32 = 200_000;
 
@@ -34,20 +35,20 @@ pub(crate) fn measure(_: &Programs, report: &mut Report) -> anyhow::Result<()> {
 fn unchanged(pod: Pod) -> f64 {
     let desired = Desired { pod: Arc::new(pod) };
     let mut observed = Observed::new(NodeFacts::default(), PodStatus::default());
-    let now = Timestamp::now();
+    let at = Timestamp::now();
     loop {
-        let plan = plan(&desired, &observed, now);
-        observed.record(&plan, now);
-        if plan.actions.is_empty() && plan.wake_at != Some(now) {
+        let plan = plan(&desired, &observed, at);
+        observed.record(&plan, at);
+        if plan.actions.is_empty() && plan.wake_at != Some(at) {
             break;
         }
-        for event in plan.actions.into_iter().flat_map(|action| answers(action, now)) {
-            observed.apply(event, now);
+        for event in plan.actions.into_iter().flat_map(|action| answers(action, at)) {
+            observed.apply(event, at);
         }
     }
-    let begun = Instant::now();
+    let begun = now();
     for _ in 0..ROUNDS {
-        black_box(plan(black_box(&desired), black_box(&observed), now));
+        black_box(plan(black_box(&desired), black_box(&observed), at));
     }
     begun.elapsed().as_nanos() as f64 / f64::from(ROUNDS)
 }

@@ -7,8 +7,8 @@ use super::backoff::Backoff;
 use super::events::{self, Note};
 use super::instance::{ContainerRecord, Exit, HookState, ImageState, InstanceState, ResizeState, Shown, StartFailure};
 use super::observed::{
-    Event, ImageFailure, Observed, ProbeKind, PullBackoff, Pulled, SandboxState, StartFailureReason, VolumeFailure,
-    VolumesState,
+    Event, ImageFailure, Observed, ProbeKind, ProbeReport, PullBackoff, Pulled, SandboxState, StartFailureReason,
+    VolumeFailure, VolumesState,
 };
 use super::plan::HookKind;
 use super::spec::later;
@@ -75,9 +75,7 @@ impl Observed {
                 self.probed(&container, attempt, kind, success);
             }
             Event::ProbeReport { container, attempt, kind, report } => {
-                if self.current(&container, attempt).is_some_and(|(record, last)| record.instances[last].is_running()) {
-                    self.notes.push(events::probe_report(&container, kind, &report));
-                }
+                self.probe_reported(&container, attempt, kind, &report);
             }
             Event::HookFinished { container, attempt, hook, error, warning } => {
                 self.hook_finished(&container, attempt, hook, (error, warning), now);
@@ -214,6 +212,13 @@ impl Observed {
             ProbeKind::Startup => probes.startup = Some(success),
             ProbeKind::Readiness => probes.readiness = Some(success),
             ProbeKind::Liveness => probes.liveness = Some(success),
+        }
+    }
+
+    fn probe_reported(&mut self, container: &str, attempt: u32, kind: ProbeKind, report: &ProbeReport) {
+        let Some((record, last)) = self.current(container, attempt) else { return };
+        if record.instances[last].is_running() {
+            self.notes.push(events::probe_report(container, kind, report));
         }
     }
 
