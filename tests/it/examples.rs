@@ -83,6 +83,30 @@ fn the_http_service_answers_the_host_until_ctrl_c() {
 }
 
 #[test]
+fn probes_make_a_pod_ready_and_restart_a_container() {
+    let mut running = Running::spawn(&mut Husk::new().command([
+        "run".as_ref(),
+        "--events".as_ref(),
+        examples().join("probes.yaml").as_os_str(),
+    ]));
+    for line in [
+        "probes/web: Container started",
+        "probes/health: Container started",
+        "probes/worker: Container started",
+        "Pod is ready",
+        "probes/health: Container health failed liveness probe, will be restarted",
+        "probes/health: Container started (x2",
+    ] {
+        running.wait_for(line);
+    }
+    running.signal(Signal::TERM);
+    let (code, lines) = running.end();
+    assert_eq!(code, 143, "{lines:?}");
+    let ends: Vec<_> = lines.iter().filter(|line| line.contains("Container exited")).collect();
+    assert!(ends.last().unwrap().contains("probes/web: Container exited with code 0"), "{ends:?}");
+}
+
+#[test]
 fn examples_that_need_a_download_are_valid() {
     let husk = Husk::new();
     for (name, image) in [("cpython", "localhost/cpython-http:latest"), ("c", "localhost/hello-c:latest")] {
