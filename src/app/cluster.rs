@@ -83,6 +83,8 @@ struct History {
 pub(super) struct Stop {
     /// The pod just before.
     pub(super) before: Arc<Pod>,
+    /// Its events just before, the one posted longest ago first: what fails from then on may fail because of the stop.
+    pub(super) events: Vec<Arc<Event>>,
     /// What was stopped.
     pub(super) what: Stopped,
 }
@@ -114,10 +116,17 @@ impl StoreCluster {
 
     /// Remembers a pod as it is, because it is about to be stopped from outside.
     pub(super) fn remember(&self, key: &PodKey) {
-        let Some(before) = self.store.get(&key.namespace, &key.name) else { return };
         let mut histories = self.histories();
-        let history = histories.entry(key.clone()).or_default();
-        history.stop.get_or_insert(Stop { before, what: Stopped::Pod });
+        self.begin_stop(key, histories.entry(key.clone()).or_default(), Stopped::Pod);
+    }
+
+    /// Remembers a pod as it is, unless its stop has begun before; gives what is stopped.
+    fn begin_stop<'h>(&self, key: &PodKey, history: &'h mut History, what: Stopped) -> Option<&'h mut Stopped> {
+        if history.stop.is_none() {
+            let before = self.store.get(&key.namespace, &key.name)?;
+            history.stop = Some(Stop { before, events: self.stored(key, history), what });
+        }
+        history.stop.as_mut().map(|stop| &mut stop.what)
     }
 
     /// How the end of a pod began, if something of it was stopped.
@@ -127,9 +136,11 @@ impl StoreCluster {
 
     /// The events of a pod that are still there, the one posted longest ago first.
     pub(super) fn events(&self, key: &PodKey) -> Vec<Arc<Event>> {
-        let histories = self.histories();
-        let names = histories.get(key).into_iter().flat_map(|history| &history.events);
-        names.filter_map(|(_, name)| self.store.get(&key.namespace, name)).collect()
+        self.histories().get(key).map(|history| self.stored(key, history)).unwrap_or_default()
+    }
+
+    fn stored(&self, key: &PodKey, history: &History) -> Vec<Arc<Event>> {
+        history.events.iter().filter_map(|(_, name)| self.store.get(&key.namespace, name)).collect()
     }
 
     fn histories(&self) -> MutexGuard<'_, HashMap<PodKey, History>> {
@@ -166,12 +177,10 @@ impl StoreCluster {
         }
         let stopped = stopped_container(&event.record);
         if (stopped.is_some() || event.record.reason == "DeadlineExceeded")
-            && let Some(before) = self.store.get(&key.namespace, &key.name)
+            && let Some(Stopped::Containers(containers)) =
+                self.begin_stop(key, history, Stopped::Containers(BTreeSet::new()))
         {
-            let stop = history.stop.get_or_insert(Stop { before, what: Stopped::Containers(BTreeSet::new()) });
-            if let Stopped::Containers(containers) = &mut stop.what {
-                containers.extend(stopped.map(str::to_owned));
-            }
+            containers.extend(stopped.map(str::to_owned));
         }
     }
 
@@ -257,7 +266,7 @@ pub(super) fn container_of(field_path: Option<&str>) -> Option<&str> {
 }
 
 /// The container that an event says is stopped because its pod ends.
-fn stopped_container(event: &EventRecord) -> Option<&str> {
+pub(super) fn stopped_container(event: &EventRecord) -> Option<&str> {
     let container = container_of(event.field_path.as_deref())?;
     let stopped = event.reason == "Killing" && event.message.strip_prefix("Stopping container ") == Some(container);
     stopped.then_some(container)
@@ -393,8 +402,11 @@ mod tests {
         setup.post(1, "Killing", "Stopping container c");
         setup.cluster.update_status(&setup.pod, &status("Failed"));
         setup.cluster.remember(&key);
-        let Stop { before, what } = setup.cluster.stop(&key).unwrap();
+        setup.post(2, "Unhealthy", "Readiness probe failed: it is stopping");
+        let Stop { before, events, what } = setup.cluster.stop(&key).unwrap();
         assert_eq!(before.status, Some(status("Running")));
+        let events: Vec<_> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
+        assert_eq!(events, ["Killing"; 3], "nothing that came after");
         assert_eq!(what, Stopped::Containers(BTreeSet::from(["c".to_owned()])));
     }
 }

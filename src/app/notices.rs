@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodStatus};
 
-use super::cluster::{Change, PodKey, container_of};
+use super::cluster::{Change, PodKey, container_of, stopped_container};
 use super::outcome;
 use super::show::Names;
 use crate::base::clock::Timestamp;
@@ -16,6 +16,8 @@ const SHOWN: [&str; 3] = ["Started", "Killing", "BuiltInImage"];
 /// Events that repeat for as long as something is wrong: without `--events`, the first of a series is worth a line,
 /// and then the tenth, the hundredth and so on.
 const REPETITIVE: [&str; 2] = ["Unhealthy", "ProbeWarning"];
+/// Message of the event of type Normal that a container is killed because of its postStart hook; a warning has said so.
+const POST_START_KILL: &str = "FailedPostStartHook";
 /// Series of repetitive events that are remembered for each container; with more, all of them count as new.
 const MAX_SERIES: usize = 64;
 /// What stands where Kubernetes' events have their type, for what Kubernetes posts no event of.
@@ -58,6 +60,8 @@ struct ContainerLife {
     /// The last instance of which it was told that it ended.
     ended: Option<String>,
     ready: bool,
+    /// It is stopped because its pod ends.
+    stopping: bool,
     /// How many repetitive events each series had when it was told last, by the name of the series.
     told: HashMap<String, u32>,
 }
@@ -95,7 +99,8 @@ impl Notices {
         let mut worth = record.type_ == EventType::Warning || SHOWN.contains(&record.reason);
         if let Some(life) = life {
             life.start_told |= started.is_some();
-            worth &= !REPETITIVE.contains(&record.reason) || life.is_due(event);
+            life.stopping |= stopped_container(record).is_some();
+            worth &= life.is_worth(event);
         }
         let (kind, tone) = match record.type_ {
             EventType::Normal => ("Normal", Tone::Quiet),
@@ -204,6 +209,15 @@ impl ContainerLife {
         Some(News { reason: "Exited", container: Some(name), tone, message })
     }
 
+    /// Whether an event tells something that is not known yet.
+    fn is_worth(&mut self, event: &PostedEvent) -> bool {
+        match event.record.reason {
+            reason if REPETITIVE.contains(&reason) => !self.stopping && self.is_due(event),
+            "BuiltInImage" => event.count == 1,
+            _ => event.record.message != POST_START_KILL,
+        }
+    }
+
     /// Whether a series has reached the next power of ten since it was told last.
     fn is_due(&mut self, event: &PostedEvent) -> bool {
         let told = self.told.get(&event.name).copied();
@@ -298,6 +312,15 @@ mod tests {
         }
         let again = event(EventType::Normal, "Started", Some("c"), "Container started", 3);
         assert_eq!(lines(&mut notices, &again), ["p/c: Container started"]);
+        for (reason, message, count, shown) in [
+            ("BuiltInImage", "Image \"nginx\" is served by", 1, 1),
+            ("BuiltInImage", "Image \"nginx\" is served by", 2, 0),
+            ("Killing", "Container c failed liveness probe, will be restarted", 2, 1),
+            ("Killing", "FailedPostStartHook", 1, 0),
+        ] {
+            let told = lines(&mut notices, &event(EventType::Normal, reason, Some("c"), message, count));
+            assert_eq!(told.len(), shown, "{message}");
+        }
         let pod_wide = event(EventType::Warning, "FailedMount", None, "no\nwhy", 3);
         assert_eq!(lines(&mut notices, &pod_wide), ["p: FailedMount: no... (x3 over 2s)"]);
         assert_eq!(lines(&mut notices, &status("{phase: Running}")), [""; 0]);
@@ -314,6 +337,15 @@ mod tests {
         let expected =
             ["p/c: Unhealthy: no", "p/c: Unhealthy: no (x10 over 9s)", "p/c: Unhealthy: no (x120 over 119s)"];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn probe_failures_of_a_container_that_is_stopped_are_not_told() {
+        let mut notices = notices(false);
+        lines(&mut notices, &event(EventType::Normal, "Killing", Some("c"), "Stopping container c", 1));
+        let failure = |container| event(EventType::Warning, "Unhealthy", Some(container), "reset", 1);
+        assert_eq!(lines(&mut notices, &failure("c")), [""; 0]);
+        assert_eq!(lines(&mut notices, &failure("other")), ["p/other: Unhealthy: reset"]);
     }
 
     #[test]

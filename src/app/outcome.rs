@@ -43,7 +43,7 @@ impl Account {
     /// The pod to show: as it was when it was stopped from outside, else as it ended.
     pub(super) fn shown(&self) -> &Pod {
         match &self.stop {
-            Some(Stop { before, what: Stopped::Pod }) => before,
+            Some(Stop { before, what: Stopped::Pod, .. }) => before,
             _ => &self.pod,
         }
     }
@@ -51,7 +51,7 @@ impl Account {
     /// The status that tells what was wrong: what only ended because it was stopped shows as it was before.
     fn telling_status(&self) -> PodStatus {
         let last = self.pod.status.clone().unwrap_or_default();
-        let Some(Stop { before, what }) = &self.stop else { return last };
+        let Some(Stop { before, what, .. }) = &self.stop else { return last };
         let before = before.status.clone().unwrap_or_default();
         let stopped = match what {
             Stopped::Pod => return PodStatus { reason: last.reason, message: last.message, ..before },
@@ -79,7 +79,14 @@ impl Account {
         let about = |event: &&Arc<Event>| {
             container_of(event.involved_object.field_path.as_deref()) == Some(status.name.as_str())
         };
-        Case { status, spec: init.or(app), is_plain_init, events: self.events.iter().filter(about).collect() }
+        let events = self.telling_events().iter().filter(about).collect();
+        let pre_stop = self.events.iter().filter(about).rfind(|event| has(event, "FailedPreStopHook", ""));
+        Case { status, spec: init.or(app), is_plain_init, events, pre_stop }
+    }
+
+    /// The events that tell what was wrong: those from before anything was stopped.
+    fn telling_events(&self) -> &[Arc<Event>] {
+        self.stop.as_ref().map_or(&self.events, |stop| &stop.events)
     }
 }
 
@@ -125,8 +132,9 @@ pub(super) fn explain(account: &Account, name: &str) -> Vec<String> {
 fn unstarted(account: &Account) -> Vec<String> {
     let of_pod =
         |event: &&Arc<Event>| event.type_.as_deref() == Some("Warning") && event.involved_object.field_path.is_none();
-    let last = account.events.iter().filter(of_pod).filter_map(|event| last_time(event)).max();
-    let warnings = account.events.iter().filter(of_pod).filter(|event| last_time(event) == last);
+    let events = account.telling_events();
+    let last = events.iter().filter(of_pod).filter_map(|event| last_time(event)).max();
+    let warnings = events.iter().filter(of_pod).filter(|event| last_time(event) == last);
     let line = |event: &Arc<Event>| {
         let message = event.message.as_deref().unwrap_or_default();
         let reason = event.reason.as_deref().unwrap_or_default();
@@ -142,6 +150,8 @@ struct Case<'a> {
     /// An init container that has to end before others start.
     is_plain_init: bool,
     events: Vec<&'a Arc<Event>>,
+    /// The last failure of its preStop hook.
+    pre_stop: Option<&'a Arc<Event>>,
 }
 
 impl Case<'_> {
@@ -154,8 +164,7 @@ impl Case<'_> {
             _ => None,
         };
         why.or_else(|| {
-            let failed = self.last("FailedPreStopHook", "")?;
-            let message = failed.message.as_deref().unwrap_or_default();
+            let message = self.pre_stop?.message.as_deref().unwrap_or_default();
             Some(with_advice(
                 first_line(message),
                 Some("check lifecycle.preStop, which has to end in the grace period".into()),
@@ -166,10 +175,10 @@ impl Case<'_> {
     fn waiting(&self, waiting: &ContainerStateWaiting) -> Option<String> {
         let reason = waiting.reason.as_deref().unwrap_or("waiting");
         if let Some(end) = terminated(&self.status.last_state).filter(|_| reason == "CrashLoopBackOff") {
-            let why = self.broken_off(end).unwrap_or_else(|| exit(end, "last exited"));
-            let advice = (end.exit_code == 0).then(|| "if it is meant to end, set restartPolicy: OnFailure".to_owned());
-            let why = format!("{reason} after {}: {why}", counted(self.status.restart_count, "restart"));
-            return Some(with_advice(why, advice));
+            let ended = |advice| with_advice(exit(end, "last exited"), advice);
+            let meant = (end.exit_code == 0).then(|| "if it is meant to end, set restartPolicy: OnFailure".to_owned());
+            let why = self.broken_off(end).unwrap_or_else(|| ended(meant));
+            return Some(format!("{reason} after {}: {why}", counted(self.status.restart_count, "restart")));
         }
         let message = waiting.message.as_deref().unwrap_or_default();
         if matches!(reason, "PodInitializing" | "ContainerCreating") && message.is_empty() {
@@ -250,11 +259,13 @@ impl Case<'_> {
 
     /// The event of this reason, with this in its message, that was posted last.
     fn last(&self, reason: &str, message: &str) -> Option<&Event> {
-        let fits = |event: &&&Arc<Event>| {
-            event.reason.as_deref() == Some(reason) && event.message.as_ref().is_some_and(|text| text.contains(message))
-        };
-        self.events.iter().rfind(fits).map(|event| &***event)
+        self.events.iter().rfind(|event| has(event, reason, message)).map(|event| &***event)
     }
+}
+
+/// Whether an event is of this reason, with this in its message.
+fn has(event: &Event, reason: &str, message: &str) -> bool {
+    event.reason.as_deref() == Some(reason) && event.message.as_ref().is_some_and(|text| text.contains(message))
 }
 
 fn killed_by(probe: ProbeName, kill: &Event) -> String {

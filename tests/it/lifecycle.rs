@@ -210,3 +210,22 @@ fn a_pod_that_was_well_until_it_was_stopped_is_not_explained() {
     let last = lines.iter().rfind(|line| !line.is_empty()).unwrap();
     assert_eq!(last.split_whitespace().take(4).collect::<Vec<_>>(), ["p", "1/1", "Running", "0"], "{lines:?}");
 }
+
+#[test]
+fn a_pod_that_never_gets_ready_says_why() {
+    let husk = Husk::new();
+    let probe = "ports: [{containerPort: 80}]\nreadinessProbe: {periodSeconds: 1, httpGet: {path: /none, port: 80}}";
+    let mut running = husk.start(&pod("nginx", &[], probe), &[]);
+    running.wait_for("p/c: Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 404");
+    running.wait_for("GET /none");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    let unhealthy = lines.iter().filter(|line| line.contains(" Unhealthy: ")).count();
+    assert_eq!(unhealthy, 1, "told once: {lines:#?}");
+    let end: Vec<_> = lines.iter().skip_while(|line| *line != "When the stop began:").skip(2).collect();
+    let [row, why] = end[..] else { panic!("{lines:#?}") };
+    assert_eq!(row.split_whitespace().take(3).collect::<Vec<_>>(), ["p", "0/1", "Running"], "{row}");
+    assert!(why.starts_with("p/c: not ready: Readiness probe failed: HTTP probe failed with statuscode: 404"), "{why}");
+    assert!(why.ends_with("(check readinessProbe.httpGet.path, which is /none)"), "{why}");
+}

@@ -52,7 +52,7 @@ fn ended(pod: Arc<Pod>, events: Vec<Arc<Event>>) -> Account {
 /// A pod that was so when it was stopped from outside.
 fn stopped(before: Arc<Pod>, events: Vec<Arc<Event>>) -> Account {
     let after = pod("Failed", &[("c", STOPPED)], "");
-    Account { pod: after, stop: Some(Stop { before, what: Stopped::Pod }), events }
+    Account { pod: after, stop: Some(Stop { before, events: events.clone(), what: Stopped::Pod }), events }
 }
 
 #[track_caller]
@@ -95,7 +95,7 @@ fn a_pod_that_was_stopped_is_shown_as_it_was_before() {
     let before = pod("Running", &[("c", UNREADY)], "");
     let account = stopped(Arc::clone(&before), vec![]);
     assert_eq!(account.shown(), &*before);
-    let by_itself = Stop { before, what: Stopped::Containers(BTreeSet::from(["c".to_owned()])) };
+    let by_itself = Stop { before, events: vec![], what: Stopped::Containers(BTreeSet::from(["c".to_owned()])) };
     let account = Account { stop: Some(by_itself), ..account };
     assert_eq!(account.shown().status.as_ref().unwrap().phase.as_deref(), Some("Failed"));
 }
@@ -115,6 +115,23 @@ fn a_readiness_probe_that_never_succeeded_is_quoted_with_a_remedy() {
            readinessProbe.httpGet.path, which is /x)"],
     );
     check(&stopped(before(), vec![]), &["p/c: not ready: its readiness probe has not succeeded yet"]);
+}
+
+/// Once it is stopping, a program may well refuse its probes.
+#[test]
+fn what_fails_because_of_the_stop_is_not_blamed() {
+    let before = event("c", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503", 2, 20);
+    let after = event("c", "Unhealthy", "Readiness probe failed: connection reset by peer", 1, 40);
+    let hook = event("c", "FailedPreStopHook", "PreStopHook failed", 1, 41);
+    let account = stopped(pod("Running", &[("c", UNREADY)], ""), vec![before]);
+    let account = Account { events: vec![after, hook], ..account };
+    check(
+        &account,
+        &[
+            "p/c: not ready: Readiness probe failed: HTTP probe failed with statuscode: 503 (x2 over 20s) (/x must answer \
+           with a status from 200 to 399)",
+        ],
+    );
 }
 
 #[test]
@@ -217,7 +234,7 @@ fn a_container_that_runs_again_tells_how_it_ended_before() {
 fn failed_hooks_are_named() {
     let hook = event("c", "FailedPostStartHook", "PostStartHook failed", 3, 31);
     check(
-        &stopped(pod("Running", &[("c", &crash_looping("exitCode: 137, reason: Error"))], ""), vec![hook]),
+        &stopped(pod("Running", &[("c", &crash_looping("exitCode: 0, reason: Completed"))], ""), vec![hook]),
         &["p/c: CrashLoopBackOff after 3 restarts: PostStartHook failed (x3 over 31s) (check lifecycle.postStart)"],
     );
     let waiting = "state: {waiting: {reason: PostStartHookError, message: exit code 1}}";
@@ -273,7 +290,7 @@ fn a_pod_that_ended_by_itself_does_not_blame_what_it_stopped() {
     let bad = failed(3, "2026-01-01T00:00:01Z");
     let before = pod("Running", &[("c", RUNNING), ("side", RUNNING)], READY);
     let after = pod("Failed", &[("c", &bad), ("side", STOPPED)], "");
-    let stop = Stop { before, what: Stopped::Containers(BTreeSet::from(["side".to_owned()])) };
+    let stop = Stop { before, events: vec![], what: Stopped::Containers(BTreeSet::from(["side".to_owned()])) };
     let account = Account { pod: after, stop: Some(stop), events: vec![] };
     check(&account, &["p/c: exited with code 3 (Error): why"]);
 }
@@ -283,20 +300,20 @@ fn a_deadline_tells_what_the_pod_was_waiting_for() {
     let reason = "reason: DeadlineExceeded, message: Pod was active on the node longer than the specified deadline";
     let deadline = "p: DeadlineExceeded: Pod was active on the node longer than the specified deadline (raise \
         activeDeadlineSeconds, which is 60)";
-    let stop = |before, names: &[&str]| {
+    let stop = |before, names: &[&str], events| {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Some(Stop { before, what: Stopped::Containers(names) })
+        Some(Stop { before, events, what: Stopped::Containers(names) })
     };
     let before = pod("Running", &[("c", UNREADY)], "");
     let after = pod("Failed", &[("c", STOPPED)], reason);
-    let account = Account { pod: after, stop: stop(before, &["c"]), events: vec![] };
+    let account = Account { pod: after, stop: stop(before, &["c"], vec![]), events: vec![] };
     check(&account, &[deadline, "p/c: not ready: its readiness probe has not succeeded yet"]);
 
     let before = pod("Pending", &[("c", "state: {waiting: {reason: ContainerCreating}}")], "");
     let unknown = "state: {terminated: {exitCode: 137, reason: ContainerStatusUnknown, message: not located}}";
     let after = pod("Failed", &[("c", unknown)], reason);
     let events = vec![event("", "FailedMount", "no such volume", 1, 30)];
-    let account = Account { pod: after, stop: stop(before, &[]), events };
+    let account = Account { pod: after, stop: stop(before, &[], events), events: vec![] };
     check(&account, &[deadline, "p: FailedMount: no such volume"]);
 }
 
