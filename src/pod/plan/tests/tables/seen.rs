@@ -13,7 +13,7 @@
 //!        resources={…} resize=in-progress|done|failed@90  startup+ startup- readiness+ readiness- liveness-
 //!        postStart=pending|running|over@40|failed@40  probing=not|all|readiness
 //!        stop=LivenessProbe@90/30 preStop=pending|running|over@95|failed@95 term@95 killed  cancelled
-//!   container: pulling|present[:image]|unpullable:pull|never|name|inspect[@retry]
+//!   container: pulling[:image]|present[:image]|unpullable:pull|never|name|inspect[:image][@retry]
 //!        unstarted:config|create|run|postStart[@retry]  backoff=20@85 stale-backoff  fresh|shown
 //! ```
 //!
@@ -164,6 +164,7 @@ impl Container<'_> {
                     record.restart_backoff = Some(RestartBackoff { key, backoff: backoff(&word[8..]) });
                 }
                 "stale-backoff" => record.restart_backoff.as_mut().unwrap().key = "another".into(),
+                "resize" => record.instances.last_mut().unwrap().resize = self.resize(&word[7..]),
                 "fresh" => record.shown = Shown::Nothing,
                 "shown" => record.shown = Shown::BackOff,
                 _ => change(record.instances.last_mut().unwrap_or_else(|| panic!("{word} of no instance")), word),
@@ -216,18 +217,33 @@ impl Container<'_> {
         }
     }
 
+    fn resize(&self, state: &str) -> ResizeState {
+        let wanted = self.spec.container.resources.clone().map(Box::new);
+        match state.split_once('@').unwrap_or((state, "")) {
+            ("in-progress", _) => ResizeState::InProgress(wanted),
+            ("done", _) => ResizeState::Done,
+            ("failed", retry) => {
+                ResizeState::Failed { wanted, message: "below the current usage".into(), retry_at: at(retry) }
+            }
+            _ => panic!("{state} is no state of a resize"),
+        }
+    }
+
     fn image(&self, word: &str) -> ImageState {
         let (word, retry) = word.split_once('@').unwrap_or((word, "0"));
         let (state, detail) = word.split_once(':').unwrap_or((word, ""));
-        let image = self.spec.image().to_owned();
-        let other = |image: String| if detail.is_empty() { image } else { detail.into() };
+        let image = |other: &str| if other.is_empty() { self.spec.image().to_owned() } else { other.to_owned() };
         match state {
-            "pulling" => ImageState::Pulling { image: other(image) },
+            "pulling" => ImageState::Pulling { image: image(detail) },
             "present" => {
-                let image = other(image);
+                let image = image(detail);
                 ImageState::Present { resolved: format!("{image}:latest"), image, image_id: "sha256:1".into() }
             }
-            _ => ImageState::Failed { image, failure: image_failure(detail, IMAGE_CAUSE), retry_at: at(retry) },
+            _ => {
+                let (kind, other) = detail.split_once(':').unwrap_or((detail, ""));
+                let failure = image_failure(kind, IMAGE_CAUSE);
+                ImageState::Failed { image: image(other), failure, retry_at: at(retry) }
+            }
         }
     }
 }
@@ -271,7 +287,6 @@ fn change(instance: &mut Instance, word: &str) {
             instance.image = format!("{image}:latest");
         }
         ("resources", yaml) => instance.resources = Some(Box::new(serde_yaml::from_str(yaml).unwrap())),
-        ("resize", state) => instance.resize = resize(state),
         ("startup+", _) => instance.probes.startup = Some(true),
         ("startup-", _) => instance.probes.startup = Some(false),
         ("readiness+", _) => instance.probes.readiness = Some(true),
@@ -304,19 +319,6 @@ fn exit(instance: &mut Instance) -> &mut Exit {
 
 fn stop(instance: &mut Instance) -> &mut Stop {
     instance.stop.as_mut().expect("a stop before what belongs to it")
-}
-
-fn resize(state: &str) -> ResizeState {
-    match state.split_once('@').unwrap_or((state, "")) {
-        ("done", _) => ResizeState::Done,
-        ("failed", retry) => {
-            let (retry, wanted) = retry.split_once('/').unwrap();
-            let wanted = Some(Box::new(serde_yaml::from_str(wanted).unwrap()));
-            ResizeState::Failed { wanted, message: "below the current usage".into(), retry_at: at(retry) }
-        }
-        ("in-progress", _) => ResizeState::InProgress(None),
-        _ => panic!("{state} is no state of a resize"),
-    }
 }
 
 fn hook_state(state: &str) -> HookState {

@@ -6,7 +6,7 @@ use crate::base::clock::Timestamp;
 
 const ORIGIN: i64 = 1_800_000_000;
 
-/// A word of a table. Texts are in `"` or `'`; in braces and brackets, spaces and quotes don't end a word.
+/// A word of a table. Texts are in `"`, `'` or backquotes; in braces and brackets, spaces and quotes don't end a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
     Bare(String),
@@ -31,7 +31,7 @@ pub(super) fn words(line: &str) -> Vec<Word> {
     while let Some(first) = rest.chars().next() {
         let end = match first {
             ';' => 1,
-            '"' | '\'' => {
+            '"' | '\'' | '`' => {
                 let end = rest[1..].find(first).unwrap_or_else(|| panic!("an open quote in {line:?}")) + 1;
                 words.push(Word::Text(rest[1..end].into()));
                 rest = rest[end + 1..].trim_start();
@@ -76,6 +76,7 @@ pub(super) fn join(words: &[Word]) -> String {
         let space = if line.is_empty() { "" } else { " " };
         let _ = match word {
             Word::Bare(word) => write!(line, "{space}{word}"),
+            Word::Text(text) if text.contains('"') && text.contains('\'') => write!(line, "{space}`{text}`"),
             Word::Text(text) if text.contains('"') => write!(line, "{space}'{text}'"),
             Word::Text(text) => write!(line, "{space}\"{text}\""),
         };
