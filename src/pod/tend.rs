@@ -103,7 +103,8 @@ fn kill(
 }
 
 /// Asks containers that have started and are not ready for their readiness at once. Whenever a status changes, the
-/// reason may have gone (kubelet v1.36 `prober_manager.UpdatePodStatus`).
+/// reason may have gone (kubelet v1.36 `prober_manager.UpdatePodStatus`). Differs from Kubernetes, which asks whenever
+/// it computes a status, changed or not.
 pub(super) fn probe_unready(view: &PodView<'_>, observed: &Observed, draft: &mut Draft) {
     for spec in view.init.iter().chain(&view.apps).filter(|spec| spec.container.readiness_probe.is_some()) {
         let Some(instance) = observed.instance(spec.name()) else { continue };

@@ -28,6 +28,11 @@ pod containers: [{name: c, image: i}]
   do   nothing
   PodReadyToStartContainers False
 
+§5 False while the sandbox has no address
+  seen sandbox no-ip; c: pulling
+  do   nothing
+  PodReadyToStartContainers False
+
 §5 True with both
   seen c: pulling
   do   nothing
@@ -65,9 +70,10 @@ pod initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Alw
   do   pull i
   Initialized False ContainersNotInitialized "containers with incomplete status: [i s j]"
 
-§5 what runs is not complete
+§5 with init containers PodReadyToStartContainers comes before it; what runs is not complete
   seen i: running@90
   do   nothing
+  PodReadyToStartContainers True
   Initialized False ContainersNotInitialized "containers with incomplete status: [i s j]"
 
 §5 exit 0 is

@@ -192,18 +192,3 @@ fn not_idempotent(desired: &Desired, observed: &Observed, first: &Plan, now: Tim
     let quiet = first.wake_at == Some(now) || (again.actions.is_empty() && again.events.is_empty());
     (!quiet).then(|| format!("  planned again at once: {:?} {:?}", again.actions, again.events))
 }
-
-#[test]
-fn scratch() {
-    let Ok(name) = std::env::var("SCRATCH") else { return };
-    let path = format!("{}/src/pod/plan/tests/tables/{name}.rs", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut bad = 0;
-    for table in text.split("r#\"").skip(1).map(|rest| rest.split("\"#;").next().unwrap()) {
-        if let Err(panic) = std::panic::catch_unwind(|| check(table)) {
-            bad += 1;
-            eprintln!("{}", panic.downcast_ref::<String>().map_or("?", |text| text.as_str()));
-        }
-    }
-    assert_eq!(bad, 0);
-}

@@ -203,6 +203,16 @@ pod restartPolicy: Never, initContainers: [{name: i, image: x}], containers: [{n
   seen a: running@30; b: exited:42@99
   do   pull b
 
+§4 kills by probes don't consult rules
+  seen i: exited:0@20; a: running@30; b: exited:42@99 stop=LivenessProbe@95/30 term@95
+  do   nothing
+  life Syncing
+
+§18 an ephemeral container is left alone
+  pod  containers: [{name: a, image: x}, {name: b, image: x, restartPolicy: Never, restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]}], ephemeralContainers: [{name: e, image: x}]
+  seen a: running@30; b: exited:42@99; e: running@50
+  do   term a/0
+
 §4 a container being started is not
   seen i: exited:0@20; a: starting; b: exited:42@99
   do   cancel start a/0

@@ -95,6 +95,14 @@ deleted 30@100
   then running c/0
   do   term c/0
 
+§9 or was quicker, but later than the grace: there is no time for a hook
+  pod  containers: [{name: c, image: i, lifecycle: {preStop: {sleep: {seconds: 1}}}}]
+  deleted 30@60
+  seen terminating Deleted@60/30; c: starting cancelled
+  then running c/0
+  do   term c/0
+  wake 102
+
 §9 between two starts
   seen c: running@99
   do   term c/0

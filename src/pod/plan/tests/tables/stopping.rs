@@ -166,18 +166,50 @@ deleted 30@100
 §9 an init container that runs is stopped at once and holds up no sidecar
   seen s1: running@10; s2: running@10; i: running@20
   do   preStop s1/0; term s2/0; term i/0
-
-§9 completion has the same order, with the pod's full grace
-  with restartPolicy: Never, terminationGracePeriodSeconds: 40
-  deleted 30@200
-  now  100
-  seen terminating Completed@100/40; s1: running@10 stop=Pod@100/40 preStop=over@100; s2: running@10 stop=Pod@100/40; i: exited:0@20; s3: running@30 stop=Pod@100/40 preStop=over@100; a: exited:0@99; b: exited:0@99
-  do   term s3/0
 "#;
 
 #[test]
 fn sidecars_wait_for_the_apps_and_for_later_sidecars() {
     check(ORDER);
+}
+
+const COMPLETION: &str = r#"
+pod restartPolicy: Never, terminationGracePeriodSeconds: 40, initContainers: [{name: s1, image: i, restartPolicy: Always}, {name: s2, image: i, restartPolicy: Always, lifecycle: {preStop: {sleep: {seconds: 1}}}}], containers: [{name: a, image: i}]
+
+§9 completion without deletion has the same order, with the pod's full grace
+  seen s1: running@10; s2: running@10; a: exited:0@100
+  do   preStop s2/0
+  life Terminating Completed 140
+  wake 140
+
+§9 the last sidecar
+  now  101
+  seen terminating Completed@100/40; s1: running@10 stop=Pod@100/40; s2: running@10 stop=Pod@100/40 preStop=over@101; a: exited:0@99
+  do   term s2/0
+  wake 140
+
+§9 the first
+  now  103
+  seen terminating Completed@100/40; s1: running@10 stop=Pod@100/40; s2: exited:0@103; a: exited:0@99
+  do   term s1/0
+  wake 140
+
+§9 when the grace is over both
+  now  140
+  seen terminating Completed@100/40; s1: running@10 stop=Pod@100/40; s2: running@10 stop=Pod@100/40 preStop=over@101 term@101; a: exited:0@99
+  do   term s1/0; kill s2/0
+  wake 142
+
+§9 a failed init container stops the sidecars before it alike
+  pod  restartPolicy: Never, initContainers: [{name: s1, image: i, restartPolicy: Always}, {name: s2, image: i, restartPolicy: Always}, {name: i, image: i}], containers: [{name: a, image: i}]
+  seen s1: running@10; s2: running@10; i: exited:1@100
+  do   term s2/0
+  life Terminating Completed 130
+"#;
+
+#[test]
+fn a_completed_pod_stops_its_sidecars_in_the_same_order() {
+    check(COMPLETION);
 }
 
 const OUTCOMES: &str = r#"

@@ -204,6 +204,12 @@ pod containers: [{name: c, image: i, resources: {requests: {cpu: 2}, limits: {cp
   PodResizeInProgress True
   event none
 
+§18 another one that begins as it ends
+  seen c: running@50 resources={limits: {cpu: 1}} resize=done; d: running@50
+  do   resize c/0
+  PodResizeInProgress True
+  event Normal ResizeStarted pod 'Pod resize started: {"containers":[{"name":"c","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"2"}}},{"name":"d","resources":{}}],"generation":1}'
+
 §18 that fails
   seen c: running@50 resources={limits: {cpu: 1}} resize=in-progress; d: running@50
   then resized c/0 "below the current usage"
