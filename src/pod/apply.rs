@@ -267,8 +267,7 @@ impl Observed {
                 instance.resize = ResizeState::Done;
             }
             Some(message) => {
-                instance.resize = ResizeState::Failed { wanted, message: message.clone(), retry_at: later(now, RETRY) };
-                self.notes.push(Note::warning(None, "ResizeError", message));
+                instance.resize = ResizeState::Failed { wanted, message, retry_at: later(now, RETRY) };
             }
         }
     }

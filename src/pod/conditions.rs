@@ -15,6 +15,8 @@ const INITIALIZED: &str = "Initialized";
 const READY: &str = "Ready";
 const CONTAINERS_READY: &str = "ContainersReady";
 const SCHEDULED: &str = "PodScheduled";
+/// Whoever evicts the pod says why; stored after the conditions of a resize.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// The conditions kubelet owns; all others belong to whoever wrote them and are kept.
 const OWNED: [&str; 8] = [
@@ -55,9 +57,10 @@ pub(super) fn conditions(
     now: Timestamp,
 ) -> Vec<PodCondition> {
     let foreign = view.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut all: Vec<PodCondition> =
-        foreign.filter(|condition| !OWNED.contains(&condition.type_.as_str())).cloned().collect();
+    let foreign = foreign.filter(|condition| !OWNED.contains(&condition.type_.as_str())).cloned();
+    let (disruption, mut all): (Vec<_>, Vec<_>) = foreign.partition(|condition| condition.type_ == DISRUPTION_TARGET);
     all.extend(resize::conditions(view, observed, draft, now));
+    all.extend(disruption);
     let sandbox_ready = matches!(&observed.sandbox, SandboxState::Ready { ips } if !ips.is_empty());
     let containers_ready = containers_ready(view, containers, phase);
     let verdicts = [

@@ -38,7 +38,7 @@ pub(super) fn container_status(
         ready: is_ready(spec, current),
         volume_mounts: volume_mounts(spec),
         resources: actual_resources(spec, current),
-        allocated_resources: spec.container.resources.as_ref().and_then(|resources| resources.requests.clone()),
+        allocated_resources: accepted_resources(spec, current, draft).and_then(|resources| resources.requests.clone()),
         ..ContainerStatus::default()
     };
     let (state, last_state) = match current.map(|instance| &instance.state) {
@@ -48,6 +48,16 @@ pub(super) fn container_status(
     status.state = Some(state);
     status.last_state = Some(last_state);
     status
+}
+
+/// What the spec says; of a resize that the node cannot grant, what a running instance has.
+fn accepted_resources<'a>(
+    spec: &'a ContainerSpec<'_>,
+    current: Option<&'a Instance>,
+    draft: &Draft,
+) -> Option<&'a ResourceRequirements> {
+    let refused = current.filter(|instance| instance.is_running() && draft.infeasible.is_some());
+    refused.map_or_else(|| spec.container.resources.as_ref(), |instance| instance.resources.as_deref())
 }
 
 /// What a running instance has, and what the spec says of any other.

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::ContainerStatus;
 
+use super::observed::Observed;
 use super::plan::ContainerKind;
 use super::restart;
 use super::spec::{ContainerSpec, PodView};
@@ -47,10 +48,11 @@ fn state(status: Option<&ContainerStatus>) -> State {
 }
 
 /// The phase; `stopped` once the pod is stopped for good, when restart policies no longer matter.
-pub(super) fn phase(view: &PodView<'_>, containers: &Containers, stopped: bool) -> &'static str {
+pub(super) fn phase(view: &PodView<'_>, observed: &Observed, containers: &Containers, stopped: bool) -> &'static str {
     let mut counts = Counts::default();
     let mut pending = false;
-    let app_existed = view.apps.iter().any(|spec| !matches!(state(containers.get(spec.name())), State::Waiting));
+    // Those of a sandbox before this one are none (kubelet v1.36 `HasAnyActiveRegularContainerStarted`).
+    let app_existed = view.apps.iter().any(|spec| observed.instance_of_epoch(spec.name()).is_some());
     for spec in &view.init {
         let status = containers.get(spec.name());
         match (spec.kind, state(status)) {

@@ -273,6 +273,58 @@ mod tests {
         check(&[DONE, INITIALISING], &[INITIALISING], "phase: Pending", "0/1 Init:1/2 0");
         check(&[ERROR, INITIALISING], &[INITIALISING], "phase: Failed", "0/1 Init:Error 0");
         check(&["state: {terminated: {exitCode: 3}}"], &[INITIALISING], "phase: Failed", "0/1 Init:ExitCode:3 0");
+        let killed = "state: {terminated: {exitCode: 137, signal: 9}}";
+        check(&[killed, INITIALISING], &[INITIALISING], "phase: Pending", "0/1 Init:Signal:9 0");
+        let unpullable = "state: {waiting: {reason: ErrImagePull}}";
+        check(&[DONE, unpullable], &[INITIALISING], "phase: Pending", "0/1 Init:ErrImagePull 0");
+        check(&[INITIALISING, DONE], &[INITIALISING], "phase: Pending", "0/1 Init:0/2 0");
+        check(&[], &[INITIALISING], "phase: Pending", "0/1 PodInitializing 0");
+    }
+
+    /// §16: a started sidecar is passed over and counts if it is ready, one that isn't decides; all count in `/n`.
+    #[test]
+    fn the_status_column_passes_over_sidecars_that_are_started() {
+        let sidecar = |fields: &str| format!("restartPolicy: Always, state: {{running: {{}}}}, {fields}");
+        let (ready, started) = (sidecar("started: true, ready: true"), sidecar("started: true"));
+        let starting = sidecar("started: false");
+        check(&[&starting, INITIALISING], &[INITIALISING], "phase: Pending", "0/2 Init:0/2 0");
+        check(&[&ready, INITIALISING], &[INITIALISING], "phase: Pending", "1/2 Init:1/2 0");
+        check(&[&started, "state: {running: {}}"], &[INITIALISING], "phase: Pending", "0/2 Init:1/2 0");
+        check(&[&ready, DONE], &[RUNNING], "phase: Running", "2/2 Running 0");
+        check(&[&started, DONE], &[RUNNING], "phase: Running", "1/2 Running 0");
+    }
+
+    /// §16: `Initialized=True` brings in the apps though an init container is undone again.
+    #[test]
+    fn an_initialized_pod_shows_its_apps() {
+        let crashing = "restartPolicy: Always, restartCount: 1, state: {waiting: {reason: CrashLoopBackOff}}";
+        check(&[crashing], &[RUNNING], READY, "1/2 Init:CrashLoopBackOff 1");
+        let failing = "restartCount: 2, state: {waiting: {reason: ErrImagePull}}";
+        check(&[crashing], &[failing], READY, "0/2 ErrImagePull 3");
+        check(&[crashing], &[failing], UNREADY, "0/2 Init:CrashLoopBackOff 1");
+    }
+
+    /// §16: the phase, then the status' reason, then a scheduling gate; deletion overrides all but a terminal phase.
+    #[test]
+    fn the_status_column_begins_with_the_phase_and_ends_with_deletion() {
+        let shown = |deleted: bool, fields: &str| {
+            let deletion = if deleted { ", deletionTimestamp: '2027-01-15T08:00:00Z'" } else { "" };
+            let yaml = format!("{{metadata: {{name: p{deletion}}}, spec: {{containers: []}}, status: {{{fields}}}}}");
+            pod_row(&serde_yaml::from_str(&yaml).unwrap(), "2027-01-15T08:00:50Z".parse().unwrap()).status
+        };
+        let gated = "conditions: [{type: PodScheduled, status: 'False', reason: SchedulingGated}]";
+        for (deleted, fields, expected) in [
+            (false, "phase: Pending", "Pending"),
+            (false, "phase: Failed, reason: DeadlineExceeded", "DeadlineExceeded"),
+            (false, &format!("phase: Pending, {gated}"), "SchedulingGated"),
+            (true, "phase: Running", "Terminating"),
+            (true, "phase: Pending", "Terminating"),
+            (true, "phase: Running, reason: NodeLost", "Unknown"),
+            (true, "phase: Succeeded", "Succeeded"),
+            (true, "phase: Failed, reason: Evicted", "Evicted"),
+        ] {
+            assert_eq!(shown(deleted, fields), expected, "{fields}");
+        }
     }
 
     /// §16: init containers' restarts count only while they decide.

@@ -20,6 +20,10 @@ use crate::base::clock::Timestamp;
 pub(super) const PENDING: &str = "PodResizePending";
 /// A resize is under way.
 pub(super) const IN_PROGRESS: &str = "PodResizeInProgress";
+/// `reason` of a resize that the node can never grant.
+const INFEASIBLE: &str = "Infeasible";
+/// `reason` of a resize that failed.
+const ERROR: &str = "Error";
 /// The resources that can be changed in place.
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
 
@@ -52,18 +56,8 @@ pub(super) fn needs_restart(spec: &ContainerSpec<'_>, instance: &Instance) -> bo
 }
 
 /// Plans the change of an instance's resources to what the spec says.
-pub(super) fn plan_resize(
-    view: &PodView<'_>,
-    spec: &ContainerSpec<'_>,
-    instance: &Instance,
-    now: Timestamp,
-    draft: &mut Draft,
-) {
-    if instance.resize == ResizeState::Done {
-        draft.notes.push(finished_note(view, spec, instance));
-        draft.memo.resized.push(spec.name().into());
-    }
-    if spec.kind == ContainerKind::Ephemeral || !differs(spec, instance) {
+pub(super) fn plan_resize(spec: &ContainerSpec<'_>, instance: &Instance, now: Timestamp, draft: &mut Draft) {
+    if spec.kind == ContainerKind::Ephemeral || draft.infeasible.is_some() || !differs(spec, instance) {
         return;
     }
     let wanted = wanted(spec).cloned().map(Box::new);
@@ -74,16 +68,52 @@ pub(super) fn plan_resize(
         }
         ResizeState::Settled | ResizeState::Done | ResizeState::Failed { .. } => {}
     }
-    if draft.infeasible.is_some() {
-        return;
-    }
-    if !matches!(instance.resize, ResizeState::Failed { .. }) {
-        let message = format!("Pod resize started: {}", summary(view, spec, wanted.as_deref()));
-        draft.notes.push(Note::normal(None, "ResizeStarted", message));
-    }
     let limits = ResourceLimits::of(&spec.container);
     draft.memo.resizes.push((spec.name().into(), wanted));
     draft.actions.push(Action::UpdateResources { container: spec.name().into(), attempt: instance.attempt, limits });
+}
+
+/// Tells of the pod's resize: that it begins, that all of it is done, that it fails or can never be.
+pub(super) fn tell(view: &PodView<'_>, observed: &Observed, draft: &mut Draft) {
+    let resizes = || {
+        let instance = |spec: &ContainerSpec<'_>| observed.instance(spec.name()).filter(|one| one.is_running());
+        view.all().filter_map(move |spec| Some((spec.name(), &instance(spec)?.resize)))
+    };
+    let begins = |name: &str| draft.memo.resizes.iter().any(|(container, _)| container == name);
+    let is_retry = |resize: &ResizeState| matches!(resize, ResizeState::Failed { .. });
+    if resizes().any(|(name, resize)| begins(name) && !is_retry(resize)) {
+        draft.notes.push(Note::normal(None, "ResizeStarted", summary(view, "started", None)));
+    }
+    let done = resizes().filter(|(_, resize)| **resize == ResizeState::Done).map(|(name, _)| name.to_owned());
+    let done: Vec<String> = done.collect();
+    let settled = |resize: &ResizeState| matches!(resize, ResizeState::Settled | ResizeState::Done);
+    if !done.is_empty() && resizes().all(|(name, resize)| settled(resize) && !begins(name)) {
+        draft.notes.push(Note::normal(None, "ResizeCompleted", summary(view, "completed", None)));
+        draft.memo.resized = done;
+    }
+    let told = |type_: &str, reason: &str, message: &str| {
+        observed.status.conditions.iter().flatten().any(|condition| {
+            let (known, text) = (condition.reason.as_deref(), condition.message.as_deref());
+            condition.type_ == type_ && known == Some(reason) && text == Some(message)
+        })
+    };
+    if let Some(message) = draft.infeasible.as_deref() {
+        if !told(PENDING, INFEASIBLE, message) {
+            let text = summary(view, INFEASIBLE, Some(message));
+            draft.notes.push(Note::warning(None, "ResizeInfeasible", text));
+        }
+    } else if let Some(message) = failure(view, observed).filter(|message| !told(IN_PROGRESS, ERROR, message)) {
+        draft.notes.push(Note::warning(None, "ResizeError", summary(view, "error", Some(message))));
+    }
+}
+
+/// Why the resources of a container that runs could not be changed, if some could not.
+fn failure<'o>(view: &PodView<'_>, observed: &'o Observed) -> Option<&'o str> {
+    let mut running = view.all().filter_map(|spec| observed.instance(spec.name())).filter(|one| one.is_running());
+    running.find_map(|instance| match &instance.resize {
+        ResizeState::Failed { message, .. } => Some(message.as_str()),
+        ResizeState::Settled | ResizeState::Done | ResizeState::InProgress(_) => None,
+    })
 }
 
 /// Why the pod can never have the resources it asks for, if that is so.
@@ -104,23 +134,36 @@ pub(super) fn is_wanted(view: &PodView<'_>, observed: &Observed) -> bool {
     })
 }
 
-/// What the events of a resize say.
+/// What the events of a resize say (kubelet v1.36 `podResourceSummary`).
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Summary<'a> {
-    containers: [ContainerSummary<'a>; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    init_containers: Vec<ContainerSummary<'a>>,
+    containers: Vec<ContainerSummary<'a>>,
     generation: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct ContainerSummary<'a> {
     name: &'a str,
-    resources: Option<&'a ResourceRequirements>,
+    resources: ResourceRequirements,
 }
 
-fn summary(view: &PodView<'_>, spec: &ContainerSpec<'_>, resources: Option<&ResourceRequirements>) -> String {
+/// `Pod resize <what>: <the resources of all containers>`
+fn summary(view: &PodView<'_>, what: &str, error: Option<&str>) -> String {
+    fn all<'s>(specs: &'s [ContainerSpec<'_>]) -> Vec<ContainerSummary<'s>> {
+        let one = |spec: &'s ContainerSpec<'_>| {
+            let resources = wanted(spec).cloned().unwrap_or_default();
+            ContainerSummary { name: spec.name(), resources }
+        };
+        specs.iter().map(one).collect()
+    }
     let generation = view.pod.metadata.generation.unwrap_or(0);
-    let summary = Summary { containers: [ContainerSummary { name: spec.name(), resources }], generation };
-    serde_json::to_string(&summary).unwrap_or_default()
+    let summary = Summary { init_containers: all(&view.init), containers: all(&view.apps), generation, error };
+    format!("Pod resize {what}: {}", serde_json::to_string(&summary).unwrap_or_default())
 }
 
 /// The conditions of a resize, in the order in which they are stored; none when all is as it should be.
@@ -140,25 +183,15 @@ pub(super) fn conditions(view: &PodView<'_>, observed: &Observed, draft: &Draft,
         }
     };
     if let Some(message) = &draft.infeasible {
-        conditions.push(condition(PENDING, Some("Infeasible"), Some(message.clone())));
+        conditions.push(condition(PENDING, Some(INFEASIBLE), Some(message.clone())));
     }
-    let instances = || view.all().filter_map(|spec| observed.instance(spec.name())).filter(|one| one.is_running());
-    let failed = instances().find_map(|instance| match &instance.resize {
-        ResizeState::Failed { message, .. } => Some(message.clone()),
-        ResizeState::Settled | ResizeState::Done | ResizeState::InProgress(_) => None,
-    });
+    let mut instances = view.all().filter_map(|spec| observed.instance(spec.name())).filter(|one| one.is_running());
     let begins = !draft.memo.resizes.is_empty();
-    let under_way = begins || instances().any(|instance| matches!(instance.resize, ResizeState::InProgress(_)));
-    if let Some(message) = failed.filter(|_| draft.infeasible.is_none()) {
-        conditions.push(condition(IN_PROGRESS, Some("Error"), Some(message)));
+    let under_way = begins || instances.any(|instance| matches!(instance.resize, ResizeState::InProgress(_)));
+    if let Some(message) = failure(view, observed).filter(|_| draft.infeasible.is_none()) {
+        conditions.push(condition(IN_PROGRESS, Some(ERROR), Some(message.into())));
     } else if under_way {
         conditions.push(condition(IN_PROGRESS, None, None));
     }
     conditions
-}
-
-/// What is told of the end of a resize.
-fn finished_note(view: &PodView<'_>, spec: &ContainerSpec<'_>, instance: &Instance) -> Note {
-    let message = format!("Pod resize completed: {}", summary(view, spec, instance.resources.as_deref()));
-    Note::normal(None, "ResizeCompleted", message)
 }

@@ -36,7 +36,7 @@ pub(super) fn status(
         init: container_statuses(view, &view.init, observed, lifecycle, now, draft),
         apps: container_statuses(view, &view.apps, observed, lifecycle, now, draft),
     };
-    let mut phase = phase::phase(view, &containers, stopped);
+    let mut phase = phase::phase(view, observed, &containers, stopped);
     if stopped {
         containers.settle(view);
         if !is_terminal(phase) || forced_reason(lifecycle).is_some() {

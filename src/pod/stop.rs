@@ -136,7 +136,7 @@ pub(super) fn proceed(
     let deadline = stop.deadline(circumstances);
     let hook_over = match stop.pre_stop {
         _ if !stop.has_pre_stop(spec) => stop.since,
-        HookState::Pending if stop.term_sent.is_none() => {
+        HookState::Pending if stop.term_sent.is_none() && now < deadline => {
             draft.wake(deadline);
             return draft.actions.push(Action::RunHook { container, attempt, hook: HookKind::PreStop });
         }

@@ -73,11 +73,12 @@ fn plan_next_start(
     let mut busy = observed.containers.iter().any(|(name, record)| {
         let Some(spec) = view.find(name) else { return false };
         // A start is over when the `postStart` hook is, even if that fails and the container has to be killed first.
+        // Differs from Kubernetes: other kills, which its worker waits for, hold up no start.
         let starting = record.instances.last().is_some_and(|instance| instance.is_live() && !instance.is_up(spec));
         starting || matches!(record.image, ImageState::Pulling { .. })
     });
-    // Those never started come first, so that one that keeps failing cannot keep a later one from its first start;
-    // a start whose image was just made ready goes on before all.
+    // A start whose image was just made ready goes on before all. Differs from Kubernetes: then those never started
+    // come, so that one that keeps failing cannot keep a later one from its first start.
     let record = |spec: &ContainerSpec<'_>| observed.containers.get(spec.name());
     wanted.sort_by_key(|spec| {
         let has_image = record(spec).is_some_and(|record| matches!(record.image, ImageState::Present { .. }));
@@ -202,6 +203,7 @@ fn advanced(spec: &ContainerSpec<'_>, record: Option<&ContainerRecord>, exit: &E
     RestartBackoff { key: backoff::restart_key(&spec.container), backoff }
 }
 
+/// Differs from Kubernetes, which posts the event again at every sync that finds the container waiting.
 fn crash_loop_refusal(view: &PodView<'_>, spec: &ContainerSpec<'_>, backoff: Backoff) -> Refusal {
     let (name, pod) = (spec.name(), view.full_name());
     let delay = go_duration(Duration::try_from(backoff.delay).unwrap_or_default());

@@ -22,6 +22,7 @@ pub(super) fn plan_upkeep(view: &PodView<'_>, observed: &Observed, now: Timestam
             InstanceState::Running { .. } => tend(view, spec, instance, now, draft),
         }
     }
+    resize::tell(view, observed, draft);
 }
 
 /// Gives up the hooks of an instance that has ended.
@@ -49,17 +50,24 @@ fn tend(view: &PodView<'_>, spec: &ContainerSpec<'_>, instance: &Instance, now: 
             HookState::Over { .. } | HookState::Failed { .. } => {}
         }
     }
-    if let Some((stop, message)) = kill(view, spec, instance, now) {
+    let resizable = draft.infeasible.is_none();
+    if let Some((stop, message)) = kill(view, spec, instance, resizable, now) {
         return stop::begin(spec, instance, stop, message, Circumstances::FREE, now, draft);
     }
     if instance.probing == Probing::Not && spec.has_probes() {
         draft.actions.push(Action::StartProbes { container: container.into(), attempt });
     }
-    resize::plan_resize(view, spec, instance, now, draft);
+    resize::plan_resize(spec, instance, now, draft);
 }
 
 /// Why an instance has to be killed, if it has to, and what is told of it.
-fn kill(view: &PodView<'_>, spec: &ContainerSpec<'_>, instance: &Instance, now: Timestamp) -> Option<(Stop, String)> {
+fn kill(
+    view: &PodView<'_>,
+    spec: &ContainerSpec<'_>,
+    instance: &Instance,
+    resizable: bool,
+    now: Timestamp,
+) -> Option<(Stop, String)> {
     if !matches!(spec.kind, ContainerKind::App | ContainerKind::Sidecar) {
         return None;
     }
@@ -87,7 +95,7 @@ fn kill(view: &PodView<'_>, spec: &ContainerSpec<'_>, instance: &Instance, now: 
     } else if instance.probes.startup == Some(false) {
         let stop = stop(StopCause::StartupProbe, container.startup_probe.as_ref());
         Some((stop, said(after_probe(), "failed startup probe")))
-    } else if resize::needs_restart(spec, instance) {
+    } else if resizable && resize::needs_restart(spec, instance) {
         Some((stop(StopCause::Resize, None), said(restarted(true), "resize requires restart")))
     } else {
         None
@@ -95,7 +103,8 @@ fn kill(view: &PodView<'_>, spec: &ContainerSpec<'_>, instance: &Instance, now: 
 }
 
 /// Asks containers that have started and are not ready for their readiness at once. Whenever a status changes, the
-/// reason may have gone (kubelet v1.36 `prober_manager.UpdatePodStatus`).
+/// reason may have gone (kubelet v1.36 `prober_manager.UpdatePodStatus`). Differs from Kubernetes, which asks whenever
+/// it computes a status, changed or not.
 pub(super) fn probe_unready(view: &PodView<'_>, observed: &Observed, draft: &mut Draft) {
     for spec in view.init.iter().chain(&view.apps).filter(|spec| spec.container.readiness_probe.is_some()) {
         let Some(instance) = observed.instance(spec.name()) else { continue };

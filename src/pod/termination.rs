@@ -129,6 +129,7 @@ fn plan_stop(
 ) {
     let Lifecycle::Terminating { since, grace_seconds, kill_at, shortened, .. } = lifecycle else { return };
     let (container, attempt) = (spec.name().to_owned(), instance.attempt);
+    // Differs from Kubernetes, where a pull, start or `postStart` hook under way is waited for: it is given up.
     match instance.state {
         InstanceState::Exited(_) => return tend::cancel_hooks(spec, instance, draft),
         InstanceState::Starting if instance.cancel_sent => return,
@@ -145,7 +146,8 @@ fn plan_stop(
     }
     let circumstances = |stop: &Stop| Circumstances {
         turn: may_be_stopped(view, observed, spec),
-        // A stop that had begun before the pod's is over when the pod's is.
+        // Differs from Kubernetes, where it takes the time it was given: a stop that had begun before the pod's is over
+        // when the pod's is.
         cap: (shortened || stop.cause != StopCause::Pod).then_some(kill_at),
         at_once: grace_seconds == 0,
     };

@@ -4,6 +4,7 @@ mod living;
 mod sim;
 mod starting;
 mod stopping;
+mod tables;
 mod whole;
 
 use sim::Program;
