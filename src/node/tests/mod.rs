@@ -1,6 +1,7 @@
 //! Whole lives of pods through real workers on a paused clock, with the scripted runtime; § refers to the pod
 //! semantics.
 
+mod living;
 mod output;
 mod scene;
 mod starting;

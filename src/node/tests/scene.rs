@@ -123,7 +123,8 @@ impl Cluster for Record {
 }
 
 fn all(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
-    status.init_container_statuses.iter().chain(&status.container_statuses).flatten()
+    let own = status.init_container_statuses.iter().chain(&status.container_statuses);
+    own.chain(&status.ephemeral_container_statuses).flatten()
 }
 
 /// Whether the current instance has run.
@@ -229,6 +230,12 @@ impl Scene {
         let at = self.record.clock.now() + SignedDuration::from_secs(grace_seconds);
         self.pod.metadata.deletion_timestamp = Some(Time(at));
         self.pod.metadata.deletion_grace_period_seconds = Some(grace_seconds);
+        self.handle.as_ref().unwrap().update(Arc::new(self.pod.clone()));
+    }
+
+    /// Changes the pod.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Pod)) {
+        edit(&mut self.pod);
         self.handle.as_ref().unwrap().update(Arc::new(self.pod.clone()));
     }
 
