@@ -184,7 +184,7 @@ spec:
         "polite   | farewell",
         "stubborn | never",
         "p/live: Container exited with code 143 (Error)",
-        "p/polite: exited with code 3 (Error): farewell",
+        "p/polite: Container exited with code 3 (Error)",
         "p/stubborn: Container exited with code 137 (Error)",
     ] {
         assert!(lines.iter().any(|found| found == line), "no {line:?} in {lines:#?}");
