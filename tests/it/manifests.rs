@@ -60,9 +60,9 @@ fn what_wasm_cannot_honour_is_refused_and_what_is_ignored_is_warned_of() {
     husk.run(&pod("busybox", &["true"], "securityContext: {privileged: true}"), &[])
         .exits(2)
         .says("spec.containers[0].securityContext.privileged");
-    let yaml = pod("busybox", &["true"], "command: [echo]\nlivenessProbe: {exec: {command: [ls]}}");
+    let yaml = pod("busybox", &["true"], "command: [echo]\nsecurityContext: {runAsUser: 1000}");
     let yaml = format!("{yaml}  nodeSelector: {{disk: ssd}}\n");
-    husk.run(&yaml, &[]).exits(0).says("warning: ").says("livenessProbe").says("nodeSelector");
+    husk.run(&yaml, &[]).exits(0).says("warning: ").says("runAsUser").says("nodeSelector");
 }
 
 #[test]
