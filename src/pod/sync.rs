@@ -237,8 +237,10 @@ pub(super) fn wanted<'v, 'a>(view: &'v PodView<'a>, observed: &Observed) -> Want
     let mut starts: Vec<_> = view.ephemeral.iter().filter(|spec| observed.instance(spec.name()).is_none()).collect();
     let has_instance = |spec: &ContainerSpec<'_>| observed.instance_of_epoch(spec.name()).is_some();
     let latest = view.init.iter().rposition(has_instance);
-    // Once an app container exists, initialisation is over and only sidecars are tended.
-    let initialised = view.apps.iter().any(has_instance);
+    // While an app container is created or runs, initialisation is over and only sidecars are tended. When all of them
+    // have ended, the last sidecar has to be started again before they are.
+    let is_live = |spec: &ContainerSpec<'_>| observed.instance_of_epoch(spec.name()).is_some_and(Instance::is_live);
+    let initialised = view.apps.iter().any(is_live);
     let frontier = if initialised { view.init.len() } else { latest.unwrap_or(0) };
     let before = view.init.iter().take(frontier).filter(|spec| spec.kind == ContainerKind::Sidecar);
     starts.extend(before.filter(|spec| should_start(view, observed, spec)));

@@ -18,6 +18,12 @@ pod containers: [{name: c, image: i}]
   s    PodInitializing
   c    PodInitializing
 
+§4 after init it is still the same
+  pod  initContainers: [{name: i, image: i}], containers: [{name: c, image: i}]
+  seen i: exited:0@50; c: pulling
+  do   nothing
+  c    PodInitializing
+
 §4 while the image is pulled
   seen c: pulling
   do   nothing

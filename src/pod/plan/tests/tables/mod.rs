@@ -186,9 +186,14 @@ impl<'t> Case<'t> {
     }
 }
 
-/// Once a plan is recorded, planning again at the same time gives nothing to do, unless the plan asked for that.
+/// Once a plan is recorded, planning anew at the same time gives nothing to do, unless the plan asked for that; and
+/// where nothing was to do, nothing else to publish.
 fn not_idempotent(desired: &Desired, observed: &Observed, first: &Plan, now: Timestamp) -> Option<String> {
-    let again = plan(desired, observed, now);
-    let quiet = first.wake_at == Some(now) || (again.actions.is_empty() && again.events.is_empty());
-    (!quiet).then(|| format!("  planned again at once: {:?} {:?}", again.actions, again.events))
+    if first.wake_at == Some(now) {
+        return None;
+    }
+    let anew = plan(desired, &Observed { settled: None, ..observed.clone() }, now);
+    let quiet = anew.actions.is_empty() && anew.events.is_empty();
+    let same = !first.actions.is_empty() || anew.status == first.status;
+    (!quiet || !same).then(|| format!("  planned anew: {:?} {:?} {:?}", anew.actions, anew.events, anew.status))
 }

@@ -211,6 +211,30 @@ pod restartPolicy: Never, initContainers: [{name: s, image: x, restartPolicy: Al
   do    pull s
   phase Running
 
+§3.3 no app is created or runs: the last sidecar has to be started first
+  pod   initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Always, startupProbe: {tcpSocket: {port: 1}}}], containers: [{name: c, image: x}]
+  seen  i: exited:0@50; s/1: exited:1@90 -> running@95; c: exited:1@99
+  do    nothing
+  phase Running
+
+§3.3 then they follow
+  pod   initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Always, startupProbe: {tcpSocket: {port: 1}}}], containers: [{name: c, image: x}]
+  seen  i: exited:0@50; s/1: exited:1@90 -> running@95 startup+; c: exited:1@99
+  do    pull c
+
+§3.3 if it has to be restarted it is first
+  pod   initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Always}], containers: [{name: c, image: x}]
+  seen  i: exited:0@50; s: exited:1@95 backoff=20@94; c: exited:1@99
+  do    nothing
+  wake  115
+  c     Error:1
+
+§3.3 beside an app that runs the others are restarted all the same
+  pod   initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Always}], containers: [{name: c, image: x}, {name: d, image: x}]
+  seen  i: exited:0@50; s: exited:1@95 backoff=20@94; c: exited:1@99; d: running@60
+  do    pull c
+  wake  115
+
 §3.3 killed for its startup probe
   seen  s: running@90 startup-
   do    term s/0
