@@ -10,6 +10,7 @@ use husk::image::ImageStore;
 use husk::net::{Egress, Switch};
 use husk::node::{Cluster, LogChunk, Node, NodeConfig};
 use husk::pod::PostedEvent;
+use husk::runtime::ContainerRuntime;
 use husk::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 use tokio::sync::mpsc;
@@ -26,13 +27,19 @@ pub(crate) fn load(yaml: &str) -> anyhow::Result<Pod> {
     }
 }
 
+/// The WebAssembly runtime, with a code cache of this run.
+pub(crate) fn wasm(programs: &Programs) -> anyhow::Result<Arc<dyn ContainerRuntime>> {
+    let cache_dir = Some(programs.directory().join("node-cache"));
+    Ok(WasmRuntime::new(WasmRuntimeConfig { cache_dir, ..WasmRuntimeConfig::default() })?)
+}
+
 pub(crate) fn node(
     programs: &Programs,
+    runtime: Arc<dyn ContainerRuntime>,
     images: Arc<ImageStore>,
     logs: mpsc::Sender<LogChunk>,
     cluster: Arc<dyn Cluster>,
 ) -> anyhow::Result<Node> {
-    let cache_dir = Some(programs.directory().join("node-cache"));
     Ok(Node::new(NodeConfig {
         name: "bench".to_owned(),
         host_ips: vec!["127.0.0.1".to_owned()],
@@ -44,7 +51,7 @@ pub(crate) fn node(
         pods_dir: programs.directory().join("node-pods"),
         data_dir: programs.directory().join("node-data"),
         clock: Clock::system(),
-        runtime: WasmRuntime::new(WasmRuntimeConfig { cache_dir, ..WasmRuntimeConfig::default() })?,
+        runtime,
         images,
         switch: Switch::new(Egress::Deny),
         cluster,

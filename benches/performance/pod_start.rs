@@ -11,7 +11,7 @@ use husk::image::ImageStore;
 use husk::node::LogChunk;
 use tokio::sync::mpsc;
 
-use crate::nodes::{BareCluster, load, node};
+use crate::nodes::{BareCluster, load, node, wasm};
 use crate::programs::{Programs, guest, numbers, pod};
 use crate::report::{Aim, Report, Value, quantile};
 
@@ -42,7 +42,7 @@ async fn starts(programs: &Programs, level: &str) -> anyhow::Result<Vec<f64>> {
     let images = ImageStore::open(&programs.directory().join("node-images"), false)?;
     images.add_transient(&image, &guest(level, "bench-start"))?;
     let (logs, mut printed) = mpsc::channel(LOG_QUEUE);
-    let node = node(programs, images, logs, Arc::<BareCluster>::default())?;
+    let node = node(programs, wasm(programs)?, images, logs, Arc::<BareCluster>::default())?;
     let template = load(&pod(&[("c", &image, &[])]))?;
     let mut seconds = Vec::with_capacity(PODS);
     for _ in 0..PODS {

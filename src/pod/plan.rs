@@ -327,7 +327,9 @@ fn plan_anew(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let Draft { actions, notes, wake_at, mut memo, .. } = draft;
     let farthest = later(now, SignedDuration::from_hours(FARTHEST_WAKE_HOURS));
     let wake_at = wake_at.map(|at| at.min(farthest));
-    if actions.is_empty() && notes.is_empty() && wake_at != Some(now) && lifecycle == observed.lifecycle {
+    // Events that were noted before are posted now, and change nothing more.
+    let decides_nothing = actions.is_empty() && notes.len() == observed.notes.len();
+    if decides_nothing && wake_at != Some(now) && lifecycle == observed.lifecycle {
         memo.settled = Some(Settled { pod: Arc::clone(&desired.pod), wake_at });
     }
     let events = notes.into_iter().map(|note| note.into_record(&view)).collect();
