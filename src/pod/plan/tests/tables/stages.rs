@@ -243,6 +243,14 @@ deleted 30@100
   phase Failed
   a    PodInitializing
 
+§9 the init container whose turn it was has an end that nobody saw, later ones none
+  seen terminating Deleted@90/30; sandbox stopped; s: pulling
+  do   unmount
+  phase Failed
+  s    ContainerStatusUnknown:137 "The container could not be located when the pod was terminated"
+  i    PodInitializing
+  a    PodInitializing
+
 §9 while all containers are restarted: what is being killed goes on
   seen restarting-all; s: running@50 stop=RestartAllContainers@99/0 term@99; i: exited:0@60; a: running@70 stop=RestartAllContainers@99/0 term@99; b: exited:42@99
   do   nothing
