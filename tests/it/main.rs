@@ -6,6 +6,7 @@ mod environment;
 mod examples;
 mod files;
 mod guests;
+mod hooks;
 mod hostile;
 mod images;
 mod levels;
