@@ -16,6 +16,7 @@ mod network;
 mod output;
 mod probes;
 mod programs;
+mod restarts;
 mod sockets;
 mod story;
 mod support;
