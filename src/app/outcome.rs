@@ -14,18 +14,27 @@ use crate::base::clock::Timestamp;
 /// Exit code of a run in which a pod failed and no container says why.
 const EXIT_FAILED: u8 = 1;
 
-/// The exit code of the pods themselves: 0 when all Succeeded, else the code of the container that failed first.
+/// The exit code of the pods themselves: 0 when all Succeeded, else the code of the container that failed first. How
+/// sidecars ended does not count, as it doesn't for the phase.
 pub(super) fn exit_code(pods: &[&Pod]) -> u8 {
-    let all = pods.iter().filter_map(|pod| pod.status.as_ref());
-    let failed: Vec<&PodStatus> = all.filter(|status| status.phase.as_deref() != Some("Succeeded")).collect();
+    let all = pods.iter().filter_map(|pod| Some((*pod, pod.status.as_ref()?)));
+    let failed: Vec<_> = all.filter(|(_, status)| status.phase.as_deref() != Some("Succeeded")).collect();
     if failed.is_empty() {
         return 0;
     }
-    let ended = failed.iter().flat_map(|status| containers(status)).filter_map(|container| {
+    let deciding = failed
+        .iter()
+        .flat_map(|(pod, status)| containers(status).filter(|container| !is_sidecar(pod, &container.name)));
+    let ended = deciding.filter_map(|container| {
         let end = terminated(&container.state)?;
         (end.exit_code != 0).then_some((end.finished_at.as_ref().map(|time| time.0), end.exit_code))
     });
     ended.min_by_key(|(time, _)| *time).map_or(EXIT_FAILED, |(_, code)| u8::try_from(code).unwrap_or(EXIT_FAILED))
+}
+
+fn is_sidecar(pod: &Pod, name: &str) -> bool {
+    let mut init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    init.any(|container| container.name == name && container.restart_policy.as_deref() == Some("Always"))
 }
 
 /// What is known of a pod at the end of a run.

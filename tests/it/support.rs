@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 const TIME_LIMIT: &str = "120s";
 
 /// How long a test waits for a line that must come.
-const LINE_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LINE_LIMIT: Duration = Duration::from_secs(90);
 
 /// One user's husk: a data directory of its own, the compiled-code cache shared with all tests.
 pub(crate) struct Husk {

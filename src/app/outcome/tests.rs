@@ -74,6 +74,10 @@ fn the_first_failure_gives_the_exit_code() {
     assert_eq!(exit_code(&[&succeeded, &lately]), 4);
     assert_eq!(exit_code(&[&pod("Failed", &[("c", &fine)], "")]), 1);
     assert_eq!(exit_code(&[]), 0);
+    let mut with_sidecar = Pod::clone(&pod("Failed", &[("i", &early), ("c", &late)], ""));
+    assert_eq!(exit_code(&[&with_sidecar]), 3);
+    with_sidecar.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
+    assert_eq!(exit_code(&[&with_sidecar]), 4, "a sidecar's end does not count");
 }
 
 #[test]
