@@ -66,7 +66,8 @@ impl Observed {
             Event::ImageFailed { container, failure } => self.image_failed(&container, failure, now),
             Event::ContainerStarted { container, attempt, id, at } => self.started(&container, attempt, id, at),
             Event::ContainerStartFailed { container, attempt, reason, message, created, at } => {
-                self.start_failed(&container, attempt, StartFailure { reason, message, retry_at: at }, created);
+                let failure = StartFailure { reason, message, image: String::new(), retry_at: at };
+                self.start_failed(&container, attempt, failure, created);
             }
             Event::ContainerExited { container, attempt, exit_code, reason, message, at } => {
                 self.exited(&container, attempt, (exit_code, reason, message), at);
@@ -163,6 +164,7 @@ impl Observed {
             record.instances.pop();
             return;
         }
+        failure.image.clone_from(&record.instances[last].spec_image);
         let note = Note::warning(Some(container), "Failed", format!("Error: {}", failure.message));
         if let Some(id) = created {
             // It exists, so it counts and backs off like an instance that ran.
@@ -246,7 +248,8 @@ impl Observed {
             (HookKind::PostStart, Some(message)) => {
                 notes.push(Note::warning(Some(container), "FailedPostStartHook", "PostStartHook failed"));
                 let reason = StartFailureReason::PostStartHook;
-                record.start_failure = Some(StartFailure { reason, message, retry_at: now });
+                record.start_failure =
+                    Some(StartFailure { reason, message, image: instance.spec_image.clone(), retry_at: now });
                 record.shown = Shown::Nothing;
             }
             (HookKind::PreStop, Some(_)) => {

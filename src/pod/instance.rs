@@ -211,7 +211,9 @@ pub struct StartFailure {
     pub reason: StartFailureReason,
     /// Why.
     pub message: String,
-    /// When to try again, at the earliest.
+    /// The image name in the spec that it was to start from.
+    pub image: String,
+    /// When to try again with that, at the earliest.
     pub retry_at: Timestamp,
 }
 

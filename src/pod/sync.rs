@@ -127,6 +127,7 @@ fn next_step(view: &PodView<'_>, observed: &Observed, spec: &ContainerSpec<'_>, 
         return Step::Refuse(crash_loop_refusal(view, spec, backoff), until);
     }
     if let Some(failure) = record.and_then(|record| record.start_failure.as_ref())
+        && failure.image == spec.image()
         && failure.retry_at > now
     {
         return Step::Wait(failure.retry_at);

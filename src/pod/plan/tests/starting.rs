@@ -381,6 +381,17 @@ fn a_sandbox_that_fails_is_retried() {
     assert_eq!(sim.posted(&["FailedCreatePodSandBox"]), [expected]);
 }
 
+/// §3.4, §19: a start that failed is tried again after 10 s, and at once with another image.
+#[test]
+fn another_image_does_not_wait_for_the_failure_of_the_last() {
+    let broken = Program::Fails { reason: StartFailureReason::Config, created: false };
+    let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", &[broken]);
+    sim.run(12.0);
+    sim.edit(|pod| pod.spec.as_mut().unwrap().containers[0].image = Some("other".into()));
+    sim.run(15.0);
+    assert_eq!(sim.only(&["start"]), ["0 start c/0", "10 start c/0", "12 start c/0"]);
+}
+
 /// §4: the runtime's reason and message reach the status; a container out of memory is told apart.
 #[test]
 fn the_runtimes_reason_and_message_are_shown() {

@@ -158,7 +158,7 @@ impl Container<'_> {
                 "->" => {}
                 "starting" | "running" | "exited" => record.instances.push(self.instance(word)),
                 "pulling" | "present" | "unpullable" => record.image = self.image(word),
-                "unstarted" => record.start_failure = Some(start_failure(word)),
+                "unstarted" => record.start_failure = Some(start_failure(word, self.spec.image())),
                 "backoff" => {
                     let key = restart_key(&self.spec.container);
                     record.restart_backoff = Some(RestartBackoff { key, backoff: backoff(&word[8..]) });
@@ -258,10 +258,10 @@ fn image_failure(kind: &str, cause: &str) -> ImageFailure {
     }
 }
 
-fn start_failure(word: &str) -> StartFailure {
+fn start_failure(word: &str, image: &str) -> StartFailure {
     let (word, retry) = word.split_once('@').unwrap_or((word, "0"));
     let reason = start_failure_reason(word.strip_prefix("unstarted:").unwrap());
-    StartFailure { reason, message: START_CAUSE.into(), retry_at: at(retry) }
+    StartFailure { reason, message: START_CAUSE.into(), image: image.into(), retry_at: at(retry) }
 }
 
 fn start_failure_reason(word: &str) -> StartFailureReason {
