@@ -48,7 +48,7 @@ fn post_start_hooks_end_before_the_next_container_starts() {
     story.tells(&["p/web Started", "p/makes Started", "p/asks Started", "p/naps Started", "p/last Started", "p Ready"]);
     story.tells(&["p/last Started", "p Phase: Phase is Running"]);
     story.never_tells("p/makes Unhealthy");
-    assert!(story.time_between("p/naps Started", "p/last Started") >= Duration::from_secs(2));
+    assert!(story.time_between("p/naps Pulled", "p/last Started") >= Duration::from_secs(2));
     story.stop();
     assert_eq!(story.row("p"), ["5/5", "Running", "0"]);
 }

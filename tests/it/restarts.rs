@@ -320,11 +320,12 @@ fn policies_and_rules_decide_who_is_restarted() {
     }
     story.wait_for_all(&["always/never Exited", "never/failed Exited", "init-never Phase: Phase is Failed"]);
     // The restart after the first waits for ten seconds.
-    story.wait_for("always/well Started: Container started (x3");
-    let again =
-        story.time_between("always/well Started: Container started (x2", "always/well Started: Container started (x3");
-    assert!(again >= Duration::from_secs(10), "{again:?}");
-    story.wait_for("always/well BackOff: Back-off restarting failed container well in pod always_default(");
+    let second =
+        "always/well Pulled: Container image \"busybox\" already present on machine and can be accessed by the pod (x2";
+    let third = "always/well Started: Container started (x3";
+    story.wait_for(third);
+    story.wait_for_times("always/well BackOff", 2);
+    assert!(story.time_between(second, third) >= Duration::from_secs(10));
     assert_eq!(story.stop(), 130);
     for (pod, name, restarts) in [
         ("always", "well", 2),
@@ -336,13 +337,8 @@ fn policies_and_rules_decide_who_is_restarted() {
     ] {
         assert_eq!(container(story.pod(pod), name).restart_count, restarts, "{pod}/{name}");
     }
-    for container in restarted {
-        let (pod, name) = container.split_once('/').unwrap();
-        let (code, ..) = termination(story.pod(pod), name);
-        assert_eq!(last_end(&story, pod, name).exit_code, code, "{container}");
-    }
+    assert_eq!(last_end(&story, "always", "well").reason.as_deref(), Some("Completed"));
     assert_eq!(story.row("init-never"), ["0/1", "Init:Error", "0"]);
-    assert_eq!(story.row("on-failure")[..2], ["0/2", "CrashLoopBackOff"]);
 }
 
 #[test]
@@ -373,7 +369,7 @@ fn a_rule_can_restart_all_containers_of_a_pod_and_its_volumes_stay() {
     ]);
     story.wait_for("p/beside Killing: Stopping container beside to restart all containers");
     story.interrupt();
-    story.wait_for("p/beside Killing: Stopping container beside");
+    story.wait_for_times("p/beside Killing", 2);
     story.interrupt();
     assert_eq!(story.end(), 130);
     assert_eq!(story.row("p"), ["1/2", "Error", "2"]);

@@ -51,7 +51,13 @@ impl Story {
     /// Waits until something was told that begins like this.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, beginning: &str) {
-        while self.find(beginning).is_none() {
+        self.wait_for_times(beginning, 1);
+    }
+
+    /// Waits until something was told so many times that begins like this.
+    #[track_caller]
+    pub(crate) fn wait_for_times(&mut self, beginning: &str, times: usize) {
+        while self.told(beginning).len() < times {
             self.read_on(beginning);
         }
     }
@@ -157,7 +163,8 @@ impl Story {
         self.told.iter().filter(|(_, text)| text.starts_with(beginning)).collect()
     }
 
-    /// The time from the first telling of one thing to the first of another.
+    /// The time from the first telling of one thing to the first of another. What counts from a container's start counts
+    /// from a moment before it is told, but not from one before `Pulled`.
     #[track_caller]
     pub(crate) fn time_between(&self, earlier: &str, later: &str) -> Duration {
         let at = |beginning| self.find(beginning).unwrap_or_else(|| panic!("no {beginning:?} in {self:#?}"));
