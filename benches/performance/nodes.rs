@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use husk::api::support::RuntimeKind;
 use husk::api::{self, LoadOptions, Object};
-use husk::base::clock::Clock;
+use husk::base::clock::{Clock, Timestamp};
 use husk::image::ImageStore;
 use husk::net::{Egress, Switch};
-use husk::node::{Cluster, LogChunk, Node, NodeConfig};
+use husk::node::{Cluster, Journal, LogChunk, Node, NodeConfig, RunDirectory};
 use husk::pod::PostedEvent;
 use husk::runtime::ContainerRuntime;
 use husk::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
@@ -40,6 +40,7 @@ pub(crate) fn node(
     logs: mpsc::Sender<LogChunk>,
     cluster: Arc<dyn Cluster>,
 ) -> anyhow::Result<Node> {
+    let run = RunDirectory::create(&programs.directory().join("node-pods"), Timestamp::now())?;
     Ok(Node::new(NodeConfig {
         name: "bench".to_owned(),
         host_ips: vec!["127.0.0.1".to_owned()],
@@ -48,7 +49,8 @@ pub(crate) fn node(
         allocatable_memory: 1 << 30,
         host_resolv_conf: String::new(),
         host_hosts: String::new(),
-        pods_dir: programs.directory().join("node-pods"),
+        pods_dir: run.path().to_owned(),
+        journal: Some(Arc::new(Journal::create(run.path())?)),
         data_dir: programs.directory().join("node-data"),
         clock: Clock::system(),
         runtime,

@@ -25,4 +25,6 @@ pub use decode::{DecodeError, DecodeProblem, Decoded, decode_documents, strict_d
 pub use defaults::{DEFAULT_NAMESPACE, apply_defaults, default_pod};
 pub use load::{LoadError, LoadErrors, LoadOptions, LoadProblem, LoadedObject, find_duplicates, load};
 pub use object::{KINDS, Object, Origin};
-pub use validate::{BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_pod};
+pub use validate::{
+    BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_pod, validate_pod_update,
+};

@@ -9,6 +9,7 @@ mod paths;
 mod prepare;
 mod progress;
 mod remedy;
+mod resume;
 mod run;
 mod show;
 

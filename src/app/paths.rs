@@ -12,7 +12,7 @@ use crate::cli::Global;
 pub(super) struct Paths {
     /// Images, in OCI layout.
     pub(super) images: PathBuf,
-    /// Files of running pods, a folder per UID.
+    /// Files of running pods: a folder for each husk that runs some.
     pub(super) pods: PathBuf,
     /// What outlives pods: claims have their directories in `volumes/`.
     pub(super) data: PathBuf,

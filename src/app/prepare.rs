@@ -14,6 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use super::cluster::PodKey;
 use super::manifests::{self, Input};
 use super::paths::Paths;
+use super::resume::{self, Leftovers, Resumed};
+use super::show::Names;
 use crate::api::support::RuntimeKind;
 use crate::api::{self, LoadOptions, Object};
 use crate::base::clock::Timestamp;
@@ -23,6 +25,7 @@ use crate::cli::run::{PublishSpec, RunArgs};
 use crate::cli::{Global, Switch as OnOff};
 use crate::image::ImageStore;
 use crate::node::{Publish, StdinSource, host_ports};
+use crate::pod::PodSnapshot;
 use crate::store::Store;
 
 /// Bytes of standard input read at a time.
@@ -40,6 +43,12 @@ pub(super) struct Session {
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) publish: BTreeMap<PodKey, Vec<Publish>>,
     pub(super) warnings: Vec<String>,
+    /// With `--resume`, what killed husks have left.
+    pub(super) leftovers: Option<Leftovers>,
+    /// How the pods were left that are gone on with.
+    pub(super) snapshots: BTreeMap<PodKey, PodSnapshot>,
+    /// With `--resume`, what becomes of each pod.
+    pub(super) resumptions: Vec<String>,
     /// Whether standard input is free for a container.
     stdin_free: bool,
 }
@@ -105,10 +114,16 @@ impl Session {
             pods: Vec::new(),
             publish: BTreeMap::new(),
             warnings: Vec::new(),
+            leftovers: None,
+            snapshots: BTreeMap::new(),
+            resumptions: Vec::new(),
         };
         match input {
             Input::Manifests(texts) => session.load(&texts)?,
             Input::Program(file) => session.add_program(&file)?,
+        }
+        if session.args.resume {
+            session.resume()?;
         }
         session.check_images()?;
         session.check_directories()?;
@@ -219,6 +234,29 @@ impl Session {
         self.add_pod(pod)
     }
 
+    /// Puts pods that a killed husk has left in the place of new ones.
+    fn resume(&mut self) -> anyhow::Result<()> {
+        ensure!(!self.program, "--resume is for manifests: run the program again");
+        let (leftovers, problems) = Leftovers::find(&self.paths.pods);
+        self.warnings.extend(problems);
+        let (names, mut errors) = (Names::new(&self.pods), Vec::new());
+        for pod in &mut self.pods {
+            let key = PodKey::of(pod);
+            let left = leftovers.resume(pod).unwrap_or_else(|error| {
+                errors.push(error.to_string());
+                None
+            });
+            let name = names.pod(&key.namespace, &key.name);
+            self.resumptions.push(format!("{name}: {}", resume::notice(left.as_ref())));
+            let Some(Resumed { pod: left, snapshot }) = left else { continue };
+            *pod = self.store.update(&key.namespace, &key.name, |stored| *stored = left)?;
+            self.snapshots.extend(snapshot.map(|snapshot| (key, snapshot)));
+        }
+        ensure!(errors.is_empty(), "{}\n{}", errors.join("\nerror: "), resume::CANNOT_CHANGE);
+        self.leftovers = Some(leftovers);
+        Ok(())
+    }
+
     /// Images that cannot be had would keep their pods waiting for ever; nothing here can pull them.
     fn check_images(&self) -> anyhow::Result<()> {
         let mut problems = Vec::new();
@@ -240,9 +278,8 @@ impl Session {
 
     /// Without a place for volumes no pod can start; without one for compiled code they start slowly.
     fn check_directories(&mut self) -> anyhow::Result<()> {
-        let Paths { data, pods, cache, .. } = &self.paths;
-        let context = || format!("cannot keep pods' files in {}: choose another --data-dir", data.display());
-        std::fs::create_dir_all(pods).with_context(context)?;
+        let Paths { pods, cache, .. } = &self.paths;
+        std::fs::create_dir_all(pods).with_context(|| cannot_keep_files(&self.paths))?;
         if let Err(error) = std::fs::create_dir_all(cache) {
             let consequence = "programs will be compiled each time they start (choose another --cache-dir)";
             self.warnings.push(format!("cannot keep compiled code in {}: {error}: {consequence}", cache.display()));
@@ -302,6 +339,11 @@ impl Session {
             Some(input.get_or_insert_with(read_stdin).clone())
         })
     }
+}
+
+/// What is said when there is no place for volumes.
+pub(super) fn cannot_keep_files(paths: &Paths) -> String {
+    format!("cannot keep pods' files in {}: choose another --data-dir", paths.data.display())
 }
 
 /// The random end of a `generateName`.

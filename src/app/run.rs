@@ -4,17 +4,21 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use futures::FutureExt;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::warn;
 
 use super::cluster::{PodKey, QUEUE, StoreCluster};
 use super::notices::Notices;
 use super::outcome::{self, Account};
-use super::prepare::Session;
+use super::prepare::{Session, cannot_keep_files};
 use super::progress::CompileProgress;
+use super::resume;
 use super::show::{Names, Show};
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::output::printer::{PrintOptions, Printer, Tone};
@@ -22,7 +26,7 @@ use crate::cli::output::{objects, table};
 use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
 use crate::net::{Egress, Switch};
-use crate::node::{LogChunk, Node, NodeConfig, PodHandle, Publish, host_ports};
+use crate::node::{Journal, LogChunk, Node, NodeConfig, PodHandle, Publish, RunDirectory, host_ports};
 use crate::pod::print;
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
@@ -30,6 +34,8 @@ use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 const LOG_QUEUE: usize = 256;
 /// Thousandths of a processor, as Kubernetes counts them, in one.
 const MILLIS_PER_CPU: u64 = 1000;
+/// How long the end of a run waits until what killed husks have left is removed.
+const TIDYING_LIMIT: Duration = Duration::from_secs(1);
 /// Domain of Services and pods, as clusters have it by default.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// `terminationGracePeriodSeconds` where a pod has none.
@@ -68,40 +74,40 @@ impl Ending {
 
 impl Session {
     /// Runs all pods to their end and prints the outcome.
-    async fn run(self, progress: &CompileProgress, containers: Arc<WasmRuntime>) -> anyhow::Result<u8> {
+    async fn run(mut self, progress: &CompileProgress, containers: Arc<WasmRuntime>) -> anyhow::Result<u8> {
         let (printer, printing) = Printer::start(self.print_options(progress))?;
         for warning in self.warnings.iter().filter(|_| !self.args.quiet) {
             printer.notice(Tone::Warning, format!("warning: {warning}")).await;
         }
-        for line in self.published_lines() {
+        let resumptions = self.resumptions.iter().filter(|_| !self.args.quiet).cloned();
+        for line in resumptions.chain(self.published_lines()) {
             printer.notice(Tone::Quiet, line).await;
         }
         let (logs, log_chunks) = mpsc::channel(LOG_QUEUE);
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
         let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
-        let node = self.node(clock, Arc::clone(&cluster), logs, containers);
+        let directory = self.run_directory(clock.now())?;
+        let node = self.node(clock, &directory, Arc::clone(&cluster), (logs, containers))?;
         let notices = self.tells().then(|| Notices::new(self.args.events, self.names()));
         let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
-        let pods: Vec<(Arc<Pod>, PodHandle)> = self
-            .pods
-            .iter()
-            .map(|pod| {
-                let publish = self.publish.get(&PodKey::of(pod)).cloned().unwrap_or_default();
-                cluster.post_scheduled(pod);
-                (Arc::clone(pod), node.run_pod(Arc::clone(pod), publish))
-            })
-            .collect();
+        let pods = self.start_pods(&node, &cluster);
+        let tidying = self.tidy();
         let ending = self.watch(&pods, &printer, clock, &cluster).await;
         let accounts = self.accounts(&cluster);
         // With them goes the way for further changes.
         drop((pods, node, cluster));
+        if let Err(error) = directory.remove() {
+            warn!(%error, "what the pods kept on disk was not removed completely");
+        }
         let finishing = async move {
             // A panic of the task has told its story itself.
             let _ = output.await;
             let code = self.report(&printer, &accounts, ending).await?;
             drop(printer);
             let _ = tokio::task::spawn_blocking(|| printing.finish()).await;
+            // What is left then, another run removes.
+            let _ = tokio::time::timeout(TIDYING_LIMIT, tidying).await;
             Ok(code)
         };
         let mut signals = Signals::listen();
@@ -110,6 +116,41 @@ impl Session {
             // Whoever reads what is still to be shown may have stopped reading: a signal gives up on it.
             asked = signals.next() => Ok(ending.map_or(asked, |(asked, _)| asked).exit_code()),
         }
+    }
+
+    /// A place for what the pods keep on disk, with the files of those that are gone on with.
+    fn run_directory(&self, now: Timestamp) -> anyhow::Result<RunDirectory> {
+        let context = || cannot_keep_files(&self.paths);
+        let directory = RunDirectory::create(&self.paths.pods, now).with_context(context)?;
+        if let Some(leftovers) = &self.leftovers {
+            leftovers.move_files(&self.pods, &directory)?;
+        }
+        Ok(directory)
+    }
+
+    fn start_pods(&self, node: &Node, cluster: &StoreCluster) -> Vec<(Arc<Pod>, PodHandle)> {
+        let start = |pod: &Arc<Pod>| {
+            let key = PodKey::of(pod);
+            let (pod, publish) = (Arc::clone(pod), self.publish.get(&key).cloned().unwrap_or_default());
+            match self.snapshots.get(&key) {
+                None => {
+                    cluster.post_scheduled(&pod);
+                    node.run_pod(pod, publish)
+                }
+                Some(snapshot) => node.resume_pod(pod, publish, snapshot.clone()),
+            }
+        };
+        self.pods.iter().map(|pod| (Arc::clone(pod), start(pod))).collect()
+    }
+
+    /// Sees to it in the background that what killed husks have left is there only once, or not at all.
+    fn tidy(&mut self) -> JoinHandle<()> {
+        let pods: Vec<_> = self.pods.iter().map(|pod| PodKey::of(pod)).collect();
+        let (leftovers, directory) = (self.leftovers.take(), self.paths.pods.clone());
+        tokio::task::spawn_blocking(move || match leftovers {
+            Some(leftovers) => leftovers.strike_out(&pods),
+            None => resume::remove_all(&directory),
+        })
     }
 
     /// Whether husk tells of the pods' lives, besides what containers print.
@@ -146,16 +187,17 @@ impl Session {
     fn node(
         &self,
         clock: Clock,
+        directory: &RunDirectory,
         cluster: Arc<StoreCluster>,
-        logs: mpsc::Sender<LogChunk>,
-        containers: Arc<WasmRuntime>,
-    ) -> Node {
+        (logs, containers): (mpsc::Sender<LogChunk>, Arc<WasmRuntime>),
+    ) -> anyhow::Result<Node> {
+        let journal = Journal::create(directory.path()).with_context(|| cannot_keep_files(&self.paths))?;
         let egress = match self.args.egress {
             EgressArg::Allow => Egress::Allow,
             EgressArg::Deny => Egress::Deny,
         };
         let host = &self.host;
-        Node::new(NodeConfig {
+        Ok(Node::new(NodeConfig {
             name: host.name.clone(),
             host_ips: vec!["127.0.0.1".to_owned()],
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
@@ -163,7 +205,8 @@ impl Session {
             allocatable_memory: host.memory_bytes,
             host_resolv_conf: host.resolv_conf.clone(),
             host_hosts: host.hosts.clone(),
-            pods_dir: self.paths.pods.clone(),
+            pods_dir: directory.path().to_owned(),
+            journal: Some(Arc::new(journal)),
             data_dir: self.paths.data.clone(),
             clock,
             runtime: containers,
@@ -172,7 +215,7 @@ impl Session {
             cluster,
             logs,
             stdin: self.stdin_source(),
-        })
+        }))
     }
 
     fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {

@@ -22,6 +22,7 @@ Examples:
   husk run pod.yaml                   run a pod
   husk run -p 8080:80 web/            run a folder's manifests, port 80 on 127.0.0.1:8080
   husk run hello.wasm -- --name you   run one program in a pod of its own
+  husk run --resume pod.yaml          go on with the pod after husk was killed
   kustomize build . | husk run -      read manifests from standard input")]
 pub struct RunArgs {
     /// Manifest files, folders of them (not their subfolders), `-` for standard input, or one .wasm program
@@ -40,6 +41,11 @@ pub struct RunArgs {
     /// Set an environment variable of the .wasm program. Repeatable
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
+    /// Go on with these pods where a husk that was killed has left them: with the same UIDs, volumes and restart
+    /// counts. Containers start again as their restart policy says; finished pods are not run again; pods of which
+    /// nothing is left start anew. Without this option, what a killed husk has left is removed
+    #[arg(long)]
+    pub resume: bool,
     /// Stop the pods after this time, such as 90s or 5m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,

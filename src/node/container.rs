@@ -9,6 +9,7 @@ use super::context::PodContext;
 use super::executor::Sandbox;
 use super::logs::LogTail;
 use super::rootfs::{self, LayerCache};
+use super::run_directory;
 use crate::base::id::ContainerId;
 use crate::base::pipe::{self, PipeReader};
 use crate::image::Image;
@@ -131,7 +132,7 @@ pub(super) fn prepare(
         layers,
         image,
         volumes,
-        scratch: pod_dir.join("containers").join(&id.0),
+        scratch: run_directory::roots(pod_dir).join(&id.0),
         files: rootfs::ManagedFiles {
             names: &context.names().map_err(StartError::create)?,
             pod_ips: &context.facts.pod_ips,

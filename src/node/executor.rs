@@ -13,6 +13,8 @@ use tracing::{debug, warn};
 
 use super::context::{self, PodContext};
 use super::instance::{StartingInstance, catch_panic};
+use super::outcomes::Reports;
+use super::run_directory;
 use super::upkeep::{self, Upkeep};
 use super::{NodeState, Publish, PublishedPorts, host_ports};
 use crate::base::id::PodUid;
@@ -20,7 +22,7 @@ use crate::image::{Image, ImageError};
 use crate::net::PodNetwork;
 use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, StopSignal, VolumeFailure};
 use crate::runtime::{Container, PodSandbox, Signal};
-use crate::volume::PodVolumes;
+use crate::volume::{PodVolumes, VolumeError};
 
 /// Which instance of which container.
 type InstanceKey = (String, u32);
@@ -41,7 +43,9 @@ pub(super) struct Shared {
     /// Held while the pod's files are set up or torn down; true once they are torn down.
     torn_down: Mutex<bool>,
     publish: Vec<Publish>,
-    events: mpsc::Sender<Event>,
+    /// Whether an agent before this one may have left files of the pod.
+    resumed: bool,
+    reports: Reports,
     state: Mutex<State>,
 }
 
@@ -50,6 +54,8 @@ struct State {
     sandbox: Option<Arc<Sandbox>>,
     images: HashMap<String, Image>,
     instances: HashMap<InstanceKey, InstanceHandle>,
+    /// The pod as of the last time that its volumes were to be brought up to date.
+    updated_pod: Option<Arc<Pod>>,
 }
 
 /// The sandbox of a pod and its ports on the host.
@@ -113,9 +119,9 @@ impl Shared {
         drop(ended);
     }
 
-    /// Where events go that nothing needs to wait for.
-    pub(super) fn events(&self) -> &mpsc::Sender<Event> {
-        &self.events
+    /// Where reports go.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Whether there is nothing to tear down; then nothing will be set up any more either.
@@ -126,14 +132,24 @@ impl Shared {
         nothing
     }
 
-    /// A worker that is gone needs no events.
     pub(super) async fn report(&self, event: Event) {
-        let _ = self.events.send(event).await;
+        #[cfg(test)]
+        if self.node.loses(&event) {
+            return self.reports.keep(&event);
+        }
+        self.reports.send(event).await;
     }
 }
 
 impl Executor {
-    pub(super) fn new(node: Arc<NodeState>, pod: Arc<Pod>, publish: Vec<Publish>, events: mpsc::Sender<Event>) -> Self {
+    /// Nothing is done yet. Of a pod that is `resumed` files may be there already.
+    pub(super) fn new(
+        node: Arc<NodeState>,
+        pod: &Pod,
+        publish: Vec<Publish>,
+        resumed: bool,
+        inbox: mpsc::Sender<Event>,
+    ) -> Self {
         // Without a UID the directory would be everybody's.
         let uid = pod.metadata.uid.clone().filter(|uid| !uid.is_empty());
         let pod_dir = node.config.pods_dir.join(uid.unwrap_or_else(|| PodUid::random().to_string()));
@@ -145,7 +161,8 @@ impl Executor {
             stopping: CancellationToken::new(),
             torn_down: Mutex::default(),
             publish,
-            events,
+            resumed,
+            reports: Reports::new(inbox),
             state: Mutex::default(),
         };
         Self { shared: Arc::new(shared), tasks: JoinSet::new() }
@@ -155,6 +172,7 @@ impl Executor {
     /// worker's inbox.
     pub(super) fn execute(&mut self, pod: &Arc<Pod>, action: Action) -> Vec<Event> {
         while self.tasks.try_join_next().is_some() {}
+        self.shared.reports.begin(&action);
         match action {
             Action::SetUpVolumes => self.set_up_volumes(pod),
             Action::CreateSandbox => self.create_sandbox(pod),
@@ -191,7 +209,7 @@ impl Executor {
                     self.shared.state().instances.get(&(container.clone(), attempt)).and_then(|i| i.process());
                 vec![upkeep::update_resources(process.as_ref(), container, attempt, limits)]
             }
-            Action::UpdateVolumes => Vec::new(),
+            Action::UpdateVolumes => self.update_volumes(pod),
             Action::RemoveContainer { container, attempt } => {
                 self.shared.state().instances.remove(&(container, attempt));
                 Vec::new()
@@ -226,7 +244,8 @@ impl Executor {
     }
 
     fn set_up_volumes(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
-        if pod.spec.as_ref().is_none_or(|spec| spec.volumes.as_ref().is_none_or(Vec::is_empty)) {
+        let has_volumes = pod.spec.as_ref().is_some_and(|spec| spec.volumes.as_ref().is_some_and(|v| !v.is_empty()));
+        if !has_volumes && !self.shared.resumed {
             return vec![Event::VolumesReady];
         }
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
@@ -245,6 +264,19 @@ impl Executor {
         Vec::new()
     }
 
+    /// What has failed keeps what it had.
+    fn update_volumes(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
+        self.shared.state().updated_pod = Some(Arc::clone(pod));
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            match tokio::task::spawn_blocking(move || update(&shared)).await {
+                Ok(errors) => errors.iter().for_each(|error| warn!(%error, "a volume is not up to date")),
+                Err(panic) => warn!(%panic, "volumes are not up to date"),
+            }
+        });
+        Vec::new()
+    }
+
     fn tear_down_volumes(&mut self) -> Vec<Event> {
         self.shared.stopping.cancel();
         self.shared.state().images.clear();
@@ -253,16 +285,22 @@ impl Executor {
         }
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let for_work = Arc::clone(&shared);
-            let work = tokio::task::spawn_blocking(move || tear_down(&for_work));
-            match work.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(%error, "volumes were not torn down completely"),
-                Err(panic) => warn!(%panic, "volumes were not torn down completely"),
-            }
+            tear_down_all(&shared).await;
             shared.report(Event::VolumesTornDown).await;
         });
         Vec::new()
+    }
+
+    /// Removes what is left on disk of a pod that has ended already.
+    pub(super) async fn remove_leftovers(&self) {
+        if !self.shared.has_no_files() {
+            tear_down_all(&self.shared).await;
+        }
+    }
+
+    /// The last reports, once more.
+    pub(super) fn last_reports(&self) -> Vec<Event> {
+        self.shared.reports.last()
     }
 
     fn create_sandbox(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
@@ -398,6 +436,11 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
     if *torn_down {
         return Ok(());
     }
+    if shared.resumed
+        && let Err(error) = run_directory::remove_roots(&shared.pod_dir)
+    {
+        warn!(%error, "what dead containers wrote was not removed completely");
+    }
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
     let context = PodContext::new(&shared.node.config, pod, Vec::new());
     let errors = shared.volumes.set_up_all(volumes, &context.volumes());
@@ -407,12 +450,27 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }
 
+/// One after the other, and each with the pod as it is by then: the last one leaves the newest content.
+fn update(shared: &Shared) -> Vec<VolumeError> {
+    let torn_down = shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner);
+    let pod = shared.state().updated_pod.clone().filter(|_| !*torn_down);
+    let Some(pod) = pod else { return Vec::new() };
+    let context = PodContext::new(&shared.node.config, &pod, Vec::new());
+    shared.volumes.update(&context.volumes())
+}
+
+async fn tear_down_all(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    match tokio::task::spawn_blocking(move || tear_down(&shared)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "volumes were not torn down completely"),
+        Err(panic) => warn!(%panic, "volumes were not torn down completely"),
+    }
+}
+
 /// Removes everything of a pod from the disk but what outlives it.
 fn tear_down(shared: &Shared) -> std::io::Result<()> {
     *shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner) = true;
     shared.volumes.tear_down()?;
-    match std::fs::remove_dir_all(&shared.pod_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    run_directory::remove_pod(&shared.pod_dir)
 }

@@ -6,9 +6,12 @@ mod context;
 mod executor;
 mod hook;
 mod instance;
+mod journal;
 mod logs;
+mod outcomes;
 mod probe;
 mod rootfs;
+mod run_directory;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -21,18 +24,23 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container as ContainerSpec, PersistentVolumeClaim, Pod, PodStatus, Secret, Service,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::journal::PodJournal;
 use crate::base::clock::Clock;
 use crate::base::pipe::PipeReader;
 use crate::image::ImageStore;
 use crate::net::{PublishedPort, Switch};
-use crate::pod::PostedEvent;
+use crate::pod::{NodeFacts, Observed, PodSnapshot, PostedEvent};
 use crate::runtime::ContainerRuntime;
+#[cfg(test)]
+use {crate::pod::Event, std::sync::PoisonError};
 
+pub use journal::{Contents, Journal, JournalProblem, Recorded};
 pub use logs::{LogChunk, LogStream};
+pub use run_directory::RunDirectory;
 
 /// What a node needs from the cluster it belongs to, and tells it.
 pub trait Cluster: Send + Sync {
@@ -82,6 +90,8 @@ pub struct NodeConfig {
     pub host_hosts: String,
     /// Where pods keep their files, a folder per UID.
     pub pods_dir: PathBuf,
+    /// What another agent will know of the pods if this one ends before them; `None` if there is not to be another.
+    pub journal: Option<Arc<Journal>>,
     /// Where what outlives pods is, in `volumes/NAMESPACE/CLAIM`.
     pub data_dir: PathBuf,
     /// The clock.
@@ -109,11 +119,19 @@ pub struct Node {
 struct NodeState {
     config: NodeConfig,
     layers: rootfs::LayerCache,
+    /// Which report is lost, once.
+    #[cfg(test)]
+    loses: std::sync::Mutex<Option<WhichEvent>>,
 }
+
+/// Chooses events, for tests.
+#[cfg(test)]
+type WhichEvent = fn(&Event) -> bool;
 
 /// One pod on a node. Dropping it kills what runs.
 pub struct PodHandle {
     desired: watch::Sender<Arc<Pod>>,
+    sources_changed: Arc<Notify>,
     task: AbortHandle,
     finished: CancellationToken,
 }
@@ -121,25 +139,55 @@ pub struct PodHandle {
 impl Node {
     /// A node without pods.
     pub fn new(config: NodeConfig) -> Self {
-        Self { shared: Arc::new(NodeState { config, layers: rootfs::LayerCache::default() }) }
+        let shared = NodeState {
+            config,
+            layers: rootfs::LayerCache::default(),
+            #[cfg(test)]
+            loses: std::sync::Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Starts the worker that owns `pod` from now on. The pod must be defaulted, validated and have a UID.
     pub fn run_pod(&self, pod: Arc<Pod>, publish: Vec<Publish>) -> PodHandle {
+        self.start(pod, publish, None)
+    }
+
+    /// The same for a pod that an agent before this one ran, and has left in the state of `snapshot`. Its containers
+    /// died with that agent; what its volumes had on disk must be in the pod's folder. When this returns, it is this
+    /// node's journal that has the pod.
+    pub fn resume_pod(&self, pod: Arc<Pod>, publish: Vec<Publish>, snapshot: PodSnapshot) -> PodHandle {
+        self.start(pod, publish, Some(snapshot))
+    }
+
+    fn start(&self, pod: Arc<Pod>, publish: Vec<Publish>, snapshot: Option<PodSnapshot>) -> PodHandle {
         let (desired, receiver) = watch::channel(pod);
-        let worker = worker::Worker::new(Arc::clone(&self.shared), receiver.clone(), publish);
+        let sources_changed = Arc::new(Notify::new());
+        let inputs = worker::Inputs { desired: receiver.clone(), sources_changed: Arc::clone(&sources_changed) };
+        let worker = worker::Worker::new(Arc::clone(&self.shared), inputs, publish, snapshot);
         let finished = CancellationToken::new();
         let guard = finished.clone().drop_guard();
-        let cluster = Arc::clone(&self.shared.config.cluster);
+        let shared = Arc::clone(&self.shared);
         let task = tokio::spawn(async move {
             if let Err(message) = instance::catch_panic(worker.run()).await {
                 // Nothing of the pod runs any more: its tasks have died with their worker. Other pods go on.
-                let pod = receiver.borrow().clone();
-                cluster.update_status(&pod, &failed_status(message));
+                let (pod, status) = (receiver.borrow().clone(), failed_status(message));
+                shared.config.cluster.update_status(&pod, &status);
+                let observed = Observed::new(NodeFacts::default(), status);
+                PodJournal::new(shared.config.journal.clone()).write(&pod, &observed);
             }
             drop(guard);
         });
-        PodHandle { desired, task: task.abort_handle(), finished }
+        PodHandle { desired, sources_changed, task: task.abort_handle(), finished }
+    }
+}
+
+#[cfg(test)]
+impl NodeState {
+    /// Whether a report is lost on its way, as a test has asked for.
+    fn loses(&self, event: &Event) -> bool {
+        let mut loses = self.loses.lock().unwrap_or_else(PoisonError::into_inner);
+        loses.take_if(|lost| lost(event)).is_some()
     }
 }
 
@@ -157,6 +205,11 @@ impl PodHandle {
     /// Tells the worker what the pod should be now; an update the worker has not seen yet is replaced.
     pub fn update(&self, pod: Arc<Pod>) {
         self.desired.send_replace(pod);
+    }
+
+    /// Tells the worker that ConfigMaps or Secrets of the pod's namespace have changed, which its volumes may show.
+    pub fn sources_changed(&self) {
+        self.sources_changed.notify_one();
     }
 
     /// Resolves when no container, sandbox or volume of the pod is left.

@@ -59,7 +59,7 @@ impl Upkeep {
     /// Runs its probes from now on.
     pub(super) fn start_probes(&mut self, shared: &Shared) {
         let clock = &shared.node.config.clock;
-        self.prober = Some(Prober::start(&self.target, self.started_at, clock, shared.events()));
+        self.prober = Some(Prober::start(&self.target, self.started_at, clock, shared.reports()));
     }
 
     /// Makes a readiness check out of turn.

@@ -1,49 +1,85 @@
 //! The task that owns one pod: plans, records the plan, carries it out, waits for something to happen.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span};
 
 use super::executor::Executor;
+use super::journal::PodJournal;
 use super::{NodeState, Publish};
 use crate::base::clock::Timestamp;
-use crate::pod::{Correlator, Desired, Event, Lifecycle, NodeFacts, Observed, Plan, plan};
+use crate::pod::{Correlator, Desired, Event, Lifecycle, NodeFacts, Observed, Plan, PodSnapshot, Survivors, plan};
 
 /// Events that may wait for the worker; a sender then waits.
 const INBOX: usize = 64;
 
+/// A worker has everything reported to it again this often (kubelet v1.36 `syncFrequency`)…
+const RESYNC: Duration = Duration::from_secs(60);
+/// …and up to this much less often, so that not all do at once (`workerResyncIntervalJitterFactor`).
+const RESYNC_JITTER: f64 = 0.5;
+
+/// What a worker learns from outside.
+pub(super) struct Inputs {
+    /// What the pod should be.
+    pub(super) desired: watch::Receiver<Arc<Pod>>,
+    /// That what its volumes are made from may have changed.
+    pub(super) sources_changed: Arc<Notify>,
+}
+
 /// The owner of one pod.
 pub(super) struct Worker {
     node: Arc<NodeState>,
-    desired: watch::Receiver<Arc<Pod>>,
+    inputs: Inputs,
+    /// The pod as it was planned for last.
+    pod: Arc<Pod>,
     observed: Observed,
     published: Option<Arc<PodStatus>>,
     /// Decides which events are posted.
     correlator: Correlator,
     inbox: mpsc::Receiver<Event>,
+    resync_at: Instant,
+    journal: PodJournal,
     executor: Executor,
 }
 
 impl Worker {
-    pub(super) fn new(node: Arc<NodeState>, desired: watch::Receiver<Arc<Pod>>, publish: Vec<Publish>) -> Self {
-        let pod = desired.borrow().clone();
+    /// The owner of a new pod, or of one that another agent has left behind.
+    pub(super) fn new(
+        node: Arc<NodeState>,
+        inputs: Inputs,
+        publish: Vec<Publish>,
+        snapshot: Option<PodSnapshot>,
+    ) -> Self {
+        let pod = inputs.desired.borrow().clone();
         let (events, inbox) = mpsc::channel(INBOX);
         let facts = NodeFacts {
             host_ips: node.config.host_ips.clone(),
             allocatable_cpu_millis: Some(node.config.allocatable_cpu_millis),
             allocatable_memory: Some(node.config.allocatable_memory),
         };
-        let observed = Observed::new(facts, pod.status.clone().unwrap_or_default());
-        let correlator = Correlator::new(&pod.metadata);
-        let executor = Executor::new(Arc::clone(&node), pod, publish, events);
-        Self { node, desired, observed, published: None, correlator, inbox, executor }
+        let mut journal = PodJournal::new(node.config.journal.clone());
+        let resumed = snapshot.is_some();
+        let observed = match snapshot {
+            None => Observed::new(facts, pod.status.clone().unwrap_or_default()),
+            Some(snapshot) => Observed::restore(facts, snapshot, &Survivors::default(), node.config.clock.now()),
+        };
+        let published = resumed.then(|| Arc::clone(&observed.status));
+        if resumed {
+            journal.write(&pod, &observed);
+        }
+        let executor = Executor::new(Arc::clone(&node), &pod, publish, resumed, events);
+        let (correlator, resync_at) = (Correlator::new(&pod.metadata), next_resync());
+        Self { node, inputs, pod, observed, published, correlator, inbox, resync_at, journal, executor }
     }
 
     /// Runs until nothing of the pod is left.
     pub(super) async fn run(self) {
-        let metadata = self.desired.borrow().metadata.clone();
+        let metadata = self.pod.metadata.clone();
         let span = info_span!(
             "pod",
             ns = metadata.namespace.as_deref().unwrap_or_default(),
@@ -54,12 +90,17 @@ impl Worker {
     }
 
     async fn run_inner(mut self) {
+        if matches!(self.observed.lifecycle, Lifecycle::Terminated { .. }) {
+            // Whoever ended it may not have come to the end of that.
+            self.executor.remove_leftovers().await;
+        }
         loop {
-            let pod = self.desired.borrow_and_update().clone();
+            self.take_desired();
             let now = self.node.config.clock.now();
-            let desired = Desired { pod };
+            let desired = Desired { pod: Arc::clone(&self.pod) };
             let plan = plan(&desired, &self.observed, now);
             self.observed.record(&plan, now);
+            self.journal.write(&desired.pod, &self.observed);
             if !plan.actions.is_empty() {
                 debug!(actions = ?plan.actions, "plan");
             }
@@ -67,7 +108,7 @@ impl Worker {
             let mut happened = false;
             for action in plan.actions {
                 for event in self.executor.execute(&desired.pod, action) {
-                    self.observed.apply(event, self.node.config.clock.now());
+                    self.apply(event);
                     happened = true;
                 }
             }
@@ -83,6 +124,35 @@ impl Worker {
         }
     }
 
+    /// Takes in what the pod should be now. Its labels and annotations are what volumes may show of it.
+    fn take_desired(&mut self) {
+        let pod = self.inputs.desired.borrow_and_update().clone();
+        let (old, new) = (&self.pod.metadata, &pod.metadata);
+        if (&old.labels, &old.annotations) != (&new.labels, &new.annotations) {
+            self.apply(Event::SourcesChanged);
+        }
+        self.pod = pod;
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.observed.apply(event, self.node.config.clock.now());
+    }
+
+    fn take_inbox(&mut self) {
+        while let Ok(event) = self.inbox.try_recv() {
+            self.apply(event);
+        }
+    }
+
+    /// Takes in once more what was reported, after what is on its way: what was lost is made good.
+    fn resync(&mut self) {
+        self.take_inbox();
+        for event in self.executor.last_reports() {
+            self.apply(event);
+        }
+        self.resync_at = next_resync();
+    }
+
     /// Waits until something happened that calls for a new plan, and takes it in.
     async fn wait(&mut self, wake_at: Option<tokio::time::Instant>) {
         let sleep = async {
@@ -94,13 +164,13 @@ impl Worker {
         tokio::select! {
             event = self.inbox.recv() => {
                 if let Some(event) = event {
-                    self.observed.apply(event, self.node.config.clock.now());
+                    self.apply(event);
                 }
-                while let Ok(event) = self.inbox.try_recv() {
-                    self.observed.apply(event, self.node.config.clock.now());
-                }
+                self.take_inbox();
             }
-            changed = self.desired.changed() => {
+            () = self.inputs.sources_changed.notified() => self.apply(Event::SourcesChanged),
+            () = tokio::time::sleep_until(self.resync_at) => self.resync(),
+            changed = self.inputs.desired.changed() => {
                 if changed.is_err() {
                     // The handle is gone, and with it whoever wanted the pod; its tasks are aborted next.
                     std::future::pending::<()>().await;
@@ -123,4 +193,11 @@ impl Worker {
             self.published = Some(Arc::clone(&plan.status));
         }
     }
+}
+
+/// When everything is to be reported again next.
+fn next_resync() -> Instant {
+    // A new hasher has a random state, which is random enough for this.
+    let random = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
+    Instant::now() + RESYNC.mul_f64(1.0 + RESYNC_JITTER * random)
 }

@@ -46,7 +46,7 @@ impl Observed {
                 self.notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
             }
             Event::SandboxStopped if self.sandbox == SandboxState::Stopping => self.sandbox = SandboxState::Stopped,
-            Event::SourcesChanged => self.sources_changed = true,
+            Event::SourcesChanged => self.sources_changed(now),
             Event::VolumesReady
             | Event::VolumesFailed { .. }
             | Event::VolumesTornDown
@@ -88,10 +88,21 @@ impl Observed {
         }
     }
 
+    /// What failed for want of a source is tried again at once: it may have come.
+    fn sources_changed(&mut self, now: Timestamp) {
+        self.sources_changed = true;
+        match &mut self.volumes {
+            VolumesState::Failed { retry_at } => *retry_at = now,
+            VolumesState::SettingUp => self.set_up_outdated = true,
+            _ => {}
+        }
+    }
+
     fn volumes_failed(&mut self, failures: &[VolumeFailure], now: Timestamp) {
         let delay = self.mount_delay.map_or(MOUNT_RETRY, |delay| (delay * 2).min(MOUNT_RETRY_MAX));
         self.mount_delay = Some(delay);
-        self.volumes = VolumesState::Failed { retry_at: later(now, delay) };
+        let retry_at = if self.set_up_outdated { now } else { later(now, delay) };
+        self.volumes = VolumesState::Failed { retry_at };
         for VolumeFailure { volume, message } in failures {
             let message = format!("MountVolume.SetUp failed for volume {volume:?} : {message}");
             self.notes.push(Note::warning(None, "FailedMount", message));
@@ -263,7 +274,8 @@ impl Observed {
     fn resources_updated(&mut self, container: &str, attempt: u32, error: Option<String>, now: Timestamp) {
         let Some((record, last)) = self.current(container, attempt) else { return };
         let instance = &mut record.instances[last];
-        let ResizeState::InProgress(wanted) = std::mem::take(&mut instance.resize) else { return };
+        let ResizeState::InProgress(wanted) = &mut instance.resize else { return };
+        let wanted = wanted.take();
         match error {
             None => {
                 instance.resources = wanted;

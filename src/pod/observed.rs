@@ -223,7 +223,7 @@ pub enum StartFailureReason {
 }
 
 /// The probes of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProbeKind {
     /// `startupProbe`.
     Startup,
@@ -259,6 +259,8 @@ pub struct Observed {
     pub(super) ending: Option<TerminationCause>,
     /// Whether volumes may have to be brought up to date.
     pub(super) sources_changed: bool,
+    /// Whether that was so after the setting up of volumes had begun that is under way.
+    pub(super) set_up_outdated: bool,
     /// The back-off of failed pulls, by the image's name in the spec.
     pub(super) pulls: BTreeMap<String, PullBackoff>,
     /// How long to wait after the last failure to set up volumes; `None` before the first.
@@ -318,6 +320,8 @@ pub enum TerminationCause {
 pub enum VolumesState {
     /// Nothing was done yet.
     Absent,
+    /// They were there, and their files may still be: the agent ended.
+    Left,
     /// Being set up.
     SettingUp,
     /// To be tried again.
@@ -376,6 +380,7 @@ impl Observed {
             restarting_all: false,
             ending: None,
             sources_changed: false,
+            set_up_outdated: false,
             pulls: BTreeMap::new(),
             mount_delay: None,
             notes: Vec::new(),

@@ -240,7 +240,7 @@ pub enum ContainerKind {
 }
 
 /// The hooks of a container (`lifecycle`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HookKind {
     /// `postStart`, right after its start.
     PostStart,

@@ -67,7 +67,10 @@ impl Observed {
 
     fn issued(&mut self, action: &Action, now: Timestamp) {
         match action {
-            Action::SetUpVolumes => self.volumes = VolumesState::SettingUp,
+            Action::SetUpVolumes => {
+                self.volumes = VolumesState::SettingUp;
+                self.set_up_outdated = false;
+            }
             Action::TearDownVolumes => self.volumes = VolumesState::TearingDown,
             Action::UpdateVolumes => self.sources_changed = false,
             Action::CreateSandbox => self.sandbox = SandboxState::Creating,

@@ -1,12 +1,14 @@
 //! What of a pod outlives the agent that ran it, and how another agent goes on from there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::PodStatus;
 use serde::{Deserialize, Serialize};
 
-use super::instance::{ContainerRecord, Exit, Instance, InstanceState};
-use super::observed::{Lifecycle, NodeFacts, Observed, SandboxState, TerminationCause};
+use super::instance::{ContainerRecord, Exit, HookState, Instance, InstanceState, ProbeVerdicts};
+use super::observed::{Lifecycle, NodeFacts, Observed, SandboxState, TerminationCause, VolumesState};
+use super::phase;
 use super::status::UNKNOWN_EXIT_CODE;
 use crate::base::clock::Timestamp;
 
@@ -18,7 +20,7 @@ const UNKNOWN_MESSAGE: &str =
 
 /// What has to be known of a pod in order to go on with it. Back-offs are not part of it: like kubelet's, they end with
 /// the agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct PodSnapshot {
     /// The status last published.
     pub status: PodStatus,
@@ -26,51 +28,121 @@ pub struct PodSnapshot {
     epoch: u32,
     /// Whether it had a sandbox.
     sandbox: bool,
+    /// Whether its volumes were set up, or were about to be.
+    volumes: bool,
     /// Why it was being terminated, if it was.
     ending: Option<TerminationCause>,
     /// The instances of its containers.
     containers: BTreeMap<String, Vec<Instance>>,
 }
 
+/// A [`PodSnapshot`] on its way out, without a copy of anything.
+#[derive(Debug, Serialize)]
+pub struct Snapshot<'a> {
+    status: &'a PodStatus,
+    epoch: u32,
+    sandbox: bool,
+    volumes: bool,
+    ending: Option<TerminationCause>,
+    containers: BTreeMap<&'a str, Vec<&'a Instance>>,
+}
+
+/// Tells whether a pod has changed in a way that another agent has to know, at less cost than comparing snapshots. A
+/// change of the image or the resources of an instance is one of the status too.
+#[derive(Debug, Clone)]
+pub struct SnapshotMark {
+    /// `None` before anything of the pod has run: what changes until then comes about again by itself.
+    status: Option<Arc<PodStatus>>,
+    epoch: u32,
+    sandbox: bool,
+    volumes: bool,
+    ending: Option<TerminationCause>,
+    instances: Vec<(u32, bool, ProbeVerdicts)>,
+}
+
+impl PartialEq for SnapshotMark {
+    fn eq(&self, other: &Self) -> bool {
+        let status = |mark: &Self| mark.status.as_ref().map(Arc::as_ptr);
+        let rest = |mark: &Self| (mark.epoch, mark.sandbox, mark.volumes, mark.ending);
+        status(self) == status(other) && rest(self) == rest(other) && self.instances == other.instances
+    }
+}
+
 /// What of a pod is still there when another agent takes it up. Of WebAssembly containers, nothing is.
 #[derive(Debug, Clone, Default)]
 pub struct Survivors {
-    /// Whether the sandbox is.
+    /// The pod's addresses, if its sandbox is.
     pub sandbox: Option<Vec<String>>,
     /// The IDs of the containers that run, as `<runtime>://<id>`.
     pub containers: Vec<String>,
 }
 
+impl PodSnapshot {
+    /// Whether nothing of the pod is to be run again.
+    pub fn is_finished(&self) -> bool {
+        self.status.phase.as_deref().is_some_and(phase::is_terminal)
+    }
+}
+
 impl Observed {
-    /// What another agent would have to know.
-    pub fn snapshot(&self) -> PodSnapshot {
-        let instances = |(name, record): (&String, &ContainerRecord)| (name.clone(), record.instances.clone());
-        PodSnapshot {
-            status: PodStatus::clone(&self.status),
+    /// What another agent would have to know. Of a start that is under way, nothing: it may never come to be.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        let instances = |(name, record)| (String::as_str(name), settled_instances(record).collect());
+        Snapshot {
+            status: &self.status,
             epoch: self.epoch,
-            sandbox: matches!(self.sandbox, SandboxState::Ready { .. } | SandboxState::Lost),
-            ending: match self.lifecycle {
-                Lifecycle::Syncing => self.ending,
-                Lifecycle::Terminating { cause, .. } | Lifecycle::Terminated { cause } => Some(cause),
-            },
+            sandbox: self.has_sandbox(),
+            volumes: self.has_volumes(),
+            ending: self.ending_cause(),
             containers: self.containers.iter().map(instances).collect(),
+        }
+    }
+
+    /// What tells this snapshot from others of the same pod.
+    pub fn snapshot_mark(&self) -> SnapshotMark {
+        let instances = self.containers.values().flat_map(settled_instances);
+        let instances: Vec<_> = instances.map(|found| (found.attempt, found.is_running(), found.probes)).collect();
+        let ending = self.ending_cause();
+        let has_run = !instances.is_empty() || ending.is_some();
+        SnapshotMark {
+            status: has_run.then(|| Arc::clone(&self.status)),
+            epoch: self.epoch,
+            sandbox: has_run && self.has_sandbox(),
+            volumes: self.has_volumes(),
+            ending,
+            instances,
+        }
+    }
+
+    fn has_sandbox(&self) -> bool {
+        matches!(self.sandbox, SandboxState::Ready { .. } | SandboxState::Lost | SandboxState::Stopping)
+    }
+
+    fn has_volumes(&self) -> bool {
+        !matches!(self.volumes, VolumesState::Absent | VolumesState::TornDown)
+    }
+
+    fn ending_cause(&self) -> Option<TerminationCause> {
+        match self.lifecycle {
+            Lifecycle::Syncing => self.ending,
+            Lifecycle::Terminating { cause, .. } | Lifecycle::Terminated { cause } => Some(cause),
         }
     }
 
     /// A pod that another agent ran. Containers that no longer run have ended in a way nobody knows, and their policies
     /// decide what follows; if the sandbox is gone the pod starts over in a new one. A termination that was in
-    /// progress begins anew, with its whole grace period.
+    /// progress begins anew, with its whole grace period. Volumes are set up again over what is left of them.
     pub fn restore(node: NodeFacts, snapshot: PodSnapshot, survivors: &Survivors, now: Timestamp) -> Self {
-        let PodSnapshot { status, epoch, sandbox, ending, containers } = snapshot;
+        let PodSnapshot { status, epoch, sandbox, volumes, ending, containers } = snapshot;
         let mut observed = Self::new(node, status);
         let is_alive = |id: &str| survivors.containers.iter().any(|survivor| survivor == id);
         for (name, mut instances) in containers {
-            // Of a start that was under way nothing is known to have come.
-            instances.retain(|instance| instance.state != InstanceState::Starting);
             for instance in &mut instances {
-                if let InstanceState::Running { id, started_at } = &instance.state
-                    && !is_alive(id)
-                {
+                let InstanceState::Running { id, started_at } = &instance.state else { continue };
+                if is_alive(id) {
+                    // Hooks are run once; nobody knows how far this one came (kubelet v1.36 runs it in `startContainer`).
+                    instance.post_start = HookState::Over { at: now };
+                } else {
                     instance.state = InstanceState::Exited(unknown_end(id, *started_at, now));
                 }
             }
@@ -78,6 +150,9 @@ impl Observed {
         }
         observed.epoch = epoch;
         observed.ending = ending;
+        if volumes {
+            observed.volumes = VolumesState::Left;
+        }
         match &survivors.sandbox {
             Some(ips) => observed.sandbox = SandboxState::Ready { ips: ips.clone() },
             None if sandbox => {
@@ -88,6 +163,11 @@ impl Observed {
         }
         observed
     }
+}
+
+/// The instances that run or have run.
+fn settled_instances(record: &ContainerRecord) -> impl Iterator<Item = &Instance> {
+    record.instances.iter().filter(|instance| instance.state != InstanceState::Starting)
 }
 
 fn unknown_end(id: &str, started_at: Timestamp, now: Timestamp) -> Exit {

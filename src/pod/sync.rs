@@ -38,7 +38,7 @@ pub(super) fn plan_starts(view: &PodView<'_>, observed: &Observed, now: Timestam
         draft.wake(deadline);
     }
     match observed.volumes {
-        VolumesState::Absent => return draft.actions.push(Action::SetUpVolumes),
+        VolumesState::Absent | VolumesState::Left => return draft.actions.push(Action::SetUpVolumes),
         VolumesState::Failed { retry_at } if retry_at <= now => return draft.actions.push(Action::SetUpVolumes),
         VolumesState::Failed { retry_at } => return draft.wake(retry_at),
         VolumesState::SettingUp | VolumesState::TearingDown | VolumesState::TornDown => return,

@@ -112,7 +112,7 @@ pub(super) fn plan_stops(
         SandboxState::Absent | SandboxState::Failed { .. } | SandboxState::Lost | SandboxState::Stopped => {}
     }
     match observed.volumes {
-        VolumesState::SettingUp | VolumesState::Failed { .. } | VolumesState::Ready => {
+        VolumesState::Left | VolumesState::SettingUp | VolumesState::Failed { .. } | VolumesState::Ready => {
             draft.actions.push(Action::TearDownVolumes);
         }
         VolumesState::Absent | VolumesState::TearingDown | VolumesState::TornDown => {}

@@ -219,6 +219,7 @@ impl PodVolumes {
                 Ok(SetUpVolume { source, read_only: false, kind: Kind::Disk { filesystem, limit } })
             }
             "Memory" => {
+                // Differs from Kubernetes: it is husk's own memory, and lost with it; a tmpfs outlives a kubelet.
                 let bytes = limit.map_or(u64::MAX, |(bytes, _)| bytes).min(context.memory_limit);
                 let source = TreeFs::in_memory(bytes).into();
                 Ok(SetUpVolume { source, read_only: false, kind: Kind::Plain })

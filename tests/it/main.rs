@@ -17,6 +17,7 @@ mod output;
 mod probes;
 mod programs;
 mod restarts;
+mod resume;
 mod sockets;
 mod story;
 mod support;

@@ -15,6 +15,7 @@ mod probe;
 mod resources;
 mod scheduling;
 mod security;
+mod update;
 mod volume;
 
 pub use errors::{BadValue, ErrorKind, FieldError, invalid_message};
@@ -48,6 +49,13 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
 pub fn validate_pod(pod: &Pod) -> Vec<FieldError> {
     let mut errors = Errors::default();
     pod::pod(&mut errors, pod);
+    errors.0
+}
+
+/// Checks that `pod` may take the place of `old`, which exists; both must have been defaulted and be valid.
+pub fn validate_pod_update(pod: &Pod, old: &Pod) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    update::pod(&mut errors, pod, old);
     errors.0
 }
 

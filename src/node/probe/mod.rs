@@ -27,14 +27,15 @@ mod worker;
 use std::sync::{Arc, Weak};
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Probe};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::check::Check;
 use self::worker::{Schedule, Worker};
+use super::outcomes::Reports;
 use crate::base::clock::{Clock, Timestamp};
 use crate::net::PodNetwork;
-use crate::pod::{Event, ProbeKind, ProbeState};
+use crate::pod::{ProbeKind, ProbeState};
 use crate::runtime::Container;
 
 /// The Kubernetes version that requests name in their `User-Agent`.
@@ -67,12 +68,7 @@ pub(super) struct Prober {
 impl Prober {
     /// Starts the probes that the container has; the instance runs since `started_at`. Liveness and readiness wait
     /// until the startup probe has succeeded, if there is one.
-    pub(super) fn start(
-        target: &Arc<Target>,
-        started_at: Timestamp,
-        clock: &Clock,
-        events: &mpsc::Sender<Event>,
-    ) -> Self {
+    pub(super) fn start(target: &Arc<Target>, started_at: Timestamp, clock: &Clock, events: &Reports) -> Self {
         let spec = &target.container;
         let out_of_turn = Arc::new(Notify::new());
         let started = watch::Sender::new(spec.startup_probe.is_none());

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Probe;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::Target;
 use super::check::{Check, CheckError, Outcome, seconds};
+use crate::node::outcomes::Reports;
 use crate::pod::{Event, ProbeKind, ProbeReport, ProbeState};
 
 /// When the checks of a probe are due: every `periodSeconds`, counted from the container's start, and not before
@@ -71,7 +72,7 @@ pub(super) struct Worker {
     pub(super) started: watch::Sender<bool>,
     /// Asks for a check out of turn.
     pub(super) out_of_turn: Option<Arc<Notify>>,
-    pub(super) events: mpsc::Sender<Event>,
+    pub(super) events: Reports,
 }
 
 /// Whether there is anything left to check.
@@ -146,9 +147,8 @@ impl Worker {
         (self.target.container.name.clone(), self.target.attempt)
     }
 
-    /// A pod that is gone needs no events.
     async fn send(&self, event: Event) {
-        let _ = self.events.send(event).await;
+        self.events.send(event).await;
     }
 }
 

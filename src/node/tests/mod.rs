@@ -3,7 +3,10 @@
 
 mod living;
 mod output;
+mod restarting;
+mod resyncing;
 mod scene;
 mod starting;
 mod stopping;
 mod trouble;
+mod updating;

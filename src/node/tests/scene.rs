@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::base::clock::{Clock, Timestamp};
 use crate::image::ImageStore;
 use crate::net::{Egress, Switch};
-use crate::node::{Cluster, LogChunk, Node, NodeConfig, PodHandle, Publish};
+use crate::node::{Cluster, Journal, LogChunk, Node, NodeConfig, PodHandle, Publish, WhichEvent};
 use crate::pod::PostedEvent;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
 
@@ -51,7 +51,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Record {
-    fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         let elapsed = self.clock.now().duration_since(self.begun);
         // Timers have millisecond granularity and may be that late.
         (elapsed.as_secs_f64() * 100.0).round() / 100.0
@@ -176,24 +176,8 @@ impl Scene {
             breaks: AtomicBool::new(false),
         });
         let runtime = FakeRuntime::new();
-        let node = Node::new(NodeConfig {
-            name: "node".to_owned(),
-            host_ips: vec!["192.0.2.1".to_owned()],
-            cluster_domain: "cluster.local".to_owned(),
-            allocatable_cpu_millis: 1000,
-            allocatable_memory: 1 << 30,
-            host_resolv_conf: String::new(),
-            host_hosts: String::new(),
-            pods_dir: directory.path().join("pods"),
-            data_dir: directory.path().join("data"),
-            clock,
-            runtime: Arc::new(runtime.clone()),
-            images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
-            switch: Switch::new(Egress::Deny),
-            cluster: Arc::clone(&record) as Arc<dyn Cluster>,
-            logs: logs.clone(),
-            stdin: Box::new(|_, _| None),
-        });
+        let journal = Journal::create(directory.path()).unwrap();
+        let node = node(&directory, &runtime, &record, &logs, journal);
         let pod = pod(spec);
         Self { runtime, record, directory, node, logs, pod, handle: None, publish: Vec::new() }
     }
@@ -237,6 +221,39 @@ impl Scene {
     pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Pod)) {
         edit(&mut self.pod);
         self.handle.as_ref().unwrap().update(Arc::new(self.pod.clone()));
+    }
+
+    /// The agent ends without a word: nothing is torn down, and what ran is gone.
+    pub(super) async fn crash(&mut self) {
+        self.drop_handle();
+        // Its tasks end when they are next run.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Another agent takes the pod up from what is on disk.
+    pub(super) fn take_up(&mut self) {
+        let (journal, mut contents) = Journal::open(self.directory.path()).unwrap().unwrap();
+        assert_eq!(contents.problems, []);
+        let recorded = contents.pods.remove("u").unwrap();
+        self.node = node(&self.directory, &self.runtime, &self.record, &self.logs, journal);
+        let snapshot = recorded.snapshot.unwrap();
+        self.handle = Some(self.node.resume_pod(Arc::new(recorded.pod), self.publish.clone(), snapshot));
+    }
+
+    /// The next report that `which` chooses is lost on its way.
+    pub(super) fn lose(&self, which: WhichEvent) {
+        *lock(&self.node.shared.loses) = Some(which);
+    }
+
+    /// Tells the node that ConfigMaps have changed.
+    pub(super) fn sources_changed(&self) {
+        self.handle.as_ref().unwrap().sources_changed();
+    }
+
+    pub(super) fn remove_config_map(&self, name: &str) {
+        lock(&self.record.config_maps).remove(name);
     }
 
     /// Gives up the pod.
@@ -341,6 +358,34 @@ impl Scene {
         let Ok(entries) = std::fs::read_dir(self.directory.path().join("pods")) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     }
+}
+
+fn node(
+    directory: &TempDir,
+    runtime: &FakeRuntime,
+    record: &Arc<Record>,
+    logs: &mpsc::Sender<LogChunk>,
+    journal: Journal,
+) -> Node {
+    Node::new(NodeConfig {
+        name: "node".to_owned(),
+        host_ips: vec!["192.0.2.1".to_owned()],
+        cluster_domain: "cluster.local".to_owned(),
+        allocatable_cpu_millis: 1000,
+        allocatable_memory: 1 << 30,
+        host_resolv_conf: String::new(),
+        host_hosts: String::new(),
+        pods_dir: directory.path().join("pods"),
+        journal: Some(Arc::new(journal)),
+        data_dir: directory.path().join("data"),
+        clock: record.clock,
+        runtime: Arc::new(runtime.clone()),
+        images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
+        switch: Switch::new(Egress::Deny),
+        cluster: Arc::clone(record) as Arc<dyn Cluster>,
+        logs: logs.clone(),
+        stdin: Box::new(|_, _| None),
+    })
 }
 
 fn pod(spec: &str) -> Pod {

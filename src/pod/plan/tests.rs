@@ -1,6 +1,7 @@
 //! Whole lives of pods, rule by rule; § refers to the pod semantics.
 
 mod living;
+mod restoring;
 mod sim;
 mod starting;
 mod stopping;

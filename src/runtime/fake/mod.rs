@@ -5,7 +5,7 @@ mod process;
 mod script;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -81,6 +81,8 @@ struct Shared {
     calls: Mutex<Vec<Call>>,
     /// Programs executed, by container.
     executions: Mutex<HashMap<String, Vec<Execution>>>,
+    /// The latest container of each name.
+    containers: Mutex<HashMap<String, Weak<FakeContainer>>>,
 }
 
 /// A program executed: its arguments and how it fares.
@@ -117,6 +119,12 @@ impl FakeRuntime {
     pub fn script_updates(&self, name: &str, answers: &[Result<(), &str>]) {
         let answers = answers.iter().map(|answer| answer.map_err(str::to_owned)).collect();
         lock(&self.shared.updates).insert(name.to_owned(), answers);
+    }
+
+    /// What the file at `path` says in the filesystem of the container `name`, while that is there.
+    pub fn read(&self, name: &str, path: &str) -> Option<String> {
+        let container = lock(&self.shared.containers).get(name)?.upgrade()?;
+        container.read(path).ok()
     }
 
     /// Everything so far, in order.
@@ -199,8 +207,10 @@ impl ContainerRuntime for FakeRuntime {
             let index = usize::try_from(attempt).unwrap_or(usize::MAX);
             let script = nth_script(&self.shared.scripts, &config.name, index).unwrap_or_else(Script::runs_forever);
             creation(&script).await?;
-            let container = FakeContainer::new(sandbox, config, script, Arc::clone(&self.shared));
-            Ok(Arc::new(container) as Arc<dyn Container>)
+            let name = config.name.clone();
+            let container = Arc::new(FakeContainer::new(sandbox, config, script, Arc::clone(&self.shared)));
+            lock(&self.shared.containers).insert(name, Arc::downgrade(&container));
+            Ok(container as Arc<dyn Container>)
         })
     }
 

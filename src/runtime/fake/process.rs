@@ -157,6 +157,12 @@ impl FakeContainer {
         Ok(())
     }
 
+    pub(super) fn read(&self, path: &str) -> Result<String, Errno> {
+        let options = OpenOptions { read: true, follow: true, ..OpenOptions::default() };
+        let Opened::File(file) = self.mounts.root().open(path, options)? else { return Err(Errno::IsDirectory) };
+        Ok(String::from_utf8_lossy(&file.contents()?).into_owned())
+    }
+
     /// Opens the script's ports, at once or when their time comes.
     fn open_ports(&self) -> Result<(), NetError> {
         for (port, delay) in self.script.ports.iter().copied() {

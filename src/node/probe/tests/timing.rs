@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Scene, lock};
 use crate::base::clock::{Clock, Timestamp};
+use crate::node::outcomes::Reports;
 use crate::node::probe::Prober;
 use crate::pod::{Event, ProbeKind, ProbeReport};
 use crate::runtime::Signal;
@@ -23,7 +24,7 @@ struct Probing {
     started_at: Timestamp,
     prober: Option<Prober>,
     events: mpsc::Receiver<Event>,
-    sender: mpsc::Sender<Event>,
+    sender: Reports,
     told: Vec<String>,
 }
 
@@ -34,7 +35,16 @@ impl Probing {
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
         let (sender, events) = mpsc::channel(8);
         let begun = Instant::now();
-        Self { scene, begun, clock, started_at: clock.now(), prober: None, events, sender, told: Vec::new() }
+        Self {
+            scene,
+            begun,
+            clock,
+            started_at: clock.now(),
+            prober: None,
+            events,
+            sender: Reports::new(sender),
+            told: Vec::new(),
+        }
     }
 
     fn start(&mut self) {

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::*;
 use crate::base::clock::Timestamp;
-use crate::pod::{Event, ImageFailure, NodeFacts, Observed, ProbeKind, StartFailureReason, VolumeFailure};
+use crate::pod::{Event, ImageFailure, NodeFacts, Observed, ProbeKind, StartFailureReason, Survivors, VolumeFailure};
 
 /// What an instance does.
 #[derive(Debug, Clone)]
@@ -178,6 +178,25 @@ impl Sim {
         panic!("the pod never comes to rest:\n{:#?}", self.timeline);
     }
 
+    /// The agent ends without a word, and another takes the pod up. Containers live on only if `survive`, and with them
+    /// the sandbox.
+    pub(super) fn crash(&mut self, survive: bool) -> &mut Self {
+        let written = serde_json::to_string(&self.observed.snapshot()).unwrap();
+        self.note("crash".into());
+        let survivors = if survive {
+            self.due.retain(|_, event| matches!(event, Event::ContainerExited { .. }));
+            let containers = self.live.iter().map(|(container, attempt)| format!("sim://{container}-{attempt}"));
+            Survivors { sandbox: Some(vec!["10.0.0.2".into()]), containers: containers.collect() }
+        } else {
+            self.due.clear();
+            self.live.clear();
+            Survivors::default()
+        };
+        let snapshot = serde_json::from_str(&written).unwrap();
+        self.observed = Observed::restore(self.observed.node.clone(), snapshot, &survivors, self.time());
+        self
+    }
+
     /// Something happens now that the simulation doesn't bring about.
     pub(super) fn tell(&mut self, event: Event) -> &mut Self {
         self.happen(event);
@@ -200,7 +219,7 @@ impl Sim {
     }
 
     /// One round of the worker's loop.
-    fn step(&mut self) -> Option<Timestamp> {
+    pub(super) fn step(&mut self) -> Option<Timestamp> {
         let now = self.time();
         let before = self.observed.status.clone();
         let plan = plan(&self.desired, &self.observed, now);
