@@ -98,9 +98,10 @@ fn not_running(
     let exit = current.and_then(Instance::exit);
     let outcome = exit.map_or_else(|| waiting(default_reason(view), None), terminated);
     let last = if exit.is_some() { previous_end(previous) } else { ContainerState::default() };
-    let wanted =
-        lifecycle == Lifecycle::Syncing && current.is_none_or(|instance| restart::restarts(view, spec, instance));
-    if !wanted {
+    // An init container that has done its work is started again in another sandbox.
+    let starts = record.and_then(|record| record.instances.last()).is_some_and(Instance::is_live);
+    let wanted = starts || current.is_none_or(|instance| restart::restarts(view, spec, instance));
+    if !wanted || lifecycle != Lifecycle::Syncing {
         return (outcome, last);
     }
     let behind = || exit.map_or_else(ContainerState::default, terminated);
@@ -139,7 +140,8 @@ fn is_under_way(record: &ContainerRecord) -> bool {
 
 fn published(observed: &Observed, spec: &ContainerSpec<'_>) -> Option<(ContainerState, ContainerState)> {
     let status = &observed.status;
-    let mut all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let own = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let mut all = own.chain(&status.ephemeral_container_statuses).flatten();
     let status = all.find(|status| status.name == spec.name())?;
     let state = status.state.clone().filter(|state| state.running.is_none())?;
     Some((state, status.last_state.clone().unwrap_or_default()))

@@ -255,6 +255,8 @@ pub struct Observed {
     pub(super) epoch: u32,
     /// Whether all containers are being stopped in order to start over.
     pub(super) restarting_all: bool,
+    /// When they last were.
+    pub(super) restarted_all_at: Option<Timestamp>,
     /// Why an agent before this one was terminating the pod.
     pub(super) ending: Option<TerminationCause>,
     /// Whether volumes may have to be brought up to date.
@@ -378,6 +380,7 @@ impl Observed {
             status: Arc::new(status),
             epoch: 0,
             restarting_all: false,
+            restarted_all_at: None,
             ending: None,
             sources_changed: false,
             set_up_outdated: false,

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::ContainerStatus;
 
+use super::instance::{Instance, InstanceState};
 use super::observed::Observed;
 use super::plan::ContainerKind;
 use super::restart;
@@ -52,7 +53,8 @@ pub(super) fn phase(view: &PodView<'_>, observed: &Observed, containers: &Contai
     let mut counts = Counts::default();
     let mut pending = false;
     // Those of a sandbox before this one are none (kubelet v1.36 `HasAnyActiveRegularContainerStarted`).
-    let app_existed = view.apps.iter().any(|spec| observed.instance_of_epoch(spec.name()).is_some());
+    let has_existed = |instance: &Instance| instance.state != InstanceState::Starting;
+    let app_existed = view.apps.iter().any(|spec| observed.instance_of_epoch(spec.name()).is_some_and(has_existed));
     for spec in &view.init {
         let status = containers.get(spec.name());
         match (spec.kind, state(status)) {

@@ -297,13 +297,14 @@ pub struct EventRecord {
 /// this plan decides to do, and a back-off that the status shows for the first time.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     if let Some(settled) = observed.settled.as_ref().filter(|settled| settled.holds(desired, now)) {
+        let restart_all = observed.restarting_all.then_some(RestartAll::Stopping);
         return Plan {
             lifecycle: observed.lifecycle,
             actions: Vec::new(),
             status: Arc::clone(&observed.status),
             events: Vec::new(),
             wake_at: settled.wake_at,
-            memo: Memo { settled: Some(settled.clone()), ..Memo::default() },
+            memo: Memo { settled: Some(settled.clone()), restart_all, ..Memo::default() },
         };
     }
     plan_anew(desired, observed, now)
@@ -338,6 +339,9 @@ fn plan_anew(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
 
 /// What a pod needs that is to run.
 fn plan_life(view: &PodView<'_>, observed: &Observed, now: Timestamp, draft: &mut Draft) {
+    if let Some(deadline) = termination::deadline(view, observed, now) {
+        draft.wake(deadline);
+    }
     if start_over::plan_restart_all(view, observed, now, draft) {
         return;
     }

@@ -16,7 +16,7 @@ impl Observed {
         self.lifecycle = plan.lifecycle;
         self.status = Arc::clone(&plan.status);
         self.notes.clear();
-        self.remember(&plan.memo);
+        self.remember(&plan.memo, now);
         self.settled.clone_from(&plan.memo.settled);
         for action in &plan.actions {
             self.issued(action, now);
@@ -28,7 +28,7 @@ impl Observed {
         }
     }
 
-    fn remember(&mut self, memo: &Memo) {
+    fn remember(&mut self, memo: &Memo, now: Timestamp) {
         for (container, backoff) in &memo.restart_backoffs {
             self.containers.entry(container.clone()).or_default().restart_backoff = Some(backoff.clone());
         }
@@ -53,6 +53,7 @@ impl Observed {
         self.restarting_all = memo.restart_all == Some(RestartAll::Stopping);
         if memo.restart_all == Some(RestartAll::Over) {
             self.epoch += 1;
+            self.restarted_all_at = Some(now);
         }
         for container in &memo.forgotten {
             if let Some(record) = self.containers.get_mut(container) {

@@ -57,7 +57,14 @@ pub(super) fn needs_restart(spec: &ContainerSpec<'_>, instance: &Instance) -> bo
 
 /// Plans the change of an instance's resources to what the spec says.
 pub(super) fn plan_resize(spec: &ContainerSpec<'_>, instance: &Instance, now: Timestamp, draft: &mut Draft) {
-    if spec.kind == ContainerKind::Ephemeral || draft.infeasible.is_some() || !differs(spec, instance) {
+    if spec.kind == ContainerKind::Ephemeral || draft.infeasible.is_some() {
+        return;
+    }
+    if !differs(spec, instance) {
+        // What could not be had is no longer asked for.
+        if matches!(instance.resize, ResizeState::Failed { .. }) {
+            draft.memo.resized.push(spec.name().into());
+        }
         return;
     }
     let wanted = wanted(spec).cloned().map(Box::new);
@@ -89,7 +96,7 @@ pub(super) fn tell(view: &PodView<'_>, observed: &Observed, draft: &mut Draft) {
     let settled = |resize: &ResizeState| matches!(resize, ResizeState::Settled | ResizeState::Done);
     if !done.is_empty() && resizes().all(|(name, resize)| settled(resize) && !begins(name)) {
         draft.notes.push(Note::normal(None, "ResizeCompleted", summary(view, "completed", None)));
-        draft.memo.resized = done;
+        draft.memo.resized.extend(done);
     }
     let told = |type_: &str, reason: &str, message: &str| {
         observed.status.conditions.iter().flatten().any(|condition| {
@@ -109,11 +116,21 @@ pub(super) fn tell(view: &PodView<'_>, observed: &Observed, draft: &mut Draft) {
 
 /// Why the resources of a container that runs could not be changed, if some could not.
 fn failure<'o>(view: &PodView<'_>, observed: &'o Observed) -> Option<&'o str> {
-    let mut running = view.all().filter_map(|spec| observed.instance(spec.name())).filter(|one| one.is_running());
-    running.find_map(|instance| match &instance.resize {
-        ResizeState::Failed { message, .. } => Some(message.as_str()),
-        ResizeState::Settled | ResizeState::Done | ResizeState::InProgress(_) => None,
-    })
+    let instances = || view.all().filter_map(|spec| Some((spec, observed.instance(spec.name())?)));
+    let running = || instances().filter(|(_, instance)| instance.is_running());
+    let failed = running().find_map(|(spec, instance)| match &instance.resize {
+        ResizeState::Failed { message, .. } if differs(spec, instance) => Some(message.as_str()),
+        ResizeState::Failed { .. } | ResizeState::Settled | ResizeState::Done | ResizeState::InProgress(_) => None,
+    });
+    // While it is tried again, it is shown to have failed.
+    let retried = running().any(|(_, instance)| matches!(instance.resize, ResizeState::InProgress(_)));
+    let shown = || {
+        let mut shown = observed.status.conditions.iter().flatten();
+        let shown =
+            shown.find(|condition| condition.type_ == IN_PROGRESS && condition.reason.as_deref() == Some(ERROR))?;
+        shown.message.as_deref().filter(|_| shown.observed_generation == view.pod.metadata.generation)
+    };
+    failed.or_else(|| shown().filter(|_| retried))
 }
 
 /// Why the pod can never have the resources it asks for, if that is so.

@@ -2,17 +2,21 @@
 //! Init containers run again then, and containers count on (kubelet v1.36 `computePodActions`,
 //! `kuberuntime_manager_restartall`).
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::PodCondition;
 
 use super::instance::{ContainerRecord, Exit, InstanceState, RESTARTING_ALL};
 use super::observed::Observed;
 use super::plan::{Action, ContainerKind, Draft};
 use super::restart;
-use super::spec::PodView;
+use super::spec::{PodView, later};
 use super::status::{UNKNOWN_EXIT_CODE, seconds};
 use super::stop::{self, Circumstances, Stop, StopCause};
 use crate::base::clock::Timestamp;
 
+/// A pod's containers are all restarted at most this often. No back-off holds them up; kubelet, which notices once in
+/// this time what has ended, is not quicker either (kubelet v1.36 `genericPlegRelistPeriod`).
+const PACE: SignedDuration = SignedDuration::from_secs(1);
 /// The condition of a pod some rule of which restarts all containers.
 pub(super) const CONDITION: &str = "AllContainersRestarting";
 
@@ -48,11 +52,15 @@ pub(super) fn plan_restart_all(view: &PodView<'_>, observed: &Observed, now: Tim
             (InstanceState::Running { .. }, _) => {
                 let stop = Stop::new(StopCause::RestartAllContainers, 0, now);
                 let message = format!("Stopping container {} to restart all containers", spec.name());
+                super::tend::cancel_hooks(spec, instance, draft);
                 stop::begin(spec, instance, stop, message, Circumstances::FREE, now, draft);
             }
         }
     }
-    if stopped {
+    let earliest = observed.restarted_all_at.map_or(now, |at| later(at, PACE));
+    if stopped && now < earliest {
+        draft.wake(earliest);
+    } else if stopped {
         draft.memo.restart_all = Some(RestartAll::Over);
         for (container, record) in observed.containers.iter().filter(|(name, _)| !is_ephemeral(view, name)) {
             let dead = record.instances.iter().rev().skip(1);
@@ -103,7 +111,9 @@ pub(super) fn condition(
     if !specs.any(|spec| restart::may_restart_all(spec)) {
         return None;
     }
-    let restarting = draft.memo.restart_all == Some(RestartAll::Stopping);
+    // A restart that has nothing to stop is told of too.
+    let begins = !observed.restarting_all && draft.memo.restart_all.is_some();
+    let restarting = begins || draft.memo.restart_all == Some(RestartAll::Stopping);
     let status = if restarting { "True" } else { "False" };
     let mut before = observed.status.conditions.iter().flatten();
     let unchanged = before.find(|condition| condition.type_ == CONDITION && condition.status == status);

@@ -14,7 +14,6 @@ use super::observed::{ImageFailure, Observed, SandboxState, VolumesState};
 use super::plan::{Action, ContainerKind, Draft, Refusal};
 use super::restart;
 use super::spec::{ContainerSpec, PodView};
-use super::termination;
 use crate::base::clock::Timestamp;
 
 /// The containers that should run and don't, in the order in which to start them.
@@ -34,9 +33,6 @@ enum Step {
 
 /// Plans the next steps towards a running pod.
 pub(super) fn plan_starts(view: &PodView<'_>, observed: &Observed, now: Timestamp, draft: &mut Draft) {
-    if let Some(deadline) = termination::deadline(view, observed, now) {
-        draft.wake(deadline);
-    }
     match observed.volumes {
         VolumesState::Absent | VolumesState::Left => return draft.actions.push(Action::SetUpVolumes),
         VolumesState::Failed { retry_at } if retry_at <= now => return draft.actions.push(Action::SetUpVolumes),

@@ -61,7 +61,7 @@ fn termination_cause(view: &PodView<'_>, observed: &Observed, now: Timestamp) ->
         Some(TerminationCause::Deleted)
     } else if observed.ending.is_some() {
         observed.ending
-    } else if sync::nothing_left(view, observed) {
+    } else if !observed.restarting_all && sync::nothing_left(view, observed) {
         Some(TerminationCause::Completed)
     } else if deadline(view, observed, now).is_some_and(|deadline| deadline <= now) {
         Some(TerminationCause::DeadlineExceeded)

@@ -2,6 +2,7 @@
 
 mod living;
 mod restoring;
+mod seeded;
 mod sim;
 mod starting;
 mod stopping;
