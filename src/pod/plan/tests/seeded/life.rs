@@ -113,7 +113,7 @@ impl Life {
         self.count_plan()?;
         let plan = plan(&self.desired, &self.observed, now);
         self.world.note(|| format!("plan {}", show(&plan)));
-        if self.plans % 8 == 0 {
+        if self.plans.is_multiple_of(8) {
             same(&plan, &super::super::super::plan(&self.desired, &self.observed, now))
                 .map_err(|what| format!("planning is not pure: other {what} the second time"))?;
         }

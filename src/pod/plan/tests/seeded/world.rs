@@ -544,7 +544,7 @@ impl World {
     }
 
     fn ends(&mut self, container: &str, serial: u64, exit_code: i32, reason: Option<&'static str>) {
-        if !self.processes.get(container).is_some_and(|process| process.serial == serial) {
+        if self.processes.get(container).is_none_or(|process| process.serial != serial) {
             return;
         }
         let Some(process) = self.processes.remove(container) else { return };
