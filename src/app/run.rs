@@ -91,9 +91,11 @@ impl Session {
         let node = self.node(clock, &directory, Arc::clone(&cluster), (logs, containers))?;
         let notices = self.tells().then(|| Notices::new(self.args.events, self.names()));
         let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
+        // Before anything runs that a signal would leave behind.
+        let signals = Signals::listen();
         let pods = self.start_pods(&node, &cluster);
         let tidying = self.tidy();
-        let ending = self.watch(&pods, &printer, clock, &cluster).await;
+        let ending = self.watch(&pods, &printer, signals, (clock, &cluster)).await;
         let accounts = self.accounts(&cluster);
         // With them goes the way for further changes.
         drop((pods, node, cluster));
@@ -233,12 +235,11 @@ impl Session {
         &self,
         pods: &[(Arc<Pod>, PodHandle)],
         printer: &Printer,
-        clock: Clock,
-        cluster: &StoreCluster,
+        mut signals: Signals,
+        (clock, cluster): (Clock, &StoreCluster),
     ) -> Option<(Ending, Timestamp)> {
         let mut all_finished = std::pin::pin!(join_all(pods.iter().map(|(_, handle)| handle.finished())));
         let mut timeout = std::pin::pin!(sleep_or_never(self.args.timeout));
-        let mut signals = Signals::listen();
         let mut ending: Option<(Ending, Timestamp)> = None;
         loop {
             let asked = tokio::select! {
