@@ -53,8 +53,9 @@ pub(super) fn phase(view: &PodView<'_>, observed: &Observed, containers: &Contai
     let mut counts = Counts::default();
     let mut pending = false;
     // Those of a sandbox before this one are none (kubelet v1.36 `HasAnyActiveRegularContainerStarted`).
-    let has_existed = |instance: &Instance| instance.state != InstanceState::Starting;
-    let app_existed = view.apps.iter().any(|spec| observed.instance_of_epoch(spec.name()).is_some_and(has_existed));
+    let existed = |one: &Instance| one.epoch == observed.epoch && one.state != InstanceState::Starting;
+    let record = |spec: &ContainerSpec<'_>| observed.containers.get(spec.name());
+    let app_existed = view.apps.iter().filter_map(record).any(|record| record.instances.iter().any(existed));
     for spec in &view.init {
         let status = containers.get(spec.name());
         match (spec.kind, state(status)) {
