@@ -1,5 +1,6 @@
 //! Whole lives of pods, rule by rule; § refers to the pod semantics.
 
+mod found;
 mod living;
 mod restoring;
 mod seeded;

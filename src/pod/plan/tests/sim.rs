@@ -54,6 +54,8 @@ pub(super) struct Sim {
     probes: Vec<(String, f64, ProbeKind, bool)>,
     /// Why resources cannot be changed.
     pub(super) resize_error: Option<String>,
+    /// How long changing resources takes, in seconds.
+    pub(super) resize_seconds: f64,
     live: BTreeSet<(String, u32)>,
     pub(super) timeline: Vec<(f64, String)>,
     pub(super) events: Vec<(f64, EventRecord)>,
@@ -89,6 +91,7 @@ impl Sim {
             hooks: Vec::new(),
             probes: Vec::new(),
             resize_error: None,
+            resize_seconds: 0.0,
             live: BTreeSet::new(),
             timeline: Vec::new(),
             events: Vec::new(),
@@ -324,7 +327,7 @@ impl Sim {
             Action::UpdateResources { container, attempt, limits } => {
                 let error = self.resize_error.clone();
                 self.note(format!("resize {container}/{attempt} {:?} {:?}", limits.memory, limits.cpu_millis));
-                self.schedule(0.0, Event::ResourcesUpdated { container, attempt, error });
+                self.schedule(self.resize_seconds, Event::ResourcesUpdated { container, attempt, error });
             }
             Action::UpdateVolumes => self.note("update volumes".into()),
             Action::RemoveContainer { container, attempt } => self.note(format!("remove {container}/{attempt}")),
