@@ -80,6 +80,11 @@ impl Notices {
         Self { all_events, names, pods: HashMap::new() }
     }
 
+    /// Takes a status for known.
+    pub(super) fn know(&mut self, pod: &PodKey, status: &PodStatus) {
+        self.pods.entry(pod.clone()).or_default().news(status, false);
+    }
+
     /// The lines a change is worth.
     pub(super) fn of(&mut self, change: &Change) -> Vec<Notice> {
         match change {

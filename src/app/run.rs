@@ -89,7 +89,7 @@ impl Session {
         let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
         let directory = self.run_directory(clock.now())?;
         let node = self.node(clock, &directory, Arc::clone(&cluster), (logs, containers))?;
-        let notices = self.tells().then(|| Notices::new(self.args.events, self.names()));
+        let notices = self.tells().then(|| self.notices());
         let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
         // Before anything runs that a signal would leave behind.
         let signals = Signals::listen();
@@ -164,6 +164,15 @@ impl Session {
         let prefixes = (!self.args.no_prefix && !self.program).then(|| self.names().sources(&self.pods));
         let logs_to_stderr = self.args.output.is_some();
         PrintOptions { prefixes, timestamps: self.args.timestamps, logs_to_stderr, progress: progress.bars() }
+    }
+
+    /// What pods did before husk was killed, it has told.
+    fn notices(&self) -> Notices {
+        let mut notices = Notices::new(self.args.events, self.names());
+        for (pod, snapshot) in &self.snapshots {
+            notices.know(pod, &snapshot.status);
+        }
+        notices
     }
 
     fn names(&self) -> Names {

@@ -73,10 +73,10 @@ fn a_killed_run_is_gone_on_with() {
     std::fs::write(husk.volume().join("kept/note"), "written before").unwrap();
     let uid_before = husk.volume().ancestors().nth(3).unwrap().file_name().unwrap().to_owned();
     for restarts in 1..=2 {
-        let mut running = husk.start(&waiting(""), &["--resume"]);
+        let mut running = husk.start(&waiting(""), &["--resume", "--events"]);
         running.wait_for("p: Goes on where a killed husk left it");
         running.wait_for("p/c: Container exited with code 137 (ContainerStatusUnknown)");
-        running.wait_for("p/c: Container started");
+        running.wait_for("p: Pod is ready");
         husk.wait_for_runs(1);
         assert_eq!(husk.volume().ancestors().nth(3).unwrap().file_name().unwrap(), uid_before);
         assert_eq!(std::fs::read_to_string(husk.volume().join("kept/note")).unwrap(), "written before");
@@ -135,12 +135,12 @@ fn each_pod_is_taken_up_once_and_by_whoever_names_it() {
         )
     };
     let (done, other) = (pod("done", "[sleep, '1']"), pod("other", "[sleep, '1000']"));
-    let mut running = husk.start(&format!("{done}{other}"), &[]);
-    running.wait_for("other/c: Container started");
-    running.wait_for("done/c: Container exited with code 0");
+    let mut running = husk.start(&format!("{done}{other}"), &["--events"]);
+    running.wait_for("other: Pod is ready");
+    running.wait_for("done: Phase is Succeeded");
     kill(running);
     let resumed = husk.run(&done, &["--resume"]).says("done: It had ended (Succeeded) and is not run again").exits(0);
-    assert!(!resumed.stderr.contains("Container started"), "{resumed:?}");
+    assert!(!resumed.stderr.contains("Container"), "nothing of it is told again: {resumed:?}");
     assert_eq!(husk.runs().len(), 1);
     husk.run(&done, &["--resume"]).says("done: Nothing of it was left: it starts anew").exits(0);
     let pod = husk.run(&other, &["--resume", "-o", "json"]).says("other: Goes on where").exits(137);
