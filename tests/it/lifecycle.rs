@@ -202,13 +202,14 @@ fn only_the_containers_that_were_not_well_are_explained() {
 #[test]
 fn a_pod_that_was_well_until_it_was_stopped_is_not_explained() {
     let husk = Husk::new();
-    let mut running = husk.start(&pod("test/p1/signals", &[], ""), &[]);
-    running.wait_for("waiting");
+    let mut running = husk.start(&pod("test/p1/signals", &[], ""), &["--events"]);
+    running.wait_for("p: Pod is ready");
     running.signal(Signal::INT);
     let (code, lines) = running.end();
     assert_eq!(code, 130, "{lines:?}");
-    let last = lines.iter().rfind(|line| !line.is_empty()).unwrap();
-    assert_eq!(last.split_whitespace().take(4).collect::<Vec<_>>(), ["p", "1/1", "Running", "0"], "{lines:?}");
+    let end: Vec<_> = lines.iter().skip_while(|line| *line != "When the stop began:").skip(2).collect();
+    let [row] = end[..] else { panic!("{lines:#?}") };
+    assert_eq!(row.split_whitespace().take(4).collect::<Vec<_>>(), ["p", "1/1", "Running", "0"], "{row}");
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn a_pod_that_never_gets_ready_says_why() {
     running.signal(Signal::INT);
     let (code, lines) = running.end();
     assert_eq!(code, 130, "{lines:?}");
-    let unhealthy = lines.iter().filter(|line| line.contains(" Unhealthy: ")).count();
+    let unhealthy = lines.iter().filter(|line| line.contains(" Unhealthy: ") && line.contains("404")).count();
     assert_eq!(unhealthy, 1, "told once: {lines:#?}");
     let end: Vec<_> = lines.iter().skip_while(|line| *line != "When the stop began:").skip(2).collect();
     let [row, why] = end[..] else { panic!("{lines:#?}") };
