@@ -39,14 +39,17 @@ impl Upkeep {
 
     /// Runs a hook in a task of its own, which reports `HookFinished`.
     pub(super) fn run_hook(&mut self, hook: HookKind, shared: &Arc<Shared>) {
-        let (target, shared) = (Arc::clone(&self.target), Arc::clone(shared));
+        // A hook that goes on must not keep its own container, which `shared` holds, from ending with the pod's worker.
+        let (target, shared) = (Arc::clone(&self.target), Arc::downgrade(shared));
         let handler = handler(&target, hook).cloned().unwrap_or_default();
         let task = tokio::spawn(async move {
             let outcome = catch_panic(hook::run(&target, &handler)).await;
             let HookOutcome { error, warning } =
                 outcome.unwrap_or_else(|panic| HookOutcome { error: Some(panic), warning: None });
             let (container, attempt) = (target.container.name.clone(), target.attempt);
-            shared.report(Event::HookFinished { container, attempt, hook, error, warning }).await;
+            if let Some(shared) = shared.upgrade() {
+                shared.report(Event::HookFinished { container, attempt, hook, error, warning }).await;
+            }
         });
         *self.hook(hook) = Some(AbortOnDropHandle::new(task));
     }

@@ -157,16 +157,18 @@ async fn a_crash_loop_does_not_fill_the_disk() {
     assert_eq!(std::fs::read_dir(containers).map_or(0, Iterator::count), 0);
 }
 
-/// Nobody waits for a pod whose handle is gone, and nothing of it runs.
+/// Nobody waits for a pod whose handle is gone, and nothing of it runs, whatever was going on.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_handle_kills_what_runs() {
-    let mut scene = Scene::new("containers: [{name: a}, {name: b}]").start();
-    scene.until("state b Running").await;
+    let scene = Scene::new("containers: [{name: a}, {name: b, lifecycle: {postStart: {exec: {command: [x]}}}}]");
+    scene.runtime.script_execs("b", vec![Script::runs_forever()]);
+    let mut scene = scene.start();
+    scene.until("event b Started").await;
     scene.drop_handle();
     scene.at(1).await;
     let mut ends = scene.ends();
     ends.sort();
-    assert_eq!(ends, ["a 137", "b 137"]);
+    assert_eq!(ends, ["a 137", "b 137", "b/exec-0 137"]);
 }
 
 /// A container that not even KILL ends holds up the pod's end, but nobody else's.
