@@ -2,15 +2,24 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::support::{Husk, container, http_get, pod, termination};
 
-/// A port of the host that is free now.
+/// A port of the host that is free now, that no other test gets, and that no client of this machine is given as its own:
+/// those come from 32768 up.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn two(server: &str, server_args: &str, client: &str, client_args: &str) -> String {
