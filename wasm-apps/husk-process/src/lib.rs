@@ -1,12 +1,12 @@
-//! Rust bindings of `husk:process` for components, generated from husk's own WIT. Pollables are the `wasip2` crate's,
-//! so that one `wasi:io/poll.poll` waits for signals and sockets alike.
+//! What husk offers guests beyond WASI, in Rust: processes, signals and terminals. On WASI 0.1 they stand on the import
+//! module `husk_process`, elsewhere on the interfaces of `husk:process`. docs/guest-interfaces.md describes both.
 
-mod bindings {
-    wit_bindgen::generate!({
-        path: "../../wit/husk-process",
-        world: "guest",
-        with: { "wasi:io/poll@0.2.12": wasip2::io::poll, "husk:process/signals@0.1.0": generate },
-    });
-}
+#[cfg(not(target_env = "p1"))]
+mod component;
+#[cfg(target_env = "p1")]
+mod module;
 
-pub use bindings::husk::process::signals;
+#[cfg(not(target_env = "p1"))]
+pub use component::*;
+#[cfg(target_env = "p1")]
+pub use module::*;

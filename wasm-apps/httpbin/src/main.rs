@@ -1,0 +1,3 @@
+//! A server of HTTP test answers.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! A web server.
+
+fn main() {}
