@@ -16,7 +16,8 @@ use crate::base::id::ContainerId;
 use crate::base::pipe::PipeWriter;
 use crate::net::{NetError, PodNetwork, TcpListener};
 use crate::runtime::{
-    Container, ContainerConfig, ExecRequest, ExitReason, ExitStatus, PodSandbox, ResourceLimits, RuntimeError, Signal, TerminalSize,
+    Container, ContainerConfig, ExecRequest, ExitReason, ExitStatus, PodSandbox, ResourceLimits, RuntimeError, Signal,
+    TerminalSize,
 };
 use crate::vfs::{Errno, MountTable, OpenOptions, Opened};
 

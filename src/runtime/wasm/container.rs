@@ -15,6 +15,7 @@ use super::limits::MemoryAccount;
 use super::p1::{Descriptor, Input, Output};
 use super::process::Process;
 use super::process_table::{Group, ProcessTable};
+use super::procfs::ProcFs;
 use super::program;
 use super::signals::Signals;
 use super::stdio::{InputSource, OutputSink};
@@ -24,6 +25,7 @@ use crate::runtime::{
     Container, ContainerConfig, ContainerPort, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, RuntimeError,
     Signal, TerminalSize,
 };
+use crate::vfs::GeneratedFs;
 
 /// A container, or a process executed in one: both are waited for and signalled alike.
 pub(super) struct WasmContainer {
@@ -78,14 +80,17 @@ impl WasmContainer {
     ) -> Result<Self, RuntimeError> {
         let processes =
             if sandbox.share_process_namespace { core.shared_tables.of_pod(&sandbox.uid) } else { ProcessTable::new() };
+        let memory = MemoryAccount::new(config.memory_limit);
+        let proc = GeneratedFs::new(Arc::new(ProcFs::new(&processes, &memory)));
+        let mounts = config.mounts.with("/proc", proc).map_err(|error| RuntimeError::Failed(error.to_string()))?;
         let context = Arc::new(ContainerContext {
             id: config.id,
             core: Arc::clone(core),
             env: config.env,
             working_dir: config.working_dir,
-            mounts: config.mounts,
+            mounts,
             network: Arc::clone(&sandbox.network),
-            memory: MemoryAccount::new(config.memory_limit),
+            memory,
             quota: CpuQuota::new(config.cpu_limit_millis),
             processes,
             memory_files: MemoryFiles::default(),
@@ -105,7 +110,10 @@ impl WasmContainer {
         let name = argv.first().cloned().unwrap_or_default();
         let (loaded, executable) = context.load(&name, argv, &context.env, &context.working_dir).await?;
         if !is_main && loaded.is_server() {
-            return Err(program::not_executable(&name, "an HTTP handler, which can only be a container's main program"));
+            return Err(program::not_executable(
+                &name,
+                "an HTTP handler, which can only be a container's main program",
+            ));
         }
         let (descriptors, terminal) = stdio.descriptors(&context.processes);
         let launch = Launch {

@@ -68,7 +68,7 @@ impl MemoryFiles {
         let root = match self.table.get() {
             Some(table) => table.root(),
             None => {
-                let table = MountTable::builder(&TreeFs::in_memory(MEMORY_FILES_BYTES)).build();
+                let table = MountTable::builder(TreeFs::in_memory(MEMORY_FILES_BYTES)).build();
                 let table = table.map_err(|error| error.errno)?;
                 self.table.get_or_init(|| table).root()
             }
@@ -158,10 +158,7 @@ pub(super) struct Executable {
 impl Prepared {
     /// Starts it. `held` is let go when it has ended. Returns what tells that it runs, or why it does not; `None` if it
     /// was killed before.
-    pub(super) fn start<H: Send + 'static>(
-        self,
-        held: H,
-    ) -> Option<oneshot::Receiver<Result<(), RuntimeError>>> {
+    pub(super) fn start<H: Send + 'static>(self, held: H) -> Option<oneshot::Receiver<Result<(), RuntimeError>>> {
         let Self { process, loaded: Loaded { program, host, room }, seed } = self;
         let engine = host.engine.engine().clone();
         let (started, running) = oneshot::channel();

@@ -25,6 +25,8 @@ mod open_file;
 mod p1;
 mod process;
 mod process_table;
+mod processes_host;
+mod procfs;
 mod program;
 mod signals;
 mod signals_host;

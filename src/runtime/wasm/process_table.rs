@@ -159,7 +159,8 @@ impl ProcessTable {
             Group::Join(group) if state.entries.values().any(|entry| entry.group == group) => group,
             Group::Join(_) => return Err(ProcessError::NoSuchGroup),
         };
-        let entry = Entry { process: Some(Arc::clone(process)), parent, group, argv: argv.into(), started: Instant::now() };
+        let entry =
+            Entry { process: Some(Arc::clone(process)), parent, group, argv: argv.into(), started: Instant::now() };
         state.entries.insert(pid, entry);
         state.next = pid + 1;
         drop(state);
@@ -189,6 +190,16 @@ impl ProcessTable {
         if let Some(parent) = parent {
             parent.signal(Signal::Chld);
             parent.child_ended().notify_waiters();
+        }
+    }
+
+    /// Leaves a process to nobody: what is left of it when it ends is gone at once.
+    pub(super) fn disown(&self, pid: Pid) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(&pid) else { return };
+        entry.parent = 0;
+        if entry.has_ended() {
+            state.entries.remove(&pid);
         }
     }
 

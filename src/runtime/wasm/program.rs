@@ -73,9 +73,8 @@ pub(super) fn find(
         };
         argv.splice(..argv.len().min(1), interpreter.iter().cloned().chain([path]));
         path = absolute(working_dir, &interpreter[0]);
-        file = executable(root, &path).map_err(|error| {
-            not_executable(program, &format!("its interpreter {}: {error}", interpreter[0]))
-        })?;
+        file = executable(root, &path)
+            .map_err(|error| not_executable(program, &format!("its interpreter {}: {error}", interpreter[0])))?;
     }
     Err(not_executable(program, "too many interpreters of interpreters"))
 }

@@ -79,11 +79,6 @@ impl Signals {
         before
     }
 
-    /// What the guest does about `signal`.
-    pub(super) fn action(&self, signal: Signal) -> Action {
-        self.lock().action(signal)
-    }
-
     /// Delivers a signal.
     pub(super) fn deliver(&self, signal: Signal) -> Delivery {
         let mut state = self.lock();

@@ -57,7 +57,7 @@ impl SpawnRequest {
         self,
         container: &Arc<ContainerContext>,
         parent: &Process,
-    ) -> Result<Pid, SpawnError> {
+    ) -> Result<Arc<Process>, SpawnError> {
         let loaded = container.load(&self.program, self.argv, &self.env, &self.working_dir).await;
         let (loaded, executable) = loaded.map_err(|error| {
             tracing::debug!(program = self.program, %error, "not spawned");
@@ -76,10 +76,10 @@ impl SpawnRequest {
             group: self.group,
         };
         let prepared = container.prepare(loaded, executable, launch)?;
-        let pid = prepared.process.pid();
+        let process = Arc::clone(&prepared.process);
         // One that cannot be instantiated, or was killed before it ran, ends with a status like any other.
         let _running = prepared.start(());
-        Ok(pid)
+        Ok(process)
     }
 }
 

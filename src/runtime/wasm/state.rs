@@ -6,11 +6,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::container_context::ContainerContext;
 use super::filesystem::{ListingBudget, OpenFiles};
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
 use super::p1;
-use super::container_context::ContainerContext;
 use super::process::Process;
 use super::stdio::{GuestStdin, GuestStdout, InputSource, OutputSink};
 use crate::net::PodNetwork;
@@ -73,7 +73,7 @@ pub(super) struct GuestExit(pub(super) i32);
 
 impl ProcessContext {
     /// What the process was given as `number`.
-    fn descriptor(&self, number: u32) -> Option<&p1::Descriptor> {
+    pub(super) fn descriptor(&self, number: u32) -> Option<&p1::Descriptor> {
         self.descriptors.iter().find(|(known, _)| *known == number).map(|(_, descriptor)| descriptor)
     }
 }
@@ -102,7 +102,8 @@ impl GuestState {
     /// The state of a new process.
     pub(super) fn new(process: ProcessContext, limits: ProcessLimits) -> Self {
         let stdin = input_of(process.descriptor(0));
-        let output = |number| GuestStdout { sink: output_of(process.descriptor(number)), process: Arc::clone(&process.process) };
+        let output =
+            |number| GuestStdout { sink: output_of(process.descriptor(number)), process: Arc::clone(&process.process) };
         let wasi = WasiCtx::builder()
             .args(&process.argv)
             .envs(&process.env)

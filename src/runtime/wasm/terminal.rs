@@ -190,7 +190,8 @@ impl Terminal {
         let Some(front) = input.ready.front_mut() else {
             return Err(if input.hung_up { ReadError::End } else { ReadError::Empty });
         };
-        let bytes = if front.len() <= limit { input.ready.pop_front().unwrap_or_default() } else { front.split_to(limit) };
+        let bytes =
+            if front.len() <= limit { input.ready.pop_front().unwrap_or_default() } else { front.split_to(limit) };
         input.unread -= bytes.len();
         if bytes.is_empty() && limit > 0 { Err(ReadError::End) } else { Ok(bytes) }
     }

@@ -9,7 +9,9 @@ use futures::future::BoxFuture;
 use super::{CheckError, Outcome, Scene, errored, failure, scene_with_probe};
 use crate::node::probe::exec;
 use crate::runtime::fake::{Call, Script};
-use crate::runtime::{Container, ExecRequest, ExitReason, ExitStatus, ResourceLimits, RuntimeError, Signal, TerminalSize};
+use crate::runtime::{
+    Container, ExecRequest, ExitReason, ExitStatus, ResourceLimits, RuntimeError, Signal, TerminalSize,
+};
 
 fn exits(seconds: f64, code: i32) -> Script {
     Script::exits(Duration::from_secs_f64(seconds), code)

@@ -47,6 +47,7 @@ pub(super) enum Errno {
     NotSock = 57,
     NotSup = 58,
     NoTty = 59,
+    Nxio = 60,
     Overflow = 61,
     Perm = 63,
     Pipe = 64,

@@ -12,7 +12,7 @@ use crate::runtime::wasm::open_file::OpenFile;
 use crate::runtime::wasm::signals::Signals;
 use crate::runtime::wasm::state::{GuestState, ProcessContext};
 use crate::runtime::wasm::stdio::{InputSource, OutputSink};
-use crate::vfs::{Dir, DirEntry};
+use crate::vfs::{Dir, DirEntry, Stream};
 
 /// Descriptors one process may have open (Linux's usual soft limit).
 pub(super) const MAX_DESCRIPTORS: usize = 1024;
@@ -116,7 +116,9 @@ impl Descriptor {
         let plain = |filetype, flags, rights| FdStat { filetype, flags, rights, inheriting: 0 };
         Ok(match self {
             Self::Input(input) => plain(stream_type(input.source.is_terminal()), input.flags, common | rights::FD_READ),
-            Self::Output(output) => plain(stream_type(output.sink.is_terminal()), output.flags, common | rights::FD_WRITE),
+            Self::Output(output) => {
+                plain(stream_type(output.sink.is_terminal()), output.flags, common | rights::FD_WRITE)
+            }
             Self::File(file) => plain(file.open.file.stat()?.kind.into(), file.flags, file.rights()),
             Self::Directory(directory) => FdStat {
                 filetype: FileType::Directory,
@@ -204,6 +206,20 @@ impl Descriptors {
         }
         let free = self.slots.iter().position(Option::is_none);
         self.lowest_free = free.unwrap_or(self.slots.len());
+    }
+
+    /// What a name such as `/dev/stdout` stands for.
+    pub(super) fn stream(&self, stream: Stream) -> Result<Descriptor, Errno> {
+        match stream {
+            Stream::Descriptor(number) => self.get(number).cloned(),
+            Stream::Terminal => {
+                let is_terminal = |descriptor: &&Descriptor| match descriptor {
+                    Descriptor::Input(input) => input.source.is_terminal(),
+                    _ => false,
+                };
+                self.slots.iter().flatten().find(is_terminal).cloned().ok_or(Errno::Nxio)
+            }
+        }
     }
 
     /// Makes `to` another number of `from`, as `dup2` does.

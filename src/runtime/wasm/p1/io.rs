@@ -265,7 +265,11 @@ fn write(context: &mut Context<'_>, fd: u32, at: Option<u64>, transfer: &mut Tra
     let Context { memory, state } = context;
     match descriptors(state).get_mut(fd)? {
         Descriptor::File(file) => write_file(file, memory, at, transfer),
-        Descriptor::Directory(_) | Descriptor::Input(_) | Descriptor::Signals(_) => Err(Errno::Badf),
+        Descriptor::Directory(_) | Descriptor::Signals(_) => Err(Errno::Badf),
+        Descriptor::Input(input) => match input.source.terminal() {
+            Some(terminal) => write_stream(terminal.output(), memory, transfer, input.flags),
+            None => Err(Errno::Badf),
+        },
         Descriptor::Listener(_) => Err(Errno::NotConn),
         Descriptor::Output(_) | Descriptor::Connection(_) if at.is_some() => Err(Errno::SPipe),
         Descriptor::Output(output) => match output.sink.pipe() {

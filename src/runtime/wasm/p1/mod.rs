@@ -31,8 +31,8 @@ mod tests;
 use wasmtime::{Caller, Linker};
 
 use self::abi::Errno;
-pub(super) use self::descriptors::{Descriptor, Descriptors, Input, Output};
 use self::descriptors::descriptors;
+pub(super) use self::descriptors::{Descriptor, Descriptors, FileDescriptor, Input, Output};
 use self::memory::{GuestMemory, exported_memory};
 pub(super) use self::socket::listen;
 use super::state::GuestState;

@@ -218,6 +218,12 @@ fn open(context: &mut Context<'_>, name: Name, request: OpenRequest) -> Result<u
         return Err(Errno::MFile);
     }
     let opened = name.directory(context)?.open(name.path(context)?, options)?;
+    if let Opened::File(file) = &opened
+        && let Some(stream) = file.stands_for()
+    {
+        let descriptor = context.descriptors().stream(stream)?;
+        return context.descriptors().insert(descriptor);
+    }
     context.descriptors().insert(match opened {
         Opened::File(file) => {
             let read = request.rights & rights::FD_READ != 0;

@@ -253,7 +253,8 @@ mod tests {
         let at =
             |userdata, milliseconds| entry(userdata, CLOCK, Wait::Until(start + Duration::from_millis(milliseconds)));
         let (_writer, reader) = pipe(1);
-        let events = wait(&[at(1, 5000), at(2, 300), reading(3, Source::Reader(InputSource::Pipe(reader))), at(4, 300)]).await;
+        let events =
+            wait(&[at(1, 5000), at(2, 300), reading(3, Source::Reader(InputSource::Pipe(reader))), at(4, 300)]).await;
         assert_eq!(userdata(&events), [2, 4]);
         assert_eq!(start.elapsed().as_millis(), 300);
     }

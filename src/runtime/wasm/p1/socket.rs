@@ -182,7 +182,9 @@ fn peek(
             Err(ReadError::Empty) if !connection.peeked.is_empty() && !mode.wait_all => break,
             Err(ReadError::Empty) if mode.nonblock && connection.peeked.is_empty() => return Err(Errno::Again),
             Err(ReadError::Empty) if mode.nonblock => break,
-            Err(ReadError::Empty) => return Ok(Step::Wait(Source::Reader(InputSource::Pipe(connection.reader.clone())))),
+            Err(ReadError::Empty) => {
+                return Ok(Step::Wait(Source::Reader(InputSource::Pipe(connection.reader.clone()))));
+            }
         }
     }
     let mut left = connection.peeked.as_ref();

@@ -187,7 +187,7 @@ async fn spawn(guest: &mut Guest<'_>, options: u32) -> Result<Pid, Errno> {
     let process = &guest.data().process;
     let container = Arc::clone(process.container.as_ref().ok_or(Errno::NotSup)?);
     let parent = Arc::clone(&process.process);
-    request.spawn(&container, &parent).await.map_err(Errno::from)
+    Ok(request.spawn(&container, &parent).await?.pid())
 }
 
 impl From<SpawnError> for Errno {
@@ -205,7 +205,8 @@ impl From<SpawnError> for Errno {
 
 /// Reads the 56 bytes of options and what they point to.
 fn read_request(context: &mut Context<'_>, options: u32) -> Result<SpawnRequest, Errno> {
-    let word = |memory: &GuestMemory<'_>, index: u32| memory.read_u32(options.checked_add(index * 4).ok_or(Errno::Fault)?);
+    let word =
+        |memory: &GuestMemory<'_>, index: u32| memory.read_u32(options.checked_add(index * 4).ok_or(Errno::Fault)?);
     let Context { memory, state } = context;
     let mut budget = MAX_STRINGS_BYTES;
     let program = read_text(memory, word(memory, 0)?, word(memory, 1)?, &mut budget)?;

@@ -103,3 +103,21 @@ async fn children_end_with_their_container() {
     running.container.signal(crate::runtime::Signal::Kill);
     assert_eq!(timeout(PATIENCE, executed.wait()).await.unwrap().code, 137);
 }
+
+#[tokio::test]
+async fn components_start_programs_too() {
+    let mut setup = Setup::guest("p2/processes", "");
+    setup.env = vec![("PATH".to_owned(), "/bin".to_owned())];
+    let running = Pod::new().start(setup).await;
+    let status = running.ends().await;
+    let expected = "pid 1\n\
+                    inherited\nExitStatus::Exited(0)\nExitStatus::Exited(1)\n\
+                    piped\nExitStatus::Exited(0) ExitStatus::Exited(0)\n\
+                    Ok([121, 10])\nExitStatus::Signaled(Signal::Pipe)\n\
+                    from the parent\nExitStatus::Exited(0)\n\
+                    \"line\\nline\\n\"\nline\nline\n\
+                    None\nExitStatus::Signaled(Signal::Term) no-process\n\
+                    not-found\nnot-found\ninvalid\n";
+    let printed = rest(&running.stdout).await;
+    assert_eq!((printed.as_str(), rest(&running.stderr).await.as_str()), (expected, ""), "{status:?}");
+}
