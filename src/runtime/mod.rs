@@ -66,6 +66,8 @@ pub struct ContainerConfig {
     pub stderr: PipeWriter,
     /// Whether standard input, output and error are a terminal.
     pub tty: bool,
+    /// The size of the terminal, where it is known from the start.
+    pub terminal_size: Option<TerminalSize>,
     /// Declared ports, in order: where 0.1 modules get listening sockets and `wasi:http` handlers are served.
     pub ports: Vec<ContainerPort>,
     /// `resources.limits.memory` in bytes.

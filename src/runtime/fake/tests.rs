@@ -47,6 +47,7 @@ impl Scene {
             stdout,
             stderr,
             tty: false,
+            terminal_size: None,
             ports: Vec::new(),
             memory_limit: None,
             cpu_limit_millis: None,

@@ -97,7 +97,11 @@ impl WasmContainer {
             gone: CancellationToken::new(),
         });
         let stdio = Stdio { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr, tty: config.tty };
-        Self::new(context, config.argv, config.ports, stdio, true).await
+        let container = Self::new(context, config.argv, config.ports, stdio, true).await?;
+        if let Some(size) = config.terminal_size {
+            container.resize(size);
+        }
+        Ok(container)
     }
 
     async fn new(

@@ -86,6 +86,7 @@ impl Pod {
             stdout: stdout_writer,
             stderr: stderr_writer,
             tty: setup.tty,
+            terminal_size: None,
             ports: setup.ports,
             memory_limit: setup.memory_limit,
             cpu_limit_millis: setup.cpu_limit_millis,

@@ -103,6 +103,7 @@ async fn run(runtime: &FakeRuntime, network: &Arc<PodNetwork>) -> Arc<dyn Contai
         stdout: pipe(1).0,
         stderr: pipe(1).0,
         tty: false,
+        terminal_size: None,
         ports: Vec::new(),
         memory_limit: None,
         cpu_limit_millis: None,
