@@ -26,6 +26,7 @@ use crate::cli::output::printer::{PrintOptions, Printer, Tone};
 use crate::cli::output::{objects, table};
 use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
+use crate::image;
 use crate::net::{Egress, Switch};
 use crate::node::{Journal, LogChunk, Node, NodeConfig, PodHandle, Publish, RunDirectory, host_ports};
 use crate::pod::print;
@@ -256,6 +257,7 @@ impl Session {
     fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {
         let config = WasmRuntimeConfig {
             cache_dir: Some(self.paths.code.clone()),
+            tools: image::tool_layers(),
             observer: Some(progress),
             ..WasmRuntimeConfig::default()
         };
