@@ -169,6 +169,11 @@ impl WasmContainer {
 
 #[cfg(test)]
 impl WasmContainer {
+    /// The container's files.
+    pub(super) fn root(&self) -> crate::vfs::Dir {
+        self.context.mounts.root()
+    }
+
     /// CPU time the container has used while it had a limit.
     pub(super) fn cpu_time_used(&self) -> Duration {
         self.context.quota.used()

@@ -100,3 +100,48 @@ async fn the_path_variable_says_where_to_look() {
         }
     }
 }
+
+/// A layer with one program, `/bin/app`, that is as large as tools together are.
+fn layer_with_large(program: &[u8]) -> (std::sync::Arc<crate::vfs::Layer>, String) {
+    let mut wasm = program.to_vec();
+    // A custom section, which does nothing, of 3 MiB.
+    let size = 3 << 20;
+    wasm.push(0);
+    let mut rest = size;
+    while rest >= 0x80 {
+        wasm.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    wasm.push(rest as u8);
+    wasm.resize(wasm.len() + size, 0);
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o755);
+    header.set_size(wasm.len() as u64);
+    archive.append_data(&mut header, "bin/app", wasm.as_slice()).unwrap();
+    let id = format!("sha256:{}", crate::base::id::PodUid::random());
+    (crate::vfs::Layer::from_tar_bytes(&id, archive.into_inner().unwrap().into()).unwrap(), id)
+}
+
+/// The pause before optimising passes at once: this clock goes on by itself when nothing else does.
+#[tokio::test(start_paused = true)]
+async fn large_tools_run_before_they_are_optimised() {
+    let (layer, id) = layer_with_large(&guest("p1/exit"));
+    let runtime = WasmRuntime::new(WasmRuntimeConfig { tools: vec![id], ..WasmRuntimeConfig::default() }).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let stack = crate::vfs::LayerStack::new(vec![layer]).unwrap();
+    let mut setup = Setup::with_files("app 7", &[]);
+    let root = TreeFs::over(stack, scratch.path().join("root"), None);
+    setup.mounts = MountTable::builder(root).build().unwrap();
+    let running = Pod::new().create_on(&runtime, setup).await.unwrap();
+    let optimised = runtime.core.pools[0].host(&runtime.core.config).unwrap().clone();
+    let found =
+        crate::runtime::wasm::program::find(&running.container.root(), "/bin/app", Vec::new(), &[], "/").unwrap();
+    let is_ready = || optimised.cache.is_ready(optimised.engine.engine(), &found.source);
+    assert!(!is_ready());
+    running.container.start().await.unwrap();
+    assert_eq!(running.ends().await.code, 7);
+    while !is_ready() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
