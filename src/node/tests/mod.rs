@@ -2,6 +2,7 @@
 //! semantics.
 
 mod living;
+mod manifests;
 mod output;
 mod restarting;
 mod resyncing;

@@ -2,6 +2,7 @@
 //! clock that stands still unless everything waits for it. Keeps a timeline of what the cluster is told.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,11 +16,14 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::pipe::{self, PipeReader};
 use crate::image::ImageStore;
 use crate::net::{Egress, Switch};
 use crate::node::{Cluster, Journal, LogChunk, Node, NodeConfig, PodHandle, Publish, WhichEvent};
 use crate::pod::PostedEvent;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
+use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
+use crate::runtime::{ContainerRuntime, ExecRequest};
 
 /// Longer than any pod of these tests lives, on the clock that is paused.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
@@ -152,6 +156,7 @@ pub(super) struct Scene {
     pub(super) runtime: FakeRuntime,
     pub(super) record: Arc<Record>,
     pub(super) directory: TempDir,
+    containers: Arc<dyn ContainerRuntime>,
     node: Node,
     /// Where the node sends what is printed.
     logs: mpsc::Sender<LogChunk>,
@@ -163,6 +168,20 @@ pub(super) struct Scene {
 impl Scene {
     /// A pod with this spec, in YAML flow style without the outer braces; containers get the image `busybox`.
     pub(super) fn new(spec: &str) -> Self {
+        let runtime = FakeRuntime::new();
+        Self::with(pod(spec), Arc::new(runtime.clone()), runtime)
+    }
+
+    /// A pod from a manifest, run by real guests on the clock that stands still unless everything waits for it.
+    pub(super) fn real(manifest: &str) -> Self {
+        let mut pod: Pod = serde_yaml::from_str(manifest).unwrap();
+        (pod.metadata.uid, pod.metadata.namespace) = (Some("u".to_owned()), Some("default".to_owned()));
+        crate::api::defaults::default_pod(&mut pod);
+        let config = WasmRuntimeConfig { cache_dir: Some(code_cache()), ..WasmRuntimeConfig::default() };
+        Self::with(pod, WasmRuntime::new(config).unwrap(), FakeRuntime::new())
+    }
+
+    fn with(pod: Pod, containers: Arc<dyn ContainerRuntime>, runtime: FakeRuntime) -> Self {
         let directory = TempDir::new().unwrap();
         let clock = Clock::starting_at(Timestamp::from_second(1_800_000_000).unwrap());
         let (logs, printed) = mpsc::channel(LOG_QUEUE);
@@ -175,11 +194,9 @@ impl Scene {
             changed: Notify::new(),
             breaks: AtomicBool::new(false),
         });
-        let runtime = FakeRuntime::new();
         let journal = Journal::create(directory.path()).unwrap();
-        let node = node(&directory, &runtime, &record, &logs, journal);
-        let pod = pod(spec);
-        Self { runtime, record, directory, node, logs, pod, handle: None, publish: Vec::new() }
+        let node = node(&directory, &containers, &record, &logs, journal);
+        Self { runtime, record, directory, containers, node, logs, pod, handle: None, publish: Vec::new() }
     }
 
     pub(super) fn script(self, container: &str, script: Script) -> Self {
@@ -237,7 +254,7 @@ impl Scene {
         let (journal, mut contents) = Journal::open(self.directory.path()).unwrap().unwrap();
         assert_eq!(contents.problems, []);
         let recorded = contents.pods.remove("u").unwrap();
-        self.node = node(&self.directory, &self.runtime, &self.record, &self.logs, journal);
+        self.node = node(&self.directory, &self.containers, &self.record, &self.logs, journal);
         let snapshot = recorded.snapshot.unwrap();
         self.handle = Some(self.node.resume_pod(Arc::new(recorded.pod), self.publish.clone(), snapshot));
     }
@@ -265,6 +282,20 @@ impl Scene {
         let map: ConfigMap =
             serde_yaml::from_str(&format!("{{metadata: {{name: {name}}}, data: {{{yaml_data}}}}}")).unwrap();
         lock(&self.record.config_maps).insert(name.to_owned(), Arc::new(map));
+    }
+
+    pub(super) fn handle(&self) -> &PodHandle {
+        self.handle.as_ref().unwrap()
+    }
+
+    /// Runs a program in a container to its end: its exit code, and what it printed on both streams.
+    pub(super) async fn exec(&self, container: &str, argv: &[&str]) -> (i32, String) {
+        let (stdout, printed) = pipe::pipe(pipe::DEFAULT_CAPACITY);
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        let request = ExecRequest { argv, stdin: None, stdout: stdout.clone(), stderr: stdout, tty: false };
+        let process = self.handle().exec(container, request).await.unwrap();
+        let (output, status) = tokio::join!(text(&printed), process.wait());
+        (status.code, output)
     }
 
     /// Lets the clock run until `seconds` after the beginning.
@@ -360,9 +391,22 @@ impl Scene {
     }
 }
 
+/// Everything up to the end of the stream.
+pub(super) async fn text(reader: &PipeReader) -> String {
+    let mut bytes = Vec::new();
+    while let Ok(Some(chunk)) = reader.read(usize::MAX).await {
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn code_cache() -> PathBuf {
+    Path::new(env!("HUSK_GUESTS_DIR")).join("compiled")
+}
+
 fn node(
     directory: &TempDir,
-    runtime: &FakeRuntime,
+    runtime: &Arc<dyn ContainerRuntime>,
     record: &Arc<Record>,
     logs: &mpsc::Sender<LogChunk>,
     journal: Journal,
@@ -379,7 +423,7 @@ fn node(
         journal: Some(Arc::new(journal)),
         data_dir: directory.path().join("data"),
         clock: record.clock,
-        runtime: Arc::new(runtime.clone()),
+        runtime: Arc::clone(runtime),
         images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
         switch: Switch::new(Egress::Deny),
         cluster: Arc::clone(record) as Arc<dyn Cluster>,
