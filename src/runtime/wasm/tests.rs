@@ -2,6 +2,7 @@
 
 mod containers;
 mod control;
+mod https;
 mod limits;
 mod programs;
 mod serving;

@@ -31,7 +31,7 @@ pub struct Connection {
 impl Connection {
     /// The peer's address, for showing.
     pub fn peer(&self) -> String {
-        self.peer_address().map_or_else(|_| "-".to_owned(), |address| address.ip().to_string())
+        self.peer_address().map_or_else(|_| "-".to_owned(), |address| address.ip().to_canonical().to_string())
     }
 
     /// The peer's address and port.
