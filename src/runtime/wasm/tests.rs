@@ -2,6 +2,7 @@
 
 mod containers;
 mod control;
+mod dns;
 mod https;
 mod limits;
 mod programs;

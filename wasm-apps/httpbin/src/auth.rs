@@ -38,9 +38,9 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 pub(crate) fn cookies(request: &Request, path: &[&str]) -> Option<Reply> {
     let set = |cookies: &[(String, String)], attributes: &str| {
         let back = Reply::redirect(302, "/cookies");
-        cookies.iter().fold(back, |reply, (name, value)| {
-            reply.with("Set-Cookie", &format!("{name}={value}; Path=/{attributes}"))
-        })
+        cookies
+            .iter()
+            .fold(back, |reply, (name, value)| reply.with("Set-Cookie", &format!("{name}={value}; Path=/{attributes}")))
     };
     Some(match path {
         [] => Reply::json(&json!({"cookies": object(sent_cookies(request))})),

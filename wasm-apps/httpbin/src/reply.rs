@@ -24,7 +24,10 @@ pub(crate) enum Body {
     /// Sent in chunks, without telling the length first.
     Chunks(Vec<Vec<u8>>),
     /// So many stars, one by one.
-    Drip { count: u64, pause: Duration },
+    Drip {
+        count: u64,
+        pause: Duration,
+    },
 }
 
 impl Reply {

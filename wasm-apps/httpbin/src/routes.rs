@@ -167,7 +167,8 @@ fn from_base64(text: &str) -> Reply {
 fn response_headers(request: &Request) -> Reply {
     let wanted = request.query();
     let framing = ["content-length", "transfer-encoding", "connection", "content-type"];
-    let allowed = wanted.iter().filter(|(name, _)| is_token(name) && !framing.contains(&name.to_ascii_lowercase().as_str()));
+    let allowed =
+        wanted.iter().filter(|(name, _)| is_token(name) && !framing.contains(&name.to_ascii_lowercase().as_str()));
     let reply = Reply::json(&echo::object(wanted.clone()));
     allowed.fold(reply, |reply, (name, value)| reply.with(name, value))
 }
@@ -228,10 +229,26 @@ mod tests {
     #[test]
     fn what_is_out_of_bounds_is_refused() {
         for target in [
-            "/redirect/0", "/redirect/101", "/redirect-to", "/redirect-to?url=x&status_code=200", "/delay/301",
-            "/delay/-1", "/delay/x", "/delay/NaN", "/delay/inf", "/status/99", "/status/200,x", "/status/600",
-            "/drip?numbytes=0", "/drip?numbytes=9999999", "/drip?duration=1000", "/exit/256", "/exit/x", "/base64/%00",
-            "/bytes/x", "/stream/x",
+            "/redirect/0",
+            "/redirect/101",
+            "/redirect-to",
+            "/redirect-to?url=x&status_code=200",
+            "/delay/301",
+            "/delay/-1",
+            "/delay/x",
+            "/delay/NaN",
+            "/delay/inf",
+            "/status/99",
+            "/status/200,x",
+            "/status/600",
+            "/drip?numbytes=0",
+            "/drip?numbytes=9999999",
+            "/drip?duration=1000",
+            "/exit/256",
+            "/exit/x",
+            "/base64/%00",
+            "/bytes/x",
+            "/stream/x",
         ] {
             assert_eq!(get(target).status, 400, "{target}");
         }
@@ -262,7 +279,8 @@ mod tests {
     #[test]
     fn the_index_lists_every_path() {
         let index = body(&get("/"));
-        for path in ["/status/", "/delay/", "/anything", "/exit/", "/healthz", "/drip", "/redirect/", "/bearer", "/env"] {
+        for path in ["/status/", "/delay/", "/anything", "/exit/", "/healthz", "/drip", "/redirect/", "/bearer", "/env"]
+        {
             assert!(index.contains(path), "{path}");
         }
     }
@@ -271,7 +289,8 @@ mod tests {
     fn cookies_and_authentication_are_checked() {
         assert_eq!(get("/basic-auth/u/p").status, 401);
         assert_eq!(get("/bearer").status, 401);
-        let mut request = Request { method: "GET".to_owned(), target: "/basic-auth/u/p".to_owned(), ..Request::default() };
+        let mut request =
+            Request { method: "GET".to_owned(), target: "/basic-auth/u/p".to_owned(), ..Request::default() };
         request.headers.push(("Authorization".to_owned(), format!("Basic {}", STANDARD.encode("u:p"))));
         request.headers.push(("Cookie".to_owned(), "a=b; c=d".to_owned()));
         assert_eq!(answer(&request, &Health::default()).status, 200);

@@ -175,8 +175,7 @@ fn route_table(address: Ipv4Addr) -> String {
     for (destination, gateway, mask, flags) in rows {
         let [destination, gateway, mask] = [destination, gateway, mask].map(|address| address.to_string());
         // Writing to a string never fails.
-        let _written =
-            writeln!(text, "{destination:<15} {gateway:<15} {mask:<15} {flags:<5} 0      0        0 eth0");
+        let _written = writeln!(text, "{destination:<15} {gateway:<15} {mask:<15} {flags:<5} 0      0        0 eth0");
     }
     text
 }

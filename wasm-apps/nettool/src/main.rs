@@ -1,5 +1,6 @@
 //! The network tools of the `builtin/busybox` image in one program, which acts as the applet it is called as.
 
+mod curl;
 mod dns;
 mod http;
 mod interfaces;
@@ -40,6 +41,7 @@ type Applet = fn(Vec<OsString>) -> Result<(), Failure>;
 
 /// Every applet, in the order of `applets.txt`: husk's `build.rs` links each line of it to this program.
 const APPLETS: &[(&str, Applet)] = &[
+    ("curl", curl::main),
     ("ifconfig", interfaces::ifconfig),
     ("ip", interfaces::ip),
     ("nc", nc::main),

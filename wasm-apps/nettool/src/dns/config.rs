@@ -22,19 +22,15 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) fn parse(text: &str) -> Self {
-        let mut config = Self {
-            servers: Vec::new(),
-            search: Vec::new(),
-            ndots: 1,
-            timeout: Duration::from_secs(5),
-            attempts: 2,
-        };
+        let mut config =
+            Self { servers: Vec::new(), search: Vec::new(), ndots: 1, timeout: Duration::from_secs(5), attempts: 2 };
         for line in text.lines() {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => config.servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok())),
                 Some("search" | "domain") => {
-                    config.search = words.take(MAX_SEARCHES).map(|domain| domain.trim_matches('.').to_owned()).collect();
+                    config.search =
+                        words.take(MAX_SEARCHES).map(|domain| domain.trim_matches('.').to_owned()).collect();
                     config.search.retain(|domain| !domain.is_empty());
                 }
                 Some("options") => words.for_each(|word| config.set_option(word)),

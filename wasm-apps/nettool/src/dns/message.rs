@@ -98,9 +98,16 @@ impl fmt::Display for Outcome {
 /// One record of an answer, as far as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record {
-    Address { name: String, address: IpAddr },
+    Address {
+        name: String,
+        address: IpAddr,
+    },
     /// Shown as `name`, what it is, and the text.
-    Other { name: String, label: &'static str, text: String },
+    Other {
+        name: String,
+        label: &'static str,
+        text: String,
+    },
 }
 
 /// A question as a message; `None` for what cannot be a name.

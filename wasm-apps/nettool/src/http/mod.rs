@@ -12,9 +12,10 @@ use std::time::Duration;
 use url::Url;
 
 pub(crate) use secure::{accept_any_certificate, set_authorities};
-pub(crate) use target::{authorization, hide_credentials, host_header, leads_elsewhere, parse};
+pub(crate) use target::{authorization, basic, file_name, hide_credentials, host_header, parse};
 
 /// What to send.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) url: Url,
@@ -110,6 +111,27 @@ pub(crate) fn exchange(
     }
 }
 
+/// Turns a request into the one that its answer redirects to. What is sent stays the same only where the status says so;
+/// the method stays where the user has given it.
+pub(crate) fn follow(request: &mut Request, response: &Response, keeps_method: bool) -> Result<(), String> {
+    let location = response.header("location").ok_or("redirected to nowhere")?;
+    let url = request.url.join(location).map_err(|_| format!("redirected to a bad url '{location}'"))?;
+    let url = parse(url.as_str())?;
+    if target::leads_elsewhere(&request.url, &url) {
+        // Nobody else is told what was meant for this server.
+        let private = ["authorization", "cookie", "host"];
+        request.headers.retain(|(name, _)| !private.contains(&name.to_ascii_lowercase().as_str()));
+    }
+    if response.status <= 303 && request.body.take().is_some() {
+        if !keeps_method {
+            "GET".clone_into(&mut request.method);
+        }
+        request.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
+    }
+    request.url = url;
+    Ok(())
+}
+
 /// What the system says about an error, without Rust's `(os error N)`.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
@@ -117,5 +139,50 @@ pub(crate) fn reason(error: &io::Error) -> String {
         ErrorKind::ConnectionReset => "Connection reset by peer".to_owned(),
         ErrorKind::BrokenPipe => "Broken pipe".to_owned(),
         _ => error.to_string().split(" (os error").next().unwrap_or_default().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn followed(status: u16, location: &str) -> Request {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut request = Request {
+            method: "POST".to_owned(),
+            url: parse("http://a/x/y?z").unwrap(),
+            headers: vec![header("Authorization", "secret"), header("Content-Type", "text/plain"), header("A", "b")],
+            body: Some(b"body".to_vec()),
+        };
+        let response = Response {
+            status,
+            status_line: String::new(),
+            headers: vec![header("location", location)],
+            length: None,
+            body: Box::new(io::empty()),
+        };
+        follow(&mut request, &response, false).unwrap();
+        request
+    }
+
+    #[test]
+    fn a_redirection_changes_what_its_status_says() {
+        let request = followed(302, "../w");
+        assert_eq!(
+            (request.method.as_str(), request.url.as_str(), request.body.is_none()),
+            ("GET", "http://a/w", true)
+        );
+        assert!(request.has_header("authorization") && !request.has_header("content-type"));
+        let request = followed(307, "/v");
+        assert_eq!((request.method.as_str(), request.url.as_str()), ("POST", "http://a/v"));
+        assert!(request.body.is_some() && request.has_header("content-type"));
+    }
+
+    #[test]
+    fn nobody_else_is_told_secrets() {
+        for location in ["https://a/", "http://b/", "//a:81/"] {
+            let request = followed(308, location);
+            assert!(!request.has_header("authorization") && request.has_header("a"), "{location}");
+        }
     }
 }

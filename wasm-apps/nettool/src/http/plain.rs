@@ -39,19 +39,21 @@ pub(super) fn exchange(
     }
 }
 
+/// Connects to the first address that answers; if none does, tells of the first one.
 fn reach(addresses: &[SocketAddr], limits: Limits) -> Result<Connection, Failure> {
-    let mut failure = Failure::TimedOut;
+    let mut failure = None;
     for address in addresses {
-        match connect(*address, limits.connect) {
+        let problem = match connect(*address, limits.connect) {
             Ok(connection) => return Ok(connection),
-            Err(ErrorCode::Timeout) if limits.connect.is_some() => failure = Failure::TimedOut,
+            Err(ErrorCode::Timeout) => Failure::TimedOut,
             Err(error) => {
                 let refused = error == ErrorCode::ConnectionRefused;
-                failure = Failure::Connect { address: *address, reason: explain(error), refused };
+                Failure::Connect { address: *address, reason: explain(error), refused }
             }
-        }
+        };
+        failure.get_or_insert(problem);
     }
-    Err(failure)
+    Err(failure.unwrap_or(Failure::TimedOut))
 }
 
 fn send(stream: &mut Stream, request: &Request, through_proxy: bool) -> Result<(), Failure> {
@@ -64,7 +66,8 @@ fn send(stream: &mut Stream, request: &Request, through_proxy: bool) -> Result<(
 
 fn head_of(request: &Request, through_proxy: bool) -> Result<String, Failure> {
     let url = hide_credentials(&request.url);
-    let target = if through_proxy { &url[..Position::AfterQuery] } else { &url[Position::BeforePath..Position::AfterQuery] };
+    let target =
+        if through_proxy { &url[..Position::AfterQuery] } else { &url[Position::BeforePath..Position::AfterQuery] };
     let mut head = format!("{} {target} HTTP/1.1\r\n", request.method);
     let mut add = |name: &str, value: &str| {
         // What is written to a string arrives.
@@ -106,7 +109,11 @@ impl Head {
         while !(head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n")) {
             if limited.read_until(b'\n', &mut head)? == 0 {
                 let cut_off = limited.limit() > 0;
-                return Err(if cut_off { ErrorKind::UnexpectedEof.into() } else { invalid("the headers are too long") });
+                return Err(if cut_off {
+                    ErrorKind::UnexpectedEof.into()
+                } else {
+                    invalid("the headers are too long")
+                });
             }
         }
         Self::parse(&head)

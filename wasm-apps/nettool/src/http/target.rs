@@ -44,8 +44,14 @@ pub(crate) fn hide_credentials(url: &Url) -> Url {
 }
 
 /// Whether another server would get what was meant for this one.
-pub(crate) fn leads_elsewhere(from: &Url, to: &Url) -> bool {
+pub(super) fn leads_elsewhere(from: &Url, to: &Url) -> bool {
     from.origin() != to.origin()
+}
+
+/// What the resource of a URL is called as a file.
+pub(crate) fn file_name(url: &Url) -> String {
+    let last = url.path().rsplit('/').next().filter(|name| !name.is_empty() && *name != "." && *name != "..");
+    last.unwrap_or("index.html").to_owned()
 }
 
 #[cfg(test)]
@@ -70,9 +76,7 @@ mod tests {
 
     #[test]
     fn the_host_header_has_a_port_that_is_not_the_schemes_own() {
-        for (url, expected) in
-            [("http://a:80/", "a"), ("http://u:p@a:81/x", "a:81"), ("https://[::1]:443/", "[::1]")]
-        {
+        for (url, expected) in [("http://a:80/", "a"), ("http://u:p@a:81/x", "a:81"), ("https://[::1]:443/", "[::1]")] {
             assert_eq!(host_header(&parse(url).unwrap()), expected);
         }
     }
@@ -84,6 +88,19 @@ mod tests {
         assert_eq!(of("http://user:passwd@a/").as_deref(), Some("Basic dXNlcjpwYXNzd2Q="));
         assert_eq!(of("http://u:a%40b+c%26d%3De@a/"), Some(basic("u:a@b+c&d=e")));
         assert_eq!(hide_credentials(&parse("http://u:p@a/x").unwrap()).as_str(), "http://a/x");
+    }
+
+    #[test]
+    fn a_file_is_called_as_the_last_part_of_the_path() {
+        for (url, expected) in [
+            ("http://a", "index.html"),
+            ("http://a/b/", "index.html"),
+            ("http://a/b/c.tar?d=/e", "c.tar"),
+            ("http://a/b/..", "index.html"),
+            ("http://a/%2e%2e", "index.html"),
+        ] {
+            assert_eq!(file_name(&parse(url).unwrap()), expected, "{url}");
+        }
     }
 
     #[test]

@@ -34,17 +34,20 @@ pub(crate) fn telnet(arguments: Vec<OsString>) -> Result<(), Failure> {
         _ => return Err("usage: telnet HOST [PORT]".to_owned().into()),
     };
     let port = port.parse().map_err(|_| format!("bad port '{port}'"))?;
-    let mut problem = String::new();
+    let mut problem = None;
     for address in resolve(host, port)? {
         match connect(address, None) {
             Ok(connection) => {
                 eprintln!("Connected to {host}");
                 return Ok(relay(&connection, None)?);
             }
-            Err(error) => problem = format!("can't connect to remote host ({}): {}", address.ip(), explain(error)),
+            Err(error) => {
+                let ip = address.ip();
+                problem.get_or_insert_with(|| format!("can't connect to remote host ({ip}): {}", explain(error)));
+            }
         }
     }
-    Err(problem.into())
+    Err(problem.unwrap_or_default().into())
 }
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
@@ -80,7 +83,7 @@ fn call(options: &Options) -> Result<(), String> {
 }
 
 fn call_port(options: &Options, port: u16) -> Result<Box<dyn Link>, String> {
-    let mut problem = String::new();
+    let mut problem = None;
     for address in resolve(&options.host, port)? {
         let made: Result<Box<dyn Link>, _> = if options.udp {
             Datagrams::connect(address).map(|socket| Box::new(socket) as _)
@@ -94,10 +97,12 @@ fn call_port(options: &Options, port: u16) -> Result<Box<dyn Link>, String> {
                 }
                 return Ok(link);
             }
-            Err(error) => problem = format!("{} ({address}): {}", options.host, explain(error)),
+            Err(error) => {
+                problem.get_or_insert_with(|| format!("{} ({address}): {}", options.host, explain(error)));
+            }
         }
     }
-    Err(problem)
+    Err(problem.unwrap_or_default())
 }
 
 fn serve_tcp(options: &Options) -> Result<(), String> {

@@ -20,7 +20,7 @@ use self::output::{Log, Output};
 use self::progress::Progress;
 use crate::Failure as Exit;
 use crate::http::{
-    Failure, Limits, Request, Response, accept_any_certificate, authorization, exchange, leads_elsewhere, parse,
+    Failure, Limits, Request, Response, accept_any_certificate, authorization, exchange, file_name, follow, parse,
     reason, resolve, set_authorities,
 };
 
@@ -75,15 +75,9 @@ fn cannot(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> S
 }
 
 /// Fetches one URL and what it redirects to.
-fn fetch(
-    options: &Options,
-    url: Url,
-    body: Option<Vec<u8>>,
-    output: &mut Output,
-    log: &mut Log,
-) -> Result<(), String> {
+fn fetch(options: &Options, url: Url, body: Option<Vec<u8>>, output: &mut Output, log: &mut Log) -> Result<(), String> {
     let mut request = first_request(options, url, body);
-    let name = output::file_name(&request.url);
+    let name = file_name(&request.url);
     for _ in 0..=MAX_REDIRECTIONS {
         let present = if options.resume { Output::present(options, &name)? } else { 0 };
         request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("range"));
@@ -98,7 +92,7 @@ fn fetch(
             }
         }
         match response.status {
-            301 | 302 | 303 | 307 | 308 => redirect(&mut request, &response)?,
+            301 | 302 | 303 | 307 | 308 => follow(&mut request, &response, false)?,
             200..=299 if options.spider => return Ok(log.say("remote file exists")),
             206 => return save(options, response, output, &name, present, log),
             200..=299 => return save(options, response, output, &name, 0, log),
@@ -127,35 +121,12 @@ fn first_request(options: &Options, url: Url, body: Option<Vec<u8>>) -> Request 
     request
 }
 
-/// Turns the request into the one that the server redirects to.
-fn redirect(request: &mut Request, response: &Response) -> Result<(), String> {
-    let location = response.header("location").ok_or("redirected to nowhere")?;
-    let url = request.url.join(location).map_err(|_| format!("redirected to a bad url '{location}'"))?;
-    let url = parse(url.as_str())?;
-    if leads_elsewhere(&request.url, &url) {
-        // Nobody else is told what was meant for this server.
-        let private = ["authorization", "cookie", "host"];
-        request.headers.retain(|(name, _)| !private.contains(&name.to_ascii_lowercase().as_str()));
-    }
-    if response.status <= 303 && request.body.take().is_some() {
-        "GET".clone_into(&mut request.method);
-        request.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
-    }
-    request.url = url;
-    Ok(())
-}
-
 /// The answer to a request, asked for again while the connection is refused and tries are left.
 fn answer(options: &Options, request: &Request, log: &mut Log) -> Result<Response, String> {
     let proxy = proxy(options, &request.url)?;
     let first_hop = proxy.as_ref().unwrap_or(&request.url);
     let addresses = resolve(first_hop).map_err(explain)?;
-    let mut request = Request {
-        method: request.method.clone(),
-        url: request.url.clone(),
-        headers: request.headers.clone(),
-        body: request.body.clone(),
-    };
+    let mut request = request.clone();
     if let Some(value) = authorization(&request.url).filter(|_| !request.has_header("authorization")) {
         request.headers.push(("Authorization".to_owned(), value));
     }
@@ -187,7 +158,9 @@ fn proxy(options: &Options, url: &Url) -> Result<Option<Url>, String> {
 fn explain(failure: Failure) -> String {
     match failure {
         Failure::BadAddress(name) => format!("bad address '{name}'"),
-        Failure::Connect { address, reason, .. } => format!("can't connect to remote host ({}): {reason}", address.ip()),
+        Failure::Connect { address, reason, .. } => {
+            format!("can't connect to remote host ({}): {reason}", address.ip())
+        }
         Failure::TimedOut => "download timed out".to_owned(),
         Failure::Certificate(host) => format!(
             "can't verify the certificate of '{host}': give its authority with --ca-certificate FILE, or take any with \

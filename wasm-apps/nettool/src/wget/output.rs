@@ -4,8 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use url::Url;
-
 use super::cannot;
 use super::options::Options;
 
@@ -96,12 +94,6 @@ fn path_of(options: &Options, name: &str) -> PathBuf {
     }
 }
 
-/// What a URL is called as a file.
-pub(super) fn file_name(url: &Url) -> String {
-    let last = url.path().rsplit('/').next().filter(|name| !name.is_empty() && *name != "." && *name != "..");
-    last.unwrap_or("index.html").to_owned()
-}
-
 /// One file being written, or standard output.
 pub(super) struct Target {
     path: PathBuf,
@@ -136,24 +128,6 @@ impl Target {
                 io::stdout().flush().map_err(cannot("write", &self.path))?;
                 Ok("written to stdout".to_owned())
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_called_as_the_last_part_of_the_path() {
-        for (url, expected) in [
-            ("http://a", "index.html"),
-            ("http://a/b/", "index.html"),
-            ("http://a/b/c.tar?d=/e", "c.tar"),
-            ("http://a/b/..", "index.html"),
-            ("http://a/%2e%2e", "index.html"),
-        ] {
-            assert_eq!(file_name(&Url::parse(url).unwrap()), expected, "{url}");
         }
     }
 }
