@@ -294,6 +294,7 @@ struct BuiltInImage {
 
 const IMAGES: &[BuiltInImage] = &[
     BuiltInImage { name: "builtin/busybox", layers: &["tools"], entrypoint: &[], cmd: &["sh"], port: None },
+    BuiltInImage { name: "builtin/curl", layers: &["tools"], entrypoint: &["curl"], cmd: &[], port: None },
     BuiltInImage {
         name: "builtin/grpc-health",
         layers: &["tools", "grpc-health"],

@@ -37,6 +37,7 @@ use images::IMAGES;
 /// Repositories that a built-in image stands in for, whatever the tag. One that is pinned by digest is never replaced.
 const ALIASES: &[(&str, &str)] = &[
     ("docker.io/library/busybox", "builtin/busybox"),
+    ("docker.io/curlimages/curl", "builtin/curl"),
     ("docker.io/library/grpc-health", "builtin/grpc-health"),
     ("docker.io/library/nginx", "builtin/nginx"),
     ("docker.io/kennethreitz/httpbin", "builtin/httpbin"),
@@ -132,6 +133,7 @@ mod tests {
             ("docker.io/library/nginx:1.17.10-alpine", Some("builtin/nginx")),
             ("nginx@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", None),
             ("grpc-health:1.0", Some("builtin/grpc-health")),
+            ("curlimages/curl:8.8.0", Some("builtin/curl")),
             ("kennethreitz/httpbin", Some("builtin/httpbin")),
             ("mccutchen/go-httpbin:v2.15.0", Some("builtin/httpbin")),
             ("registry.k8s.io/pause:3.10", Some("builtin/pause")),

@@ -43,7 +43,10 @@ impl Outcome {
         let printed = self.stdout.lines().filter(|line| line.starts_with(&prefix));
         let printed: Vec<_> = printed.filter_map(|line| Some(line.split_once(" | ")?.1)).collect();
         for line in lines {
-            assert!(printed.iter().any(|found| found.trim() == *line), "{name} has not printed {line:?} in {printed:#?}");
+            assert!(
+                printed.iter().any(|found| found.trim() == *line),
+                "{name} has not printed {line:?} in {printed:#?}"
+            );
         }
         self
     }
@@ -61,7 +64,11 @@ fn wget_does_what_its_options_say() {
         ("several", "wget -q -O - localhost/ip localhost/user-agent"),
         ("file", "wget -qO- --post-file /etc/hostname localhost/anything"),
     ])
-    .ended("header", 0, &["\"X-A\": \"b\"", "\"User-Agent\": \"me\"", "\"Authorization\": \"Basic dTpw\"", "\"x\": \"1\""])
+    .ended(
+        "header",
+        0,
+        &["\"X-A\": \"b\"", "\"User-Agent\": \"me\"", "\"Authorization\": \"Basic dTpw\"", "\"x\": \"1\""],
+    )
     .ended("post", 0, &["\"a\": \"b\",", "\"c\": \"d\"", "\"Content-Type\": \"application/x-www-form-urlencoded\","])
     .ended("redirect", 0, &["\"url\": \"http://localhost/get\"", "writing to stdout", "written to stdout"])
     .ended("spider", 0, &["HTTP/1.1 204 No Content", "remote file exists"])
@@ -94,6 +101,38 @@ fn wget_fails_in_busyboxs_words() {
     .ended("nottls", 1, &["wget: TLS handshake failed: does the server speak https on this port?"])
     .ended("exists", 1, &["wget: can't open '/etc': Is a directory"])
     .ended("denied", 1, &["wget: can't connect to remote host (192.0.2.1): Permission denied"]);
+}
+
+#[test]
+fn curl_does_what_probes_and_scripts_ask_of_it() {
+    beside_httpbin(&[
+        ("code", "curl -s -o /dev/null -w %{http_code} localhost/status/204"),
+        ("failed", "curl -fsS localhost/status/503"),
+        ("body", "curl -s localhost/status/404"),
+        ("follow", "curl -sL -w %{num_redirects}\\n localhost/redirect/3"),
+        ("post", "curl -s -d a=b -d c=d -u u:p localhost/post"),
+        ("put", "curl -s -X PUT --json {\"a\":1} localhost/put"),
+        ("head", "curl -sI localhost/uuid"),
+        ("quiet", "curl -s localhost:81"),
+        ("refused", "curl localhost:81"),
+        ("unknown", "curl -sS http://nobody.invalid"),
+        ("slow", "curl -sS -m 0.5 localhost/delay/60"),
+        ("retried", "curl -sS --retry 1 --retry-delay 0 -f localhost/status/500"),
+        ("option", "curl --nonsense localhost"),
+    ])
+    .ended("code", 0, &["204"])
+    .ended("failed", 22, &["curl: (22) The requested URL returned error: 503"])
+    .ended("body", 0, &[])
+    .ended("follow", 0, &["\"url\": \"http://localhost/get\"", "3"])
+    .ended("post", 0, &["\"a\": \"b\",", "\"c\": \"d\"", "\"Authorization\": \"Basic dTpw\","])
+    .ended("put", 0, &["\"Content-Type\": \"application/json\",", "\"data\": \"{\\\"a\\\":1}\","])
+    .ended("head", 0, &["HTTP/1.1 200 OK", "Content-Type: application/json"])
+    .ended("quiet", 7, &[])
+    .ended("refused", 7, &["curl: (7) Failed to connect to localhost port 81: Connection refused"])
+    .ended("unknown", 6, &["curl: (6) Could not resolve host: nobody.invalid"])
+    .ended("slow", 28, &["curl: (28) Operation timed out after 500 milliseconds"])
+    .ended("retried", 22, &["curl: (22) The requested URL returned error: 500; trying again in 0 s"])
+    .ended("option", 2, &["curl: option --nonsense: is unknown"]);
 }
 
 #[test]
@@ -302,7 +341,8 @@ fn httpbin_keeps_connections_and_reads_bodies() {
     let first = ask("GET /status/200 HTTP/1.1\r\nHost: a\r\n\r\nGET /status/201 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(first.starts_with("HTTP/1.1 200"), "{first}");
     assert!(ask("").starts_with("HTTP/1.1 201"));
-    let chunked = ask("PUT /put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    let chunked =
+        ask("PUT /put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     assert!(chunked.contains("\"data\": \"abcde\""), "{chunked}");
     let json = "POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
     assert!(ask(json).starts_with("HTTP/1.1 100"));

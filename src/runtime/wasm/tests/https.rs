@@ -11,7 +11,8 @@ use super::*;
 
 const PORT: u16 = 8443;
 
-/// A TLS server whose certificate only its own key vouches for, as PEM. It answers with the `Authorization` it is given.
+/// A TLS server whose certificate only its own key vouches for, as PEM. It answers with the `Authorization` it is given
+/// and the body that has a length.
 fn serve(pod: &Pod) -> String {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
@@ -34,7 +35,11 @@ fn serve(pod: &Pod) -> String {
             }
             let request = String::from_utf8(request).unwrap().to_ascii_lowercase();
             let token = request.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap_or("nobody");
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{token}", token.len());
+            let length = request.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            stream.read_exact(&mut body).await.unwrap();
+            let answer = format!("{token}{}", String::from_utf8(body).unwrap());
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
             stream.write_all(answer.as_bytes()).await.unwrap();
             stream.shutdown().await.unwrap();
         }
@@ -69,6 +74,8 @@ async fn a_guest_may_take_any_certificate_for_itself() {
     serve(&pod);
     let options = "--no-check-certificate --header Authorization:token";
     assert_eq!(wget(&pod, options, &[], &[]).await, (0, "token".to_owned(), String::new()));
+    let options = "--no-check-certificate --post-data +body";
+    assert_eq!(wget(&pod, options, &[], &[]).await, (0, "nobody+body".to_owned(), String::new()));
     // The next process starts anew.
     assert_eq!(wget(&pod, "", &[], &[]).await.0, 1);
 }

@@ -49,32 +49,16 @@ impl Options {
         let mut options = Self::default();
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
-            match argument {
-                Short('s') | Long("silent") => options.silent = true,
-                Short('S') | Long("show-error") => options.show_error = true,
-                Short('f') | Long("fail") => options.fail = true,
-                Short('L') | Long("location") => options.follow = true,
-                Short('i') | Long("include" | "show-headers") => options.include = true,
-                Short('I') | Long("head") => options.head = true,
-                Short('k') | Long("insecure") => options.insecure = true,
-                Short('v') | Long("verbose") => options.verbose = true,
-                Short('G') | Long("get") => options.query = true,
-                Short('o') | Long("output") => options.outputs.push(Output::File(parser.value()?.into())),
-                Short('O') | Long("remote-name") => options.outputs.push(Output::Remote),
-                Short('X') | Long("request") => options.method = Some(parser.value()?.string()?),
-                Short('w') | Long("write-out") => options.write_out = Some(parser.value()?.string()?),
-                Short('m') | Long("max-time") => options.max_time = Some(seconds(&parser.value()?.string()?)?),
-                Long("connect-timeout") => options.connect_timeout = Some(seconds(&parser.value()?.string()?)?),
-                Long("cacert") => options.authorities = Some(parser.value()?.into()),
-                Long("retry") => options.retries = parser.value()?.parse()?,
-                Long("retry-delay") => options.retry_delay = Some(seconds(&parser.value()?.string()?)?),
-                Long("retry-connrefused" | "retry-all-errors") => options.retry_refused = true,
-                Long("max-redirs") => options.max_redirections = Some(parser.value()?.parse()?),
-                Long("url") => options.urls.push(parser.value()?.string()?),
-                // What there is no other way of here.
-                Short('N' | '4' | '6' | 'q') | Long("http1.1" | "no-progress-meter" | "no-buffer" | "globoff") => {}
-                Value(url) => options.urls.push(url.string()?),
-                other => options.set_content(other.into_owned_name(), &mut parser)?,
+            let name = match argument {
+                Short(letter) => letter.to_string(),
+                Long(name) => name.to_owned(),
+                Value(url) => {
+                    options.urls.push(url.string()?);
+                    continue;
+                }
+            };
+            if !options.set_flag(&name) {
+                options.set_value(&name, &mut parser)?;
             }
         }
         if options.urls.is_empty() {
@@ -83,39 +67,75 @@ impl Options {
         Ok(options)
     }
 
-    /// Options about what is sent.
-    fn set_content(&mut self, name: String, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
-        match name.as_str() {
-            "H" | "header" => {
-                let line = parser.value()?.string()?;
-                let (name, value) = line.split_once(':').ok_or_else(|| format!("(2) bad header '{line}'"))?;
-                self.headers.push((name.trim().to_owned(), value.trim().to_owned()));
-            }
-            "A" | "user-agent" => self.headers.push(("User-Agent".to_owned(), parser.value()?.string()?)),
-            "e" | "referer" => self.headers.push(("Referer".to_owned(), parser.value()?.string()?)),
-            "b" | "cookie" => self.headers.push(("Cookie".to_owned(), parser.value()?.string()?)),
+    /// Options without a value; whether it is one.
+    fn set_flag(&mut self, name: &str) -> bool {
+        match name {
+            "s" | "silent" => self.silent = true,
+            "S" | "show-error" => self.show_error = true,
+            "f" | "fail" => self.fail = true,
+            "L" | "location" => self.follow = true,
+            "i" | "include" | "show-headers" => self.include = true,
+            "I" | "head" => self.head = true,
+            "k" | "insecure" => self.insecure = true,
+            "v" | "verbose" => self.verbose = true,
+            "G" | "get" => self.query = true,
+            "O" | "remote-name" => self.outputs.push(Output::Remote),
+            "retry-connrefused" | "retry-all-errors" => self.retry_refused = true,
+            // What there is no other way of here.
+            "N" | "4" | "6" | "q" | "http1.1" | "no-progress-meter" | "no-buffer" | "globoff" => {}
+            _ => return false,
+        }
+        true
+    }
+
+    fn set_value(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+        let mut header = |name: &str, value: String| self.headers.push((name.to_owned(), value));
+        match name {
+            "o" | "output" => self.outputs.push(Output::File(parser.value()?.into())),
+            "X" | "request" => self.method = Some(parser.value()?.string()?),
+            "w" | "write-out" => self.write_out = Some(parser.value()?.string()?),
+            "m" | "max-time" => self.max_time = Some(seconds(&parser.value()?.string()?)?),
+            "connect-timeout" => self.connect_timeout = Some(seconds(&parser.value()?.string()?)?),
+            "cacert" => self.authorities = Some(parser.value()?.into()),
+            "retry" => self.retries = parser.value()?.parse()?,
+            "retry-delay" => self.retry_delay = Some(seconds(&parser.value()?.string()?)?),
+            "max-redirs" => self.max_redirections = Some(parser.value()?.parse()?),
+            "url" => self.urls.push(parser.value()?.string()?),
+            "A" | "user-agent" => header("User-Agent", parser.value()?.string()?),
+            "e" | "referer" => header("Referer", parser.value()?.string()?),
+            "b" | "cookie" => header("Cookie", parser.value()?.string()?),
             "u" | "user" => {
                 let credentials = parser.value()?.string()?;
                 let colon = if credentials.contains(':') { "" } else { ":" };
-                self.headers.push(("Authorization".to_owned(), basic(&format!("{credentials}{colon}"))));
+                header("Authorization", basic(&format!("{credentials}{colon}")));
+            }
+            "H" | "header" => {
+                let line = parser.value()?.string()?;
+                let (name, value) = line.split_once(':').ok_or_else(|| format!("(2) bad header '{line}'"))?;
+                header(name.trim(), value.trim().to_owned());
             }
             "d" | "data" | "data-ascii" => self.add_data(&parser.value()?.string()?, Lines::Join)?,
             "data-binary" => self.add_data(&parser.value()?.string()?, Lines::Keep)?,
             "data-raw" => self.add_bytes(parser.value()?.string()?.as_bytes()),
             "json" => {
+                header("Content-Type", "application/json".to_owned());
+                header("Accept", "application/json".to_owned());
                 self.add_data(&parser.value()?.string()?, Lines::Keep)?;
-                for name in ["Content-Type", "Accept"] {
-                    self.headers.push((name.to_owned(), "application/json".to_owned()));
-                }
             }
-            name => return Err(format!("(2) option {name}: is unknown").into()),
+            name => {
+                let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+                return Err(format!("option {dashes}{name}: is unknown").into());
+            }
         }
         Ok(())
     }
 
     /// `text`, or what is in the file that `@file` names.
     fn add_data(&mut self, text: &str, lines: Lines) -> Result<(), lexopt::Error> {
-        let Some(path) = text.strip_prefix('@') else { return Ok(self.add_bytes(text.as_bytes())) };
+        let Some(path) = text.strip_prefix('@') else {
+            self.add_bytes(text.as_bytes());
+            return Ok(());
+        };
         let path = if path == "-" { Path::new("/dev/stdin") } else { Path::new(path) };
         let mut bytes = fs::read(path).map_err(|_| format!("(26) Failed to open {}", path.display()))?;
         if lines == Lines::Join {
@@ -138,21 +158,6 @@ impl Options {
 enum Lines {
     Join,
     Keep,
-}
-
-/// An option without its dashes.
-trait OwnedName {
-    fn into_owned_name(self) -> String;
-}
-
-impl OwnedName for lexopt::Arg<'_> {
-    fn into_owned_name(self) -> String {
-        match self {
-            Short(letter) => letter.to_string(),
-            Long(name) => name.to_owned(),
-            Value(value) => value.to_string_lossy().into_owned(),
-        }
-    }
 }
 
 fn seconds(text: &str) -> Result<Duration, lexopt::Error> {
@@ -184,7 +189,7 @@ mod tests {
     fn what_is_wrong_is_told() {
         for (line, problem) in [
             ("-s", "(2) no URL specified"),
-            ("--nonsense url", "(2) option nonsense: is unknown"),
+            ("--nonsense url", "option --nonsense: is unknown"),
             ("-m x url", "(2) 'x' is not a number of seconds"),
             ("-d @/no/such/file url", "(26) Failed to open /no/such/file"),
         ] {

@@ -29,10 +29,14 @@ pub(crate) fn set_authorities(pem: &[u8]) -> Result<(), String> {
 
 pub(super) fn exchange(request: &Request, addresses: &[SocketAddr], limits: Limits) -> Result<Response, Failure> {
     let outgoing = outgoing(request)?;
-    let body = outgoing.body().map_err(|()| unsendable("body"))?;
+    // A body that is asked for but empty would be sent in chunks.
+    let body = match &request.body {
+        Some(bytes) => Some((outgoing.body().map_err(|()| unsendable("body"))?, bytes)),
+        None => None,
+    };
     let answer = handle(outgoing, Some(options(limits)?)).map_err(|error| failure(error, request, addresses))?;
     // The host reports a failed connection by the answer, and then nobody takes the body.
-    let sent = send(body, request.body.as_deref().unwrap_or_default());
+    let sent = body.map_or(Ok(()), |(body, bytes)| send(body, bytes));
     let ready = answer.subscribe();
     let response = loop {
         match answer.get() {

@@ -93,11 +93,17 @@ fn fetch(options: &Options, url: Url, body: Option<Vec<u8>>, output: &mut Output
         }
         match response.status {
             301 | 302 | 303 | 307 | 308 => follow(&mut request, &response, false)?,
-            200..=299 if options.spider => return Ok(log.say("remote file exists")),
+            200..=299 if options.spider => {
+                log.say("remote file exists");
+                return Ok(());
+            }
             206 => return save(options, response, output, &name, present, log),
             200..=299 => return save(options, response, output, &name, 0, log),
             // There is nothing after what is there already.
-            416 if present > 0 => return Ok(log.say("the file is complete already")),
+            416 if present > 0 => {
+                log.say("the file is complete already");
+                return Ok(());
+            }
             _ => return Err(format!("server returned error: {}", response.status_line)),
         }
     }
