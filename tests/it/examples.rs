@@ -112,7 +112,7 @@ fn httpbin_answers_its_neighbours() {
         .exits(0)
         .has("form       |     \"colour\": \"blue\"")
         .has("redirected |   \"url\": \"http://localhost/get\"")
-        .has("exists     | remote file exists")
+        .says("exists     | remote file exists")
         .has("httpbin    | 127.0.0.1 \"GET /stream/100 HTTP/1.1\" 200")
         .says("httpbin/httpbin: Container exited with code 0");
 }

@@ -128,10 +128,11 @@ async fn send(
     let answering = timeout(options.first_byte_timeout.unwrap_or(READ_TIMEOUT), sender.send_request(request));
     let (answer, connection): (_, Connection) = match select(pin!(answering), Box::pin(connection)).await {
         Either::Left((answer, connection)) => (answer, Box::new(async move { Ok(connection.await?) })),
-        Either::Right((end, answering)) => {
-            end?;
-            (answering.await, Box::new(async { Ok(()) }))
-        }
+        // It may have brought the answer before it ended, and have ended badly all the same.
+        Either::Right((end, answering)) => match (answering.await, end) {
+            (Ok(Err(_)), Err(error)) => return Err(error.into()),
+            (answer, _) => (answer, Box::new(async { Ok(()) })),
+        },
     };
     let response = answer.map_err(|_| Error::ConnectionReadTimeout)??;
     let patience = options.between_bytes_timeout.unwrap_or(READ_TIMEOUT);

@@ -21,6 +21,8 @@ const MAX_BODY: usize = 4 * 1024 * 1024;
 const MAX_CHUNK_LINE: usize = 1024;
 /// How long the next piece of a request may take, and how long a client may leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client may take to read the last answer.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Bytes read at a time.
 const BLOCK: usize = 16 * 1024;
 
@@ -65,7 +67,7 @@ pub(crate) async fn serve(stream: Stream, server: &Server) {
                 let keep = request.keep_alive && reply.exit.is_none();
                 let sent = connection.send(&reply, &request.method, keep).await;
                 if let Some(code) = reply.exit {
-                    connection.stream.finish_sending();
+                    connection.farewell().await;
                     wasip2::cli::exit::exit_with_code(code);
                 }
                 if sent.is_err() || !keep {
@@ -182,6 +184,13 @@ impl Connection {
             }
             self.more().await?;
         }
+    }
+
+    /// Ends the connection, and gives the client a moment to take what was sent before it is cut off.
+    async fn farewell(&self) {
+        self.stream.finish_sending();
+        let until_closed = poll_fn(|context| self.stream.poll_read(context, BLOCK).map(|read| read.is_err()));
+        let _closed = within(FAREWELL, until_closed).await;
     }
 
     async fn write(&self, bytes: &[u8]) -> Result<(), Gone> {

@@ -97,7 +97,7 @@ pub(crate) fn resolve(url: &Url) -> Result<Vec<SocketAddr>, Failure> {
     if addresses.is_empty() { Err(bad_address()) } else { Ok(addresses) }
 }
 
-/// Sends a request and reads the head of the answer. A proxy's URL is where the request goes instead.
+/// Sends a request to one of the addresses, which are the server's or a proxy's, and reads the head of the answer.
 pub(crate) fn exchange(
     request: &Request,
     addresses: &[SocketAddr],
@@ -111,8 +111,8 @@ pub(crate) fn exchange(
     }
 }
 
-/// Turns a request into the one that its answer redirects to. What is sent stays the same only where the status says so;
-/// the method stays where the user has given it.
+/// Turns a request into the one that its answer redirects to. The body is sent again only where the status says so, and
+/// the method stays as it is then, or where the user has given it.
 pub(crate) fn follow(request: &mut Request, response: &Response, keeps_method: bool) -> Result<(), String> {
     let location = response.header("location").ok_or("redirected to nowhere")?;
     let url = request.url.join(location).map_err(|_| format!("redirected to a bad url '{location}'"))?;

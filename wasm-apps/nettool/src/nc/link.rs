@@ -64,9 +64,18 @@ impl Link for Datagrams {
     fn finish_sending(&self) {}
 }
 
+/// Which side of a connection this is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Caller,
+    Listener,
+}
+
 /// Moves bytes both ways until the peer has nothing more to say, or says nothing for `timeout` after the end of
-/// standard input, which is passed on.
-pub(super) fn relay(link: &dyn Link, timeout: Option<Duration>) -> Result<(), String> {
+/// standard input. That end is passed on; but a listener that was started without anything to say leaves the word to
+/// its caller, which would take it for the end of all.
+pub(super) fn relay(link: &dyn Link, side: Side, timeout: Option<Duration>) -> Result<(), String> {
+    let mut passes_on_the_end = side == Side::Caller;
     let stdin = get_stdin();
     let (typed, received) = (stdin.subscribe(), link.readable()?);
     let mut stdin_open = true;
@@ -84,8 +93,11 @@ pub(super) fn relay(link: &dyn Link, timeout: Option<Duration>) -> Result<(), St
             return Ok(());
         } else if let Some(bytes) = available(&stdin)? {
             link.send(&bytes)?;
+            passes_on_the_end = true;
         } else {
-            link.finish_sending();
+            if passes_on_the_end {
+                link.finish_sending();
+            }
             stdin_open = false;
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nettool::datagrams::Datagrams;
 use nettool::{Connection, accept, connect, explain, listen, timer, wait};
 
-use self::link::{Link, relay};
+use self::link::{Link, Side, relay};
 use self::options::Options;
 use crate::Failure;
 
@@ -39,7 +39,7 @@ pub(crate) fn telnet(arguments: Vec<OsString>) -> Result<(), Failure> {
         match connect(address, None) {
             Ok(connection) => {
                 eprintln!("Connected to {host}");
-                return Ok(relay(&connection, None)?);
+                return Ok(relay(&connection, Side::Caller, None)?);
             }
             Err(error) => {
                 let ip = address.ip();
@@ -64,7 +64,7 @@ fn call(options: &Options) -> Result<(), String> {
             Ok(link) => {
                 found = true;
                 if !options.scan {
-                    return relay(link.as_ref(), options.timeout);
+                    return relay(link.as_ref(), Side::Caller, options.timeout);
                 }
             }
             // Of many ports, those that are closed are told of only when asked for.
@@ -121,7 +121,7 @@ fn serve_tcp(options: &Options) -> Result<(), String> {
         if options.verbose > 0 {
             tell_of(&connection);
         }
-        let result = relay(&connection, options.timeout);
+        let result = relay(&connection, Side::Listener, options.timeout);
         if !options.keep_listening {
             return result;
         }
@@ -165,7 +165,7 @@ fn serve_udp(options: &Options) -> Result<(), String> {
         eprintln!("connect to {address} from {} ({peer})", peer.ip());
     }
     link::write_out(&data)?;
-    relay(&socket, options.timeout)
+    relay(&socket, Side::Listener, options.timeout)
 }
 
 fn listening_address(options: &Options) -> Result<SocketAddr, String> {
