@@ -78,6 +78,41 @@ fn wget_does_what_its_options_say() {
 }
 
 #[test]
+fn wget_goes_on_where_a_download_has_ended() {
+    let container = |name: &str, command: &str| {
+        let words = serde_json::to_string(&command.split(' ').collect::<Vec<_>>()).unwrap();
+        let mount = "{name: v, mountPath: /v}";
+        format!("    - {{name: {name}, image: busybox, command: {words}, volumeMounts: [{mount}]}}\n")
+    };
+    let yaml = format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: p}}
+spec:
+  restartPolicy: Never
+  volumes: [{{name: v, emptyDir: {{}}}}]
+  initContainers:
+    - name: httpbin
+      image: builtin/httpbin
+      restartPolicy: Always
+      startupProbe: {{httpGet: {{path: /readyz, port: 80}}, periodSeconds: 1}}
+{}{}{}  containers:
+{}",
+        container("beginning", "wget -q -O /v/letters localhost/range/10"),
+        container("rest", "wget -c -P /v -O /v/letters localhost/range/26"),
+        container("again", "wget -c -O /v/letters localhost/range/26"),
+        container("whole", "cat /v/letters"),
+    );
+    Husk::new()
+        .run(&yaml, &[])
+        .ended("rest", 0, &["'/v/letters' saved"])
+        .ended("again", 0, &["the file is complete already"])
+        .has("httpbin   | 127.0.0.1 \"GET /range/26 HTTP/1.1\" 206")
+        .ended("whole", 0, &["abcdefghijklmnopqrstuvwxyz"])
+        .exits(0);
+}
+
+#[test]
 fn wget_fails_in_busyboxs_words() {
     beside_httpbin(&[
         ("missing", "wget -q localhost/status/404"),

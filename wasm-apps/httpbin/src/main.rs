@@ -7,6 +7,7 @@ mod auth;
 mod connection;
 mod echo;
 mod health;
+mod range;
 mod reply;
 mod request;
 mod routes;

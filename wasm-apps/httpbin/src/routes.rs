@@ -12,7 +12,7 @@ use wasip2::random::random::{get_random_bytes, get_random_u64};
 use crate::health::Health;
 use crate::reply::{Body, Reply};
 use crate::request::Request;
-use crate::{auth, echo};
+use crate::{auth, echo, range};
 
 /// Longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(300);
@@ -87,6 +87,7 @@ fn made_up(request: &Request, path: &[&str]) -> Option<Reply> {
             Ok(count) => Reply::new(200, "application/octet-stream", get_random_bytes(count.min(MAX_BYTES))),
             Err(_) => Reply::bad("the count must be a number"),
         },
+        ["range", count] => range::answer(request, count),
         ["stream", lines] => stream(request, lines),
         ["drip"] => drip(request).unwrap_or_else(|| {
             Reply::bad("duration and delay must be seconds, at most 300, and numbytes 1 to 1048576")

@@ -14,7 +14,8 @@ const PORT: u16 = 8443;
 /// A TLS server whose certificate only its own key vouches for, as PEM. It answers with the `Authorization` it is given
 /// and the body that has a length.
 fn serve(pod: &Pod) -> String {
-    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let settings = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -51,7 +52,8 @@ fn serve(pod: &Pod) -> String {
 async fn wget(pod: &Pod, options: &str, files: &[(&str, &str)], env: &[(&str, &str)]) -> (i32, String, String) {
     let mut all = vec![("/bin/wget".to_owned(), guest("builtin/nettool"), 0o755)];
     all.extend(files.iter().map(|(path, text)| ((*path).to_owned(), Bytes::from((*text).to_owned()), 0o644)));
-    let command = format!("wget -q -O - {options} https://localhost:{PORT}/");
+    let url = if options.contains("://") { String::new() } else { format!("https://localhost:{PORT}/") };
+    let command = format!("wget -q -O - {options} {url}");
     let mut setup = Setup::with_files(&command, &all);
     setup.env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let app = pod.start(setup).await;
@@ -92,6 +94,9 @@ async fn a_guest_may_name_its_own_authorities() {
         let (by_variable, ..) = wget(&pod, "", &files, &[("SSL_CERT_FILE", "/ca.crt")]).await;
         assert_eq!((by_option, by_variable), (code, code), "{pem}");
     }
+    // As pods reach their API server: by address.
+    let options = format!("--ca-certificate /ca.crt https://127.0.0.1:{PORT}/");
+    assert_eq!(wget(&pod, &options, &[("/ca.crt", &own)], &[]).await.0, 0);
     for (text, problem) in [
         ("", "wget: /ca.crt: there is no certificate in it\n"),
         ("-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n", "wget: /ca.crt: not PEM: "),
