@@ -37,8 +37,14 @@ use images::IMAGES;
 /// Repositories that a built-in image stands in for, whatever the tag. One that is pinned by digest is never replaced.
 const ALIASES: &[(&str, &str)] = &[
     ("docker.io/library/busybox", "builtin/busybox"),
+    ("docker.io/curlimages/curl", "builtin/curl"),
     ("docker.io/library/grpc-health", "builtin/grpc-health"),
     ("docker.io/library/nginx", "builtin/nginx"),
+    ("docker.io/kennethreitz/httpbin", "builtin/httpbin"),
+    ("docker.io/mccutchen/go-httpbin", "builtin/httpbin"),
+    ("ghcr.io/mccutchen/go-httpbin", "builtin/httpbin"),
+    ("registry.k8s.io/pause", "builtin/pause"),
+    ("k8s.gcr.io/pause", "builtin/pause"),
 ];
 
 /// The image that is nothing but tools.
@@ -135,6 +141,12 @@ mod tests {
             ("docker.io/library/nginx:1.17.10-alpine", Some("builtin/nginx")),
             ("nginx@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", None),
             ("grpc-health:1.0", Some("builtin/grpc-health")),
+            ("curlimages/curl:8.8.0", Some("builtin/curl")),
+            ("kennethreitz/httpbin", Some("builtin/httpbin")),
+            ("mccutchen/go-httpbin:v2.15.0", Some("builtin/httpbin")),
+            ("registry.k8s.io/pause:3.10", Some("builtin/pause")),
+            ("k8s.gcr.io/pause:3.1", Some("builtin/pause")),
+            ("pause", None),
             ("quay.io/library/busybox", None),
             ("team/busybox", None),
             ("redis", None),
@@ -189,6 +201,16 @@ mod tests {
         for name in ["usr/share/nginx/html/index.html", "usr/sbin/nginx", "bin/httpd", "bin/sleep"] {
             assert!(names.contains(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn httpbin_and_pause_start_by_themselves() {
+        let httpbin = found("mccutchen/go-httpbin", true).unwrap();
+        assert_eq!(httpbin.config.entrypoint, ["httpbin"]);
+        assert!(entries(&httpbin).iter().any(|(name, ..)| name == "bin/httpbin"));
+        let pause = found("registry.k8s.io/pause:3.10", true).unwrap();
+        assert_eq!(pause.config.entrypoint, ["/pause"]);
+        assert_eq!(entries(&pause), [("pause".to_owned(), None, 0o755)]);
     }
 
     #[test]

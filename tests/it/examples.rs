@@ -107,6 +107,30 @@ fn probes_make_a_pod_ready_and_restart_a_container() {
 }
 
 #[test]
+fn httpbin_answers_its_neighbours() {
+    run("httpbin.yaml")
+        .exits(0)
+        .has("form       |     \"colour\": \"blue\"")
+        .has("redirected |   \"url\": \"http://localhost/get\"")
+        .says("exists     | remote file exists")
+        .has("httpbin    | 127.0.0.1 \"GET /stream/100 HTTP/1.1\" 200")
+        .says("httpbin/httpbin: Container exited with code 0");
+}
+
+#[test]
+fn a_placeholder_ends_at_once_when_told_to() {
+    let husk = Husk::new();
+    let mut command = husk.command(["run", "--timeout", "120s", "--events"]);
+    command.arg(examples().join("pause.yaml"));
+    let mut running = Running::spawn(&mut command);
+    running.wait_for("Pod is ready");
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("placeholder/pause: Container exited with code 0")), "{lines:?}");
+}
+
+#[test]
 fn examples_that_need_a_download_are_valid() {
     let husk = Husk::new();
     for (name, image) in [("cpython", "localhost/cpython-http:latest"), ("c", "localhost/hello-c:latest")] {

@@ -12,6 +12,7 @@ mod images;
 mod levels;
 mod lifecycle;
 mod manifests;
+mod nettools;
 mod network;
 mod output;
 mod probes;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,12 +15,15 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::base::tls;
 use crate::net::{NetError, PodNetwork, TcpStream};
 
 /// How long connecting, TLS included, may take unless the guest says otherwise.
@@ -32,10 +35,15 @@ const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bytes of a response's headers that are buffered.
 const MAX_HEADER_BYTES: usize = 256 * 1024;
 
+/// Bytes of a guest's own certificate authorities, in PEM; Mozilla's take less.
+const MAX_AUTHORITIES_BYTES: usize = 1024 * 1024;
+
 /// Sends the requests of one guest.
 #[derive(Debug)]
 pub(super) struct PodHttpClient {
     network: Arc<PodNetwork>,
+    /// Whose certificates count; Mozilla's authorities', unless the guest says otherwise.
+    trust: Option<Arc<ClientConfig>>,
 }
 
 type Connection = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -43,8 +51,43 @@ type Connection = Box<dyn Future<Output = Result<(), Error>> + Send>;
 impl PodHttpClient {
     /// A client of the pod's network.
     pub(super) fn new(network: &Arc<PodNetwork>) -> Self {
-        Self { network: Arc::clone(network) }
+        Self { network: Arc::clone(network), trust: None }
     }
+
+    /// Takes any server's certificate from now on.
+    pub(super) fn accept_any_certificate(&mut self) -> Result<(), rustls::Error> {
+        self.trust = Some(tls::trust_anyone()?);
+        Ok(())
+    }
+
+    /// Takes what these authorities have issued, and nothing else, from now on.
+    pub(super) fn set_authorities(&mut self, pem: &[u8]) -> Result<(), AuthoritiesError> {
+        if pem.len() > MAX_AUTHORITIES_BYTES {
+            return Err(AuthoritiesError::TooLong);
+        }
+        let mut authorities = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            authorities.add(certificate.map_err(AuthoritiesError::Pem)?)?;
+        }
+        if authorities.is_empty() {
+            return Err(AuthoritiesError::None);
+        }
+        self.trust = Some(tls::trust(authorities)?);
+        Ok(())
+    }
+}
+
+/// Why certificate authorities could not be set.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuthoritiesError {
+    #[error("there is no certificate in it")]
+    None,
+    #[error("longer than {MAX_AUTHORITIES_BYTES} bytes")]
+    TooLong,
+    #[error("not PEM: {0}")]
+    Pem(rustls::pki_types::pem::Error),
+    #[error(transparent)]
+    Certificate(#[from] rustls::Error),
 }
 
 impl WasiHttpHooks for PodHttpClient {
@@ -54,19 +97,24 @@ impl WasiHttpHooks for PodHttpClient {
         options: Option<RequestOptions>,
         _response_error: Connection,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Connection), Error>> + Send> {
-        let network = Arc::clone(&self.network);
-        Box::new(async move { send(&network, request, options.unwrap_or_default()).await })
+        let (network, trust) = (Arc::clone(&self.network), self.trust.clone());
+        Box::new(async move { send(&network, trust, request, options.unwrap_or_default()).await })
     }
 }
 
 /// Sends a request; returns the response and what drives the connection while the response's body is read.
 async fn send(
     network: &Arc<PodNetwork>,
+    trust: Option<Arc<ClientConfig>>,
     mut request: Request<WasiBody>,
     options: RequestOptions,
 ) -> Result<(Response<WasiBody>, Connection), Error> {
     let authority = request.uri().authority().cloned().ok_or(Error::HttpRequestUriInvalid)?;
-    let tls = request.uri().scheme() == Some(&Scheme::HTTPS);
+    let tls = match trust {
+        _ if request.uri().scheme() != Some(&Scheme::HTTPS) => None,
+        None => Some(tls::trust_mozilla().map_err(internal)?),
+        trust => trust,
+    };
     let connecting = connect(network, &authority, tls);
     let stream = timeout(options.connect_timeout.unwrap_or(CONNECT_TIMEOUT), connecting).await;
     let stream = stream.map_err(|_| Error::ConnectionTimeout)??;
@@ -80,10 +128,11 @@ async fn send(
     let answering = timeout(options.first_byte_timeout.unwrap_or(READ_TIMEOUT), sender.send_request(request));
     let (answer, connection): (_, Connection) = match select(pin!(answering), Box::pin(connection)).await {
         Either::Left((answer, connection)) => (answer, Box::new(async move { Ok(connection.await?) })),
-        Either::Right((end, answering)) => {
-            end?;
-            (answering.await, Box::new(async { Ok(()) }))
-        }
+        // It may have brought the answer before it ended, and have ended badly all the same.
+        Either::Right((end, answering)) => match (answering.await, end) {
+            (Ok(Err(_)), Err(error)) => return Err(error.into()),
+            (answer, _) => (answer, Box::new(async { Ok(()) })),
+        },
     };
     let response = answer.map_err(|_| Error::ConnectionReadTimeout)??;
     let patience = options.between_bytes_timeout.unwrap_or(READ_TIMEOUT);
@@ -93,9 +142,17 @@ async fn send(
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(network: &Arc<PodNetwork>, authority: &Authority, tls: bool) -> Result<Box<dyn Stream>, Error> {
+fn internal(error: rustls::Error) -> Error {
+    Error::InternalError(Some(error.to_string()))
+}
+
+async fn connect(
+    network: &Arc<PodNetwork>,
+    authority: &Authority,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Box<dyn Stream>, Error> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![address],
         Err(_) => network.resolve(host).await.map_err(net_error)?,
@@ -103,18 +160,21 @@ async fn connect(network: &Arc<PodNetwork>, authority: &Authority, tls: bool) ->
     let mut failure = Error::DestinationNotFound;
     for address in addresses {
         match network.connect(None, SocketAddr::new(address, port)).await {
-            Ok(stream) if tls => return secure(host, stream).await,
-            Ok(stream) => return Ok(Box::new(stream)),
+            Ok(stream) => {
+                return match tls {
+                    Some(settings) => secure(host, stream, settings).await,
+                    None => Ok(Box::new(stream)),
+                };
+            }
             Err(error) => failure = net_error(error),
         }
     }
     Err(failure)
 }
 
-async fn secure(host: &str, stream: TcpStream) -> Result<Box<dyn Stream>, Error> {
+async fn secure(host: &str, stream: TcpStream, settings: Arc<ClientConfig>) -> Result<Box<dyn Stream>, Error> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let connector = TlsConnector::from(tls_settings()?);
-    let stream = connector.connect(name, stream).await.map_err(|error| {
+    let stream = TlsConnector::from(settings).connect(name, stream).await.map_err(|error| {
         let certificate = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>())
@@ -122,21 +182,6 @@ async fn secure(host: &str, stream: TcpStream) -> Result<Box<dyn Stream>, Error>
         if certificate { Error::TlsCertificateError } else { Error::Tls(error) }
     })?;
     Ok(Box::new(stream))
-}
-
-/// The TLS settings, made at the first request that needs them: Mozilla's root certificates, TLS 1.2 and 1.3.
-fn tls_settings() -> Result<Arc<rustls::ClientConfig>, Error> {
-    static SETTINGS: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
-    if let Some(settings) = SETTINGS.get() {
-        return Ok(Arc::clone(settings));
-    }
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-    let settings = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::InternalError(Some(error.to_string())))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::clone(SETTINGS.get_or_init(|| Arc::new(settings))))
 }
 
 /// What a network error is called in `wasi:http`.

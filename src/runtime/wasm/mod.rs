@@ -18,6 +18,7 @@ mod engine;
 mod filesystem;
 mod http;
 mod http_client;
+mod http_trust;
 mod http_workers;
 mod limits;
 mod linkers;

@@ -37,7 +37,7 @@ pub(super) struct GuestState {
     /// Settings of `wasi:http`.
     http: WasiHttpCtx,
     /// Where outgoing requests go.
-    http_client: PodHttpClient,
+    pub(super) http_client: PodHttpClient,
     /// What the guest may allocate.
     pub(super) limits: ProcessLimits,
 }

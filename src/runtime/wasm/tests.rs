@@ -2,6 +2,8 @@
 
 mod containers;
 mod control;
+mod dns;
+mod https;
 mod limits;
 mod processes;
 mod programs;

@@ -1,10 +1,15 @@
 //! What the network programs share: TCP by `wasi:sockets` itself, so that one poll can wait for listeners,
 //! connections, standard input, signals and time together, which std's sockets cannot.
 
+pub mod blocking;
+pub mod datagrams;
 pub mod tasks;
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use wasip2::clocks::monotonic_clock::subscribe_duration;
+use wasip2::io::poll::{Pollable, poll};
 use wasip2::io::streams::{InputStream, OutputStream};
 use wasip2::sockets::instance_network::instance_network;
 use wasip2::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress};
@@ -26,7 +31,17 @@ pub struct Connection {
 impl Connection {
     /// The peer's address, for showing.
     pub fn peer(&self) -> String {
-        self.socket.remote_address().map_or_else(|_| "-".to_owned(), |address| from_wasi(address).ip().to_string())
+        self.peer_address().map_or_else(|_| "-".to_owned(), |address| address.ip().to_canonical().to_string())
+    }
+
+    /// The peer's address and port.
+    pub fn peer_address(&self) -> Result<SocketAddr, ErrorCode> {
+        self.socket.remote_address().map(from_wasi)
+    }
+
+    /// Our own address and port.
+    pub fn local_address(&self) -> Result<SocketAddr, ErrorCode> {
+        self.socket.local_address().map(from_wasi)
     }
 
     /// Tells the peer that nothing more will be sent.
@@ -39,10 +54,10 @@ impl Connection {
 pub fn listen(address: SocketAddr) -> Result<TcpSocket, ErrorCode> {
     let socket = create_tcp_socket(family(address))?;
     socket.start_bind(&instance_network(), to_wasi(address))?;
-    waited(&socket, TcpSocket::finish_bind)?;
+    finished(&socket.subscribe(), || socket.finish_bind(), None)?;
     let _a_hint_only = socket.set_listen_backlog_size(BACKLOG);
     socket.start_listen()?;
-    waited(&socket, TcpSocket::finish_listen)?;
+    finished(&socket.subscribe(), || socket.finish_listen(), None)?;
     Ok(socket)
 }
 
@@ -55,21 +70,43 @@ pub fn accept(listener: &TcpSocket) -> Result<Option<Connection>, ErrorCode> {
     }
 }
 
-/// Connects to `address`.
-pub fn connect(address: SocketAddr) -> Result<Connection, ErrorCode> {
+/// Connects to `address`; fails with [`ErrorCode::Timeout`] after `timeout`.
+pub fn connect(address: SocketAddr, timeout: Option<Duration>) -> Result<Connection, ErrorCode> {
     let socket = create_tcp_socket(family(address))?;
     socket.start_connect(&instance_network(), to_wasi(address))?;
-    let (input, output) = waited(&socket, TcpSocket::finish_connect)?;
+    let (input, output) = finished(&socket.subscribe(), || socket.finish_connect(), timeout)?;
     Ok(Connection { input, output, socket })
 }
 
-fn waited<T>(socket: &TcpSocket, finish: impl Fn(&TcpSocket) -> Result<T, ErrorCode>) -> Result<T, ErrorCode> {
-    let ready = socket.subscribe();
+/// What `finish` says when it no longer says that it would block.
+fn finished<T>(
+    ready: &Pollable,
+    finish: impl Fn() -> Result<T, ErrorCode>,
+    timeout: Option<Duration>,
+) -> Result<T, ErrorCode> {
+    let timer = timeout.map(timer);
     loop {
-        match finish(socket) {
-            Err(ErrorCode::WouldBlock) => ready.block(),
+        match finish() {
+            Err(ErrorCode::WouldBlock) if wait(ready, timer.as_ref()) => {}
+            Err(ErrorCode::WouldBlock) => return Err(ErrorCode::Timeout),
             result => return result,
         }
+    }
+}
+
+/// Ready after this time.
+pub fn timer(duration: Duration) -> Pollable {
+    subscribe_duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Waits for `ready`, but no longer than for `timer`; whether it is ready.
+pub fn wait(ready: &Pollable, timer: Option<&Pollable>) -> bool {
+    match timer {
+        None => {
+            ready.block();
+            true
+        }
+        Some(timer) => poll(&[ready, timer]).contains(&0),
     }
 }
 

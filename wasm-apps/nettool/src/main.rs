@@ -1,18 +1,57 @@
 //! The network tools of the `builtin/busybox` image in one program, which acts as the applet it is called as.
 
+mod curl;
+mod dns;
+mod http;
+mod interfaces;
 mod nc;
 mod nslookup;
+mod ping;
 mod wget;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
-/// An applet: its arguments (without `argv[0]`) in; what to say on standard error when it fails.
-type Applet = fn(Vec<OsString>) -> Result<(), String>;
+use wasip2::cli::exit::exit_with_code;
+
+/// How an applet fails.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    /// What to say on standard error, after the applet's name; nothing if it has been said already.
+    message: String,
+}
+
+impl Failure {
+    /// Nothing is left to say.
+    fn silent(code: u8) -> Self {
+        Self { code, message: String::new() }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { code: 1, message }
+    }
+}
+
+/// An applet: its arguments (without `argv[0]`) in.
+type Applet = fn(Vec<OsString>) -> Result<(), Failure>;
 
 /// Every applet, in the order of `applets.txt`: husk's `build.rs` links each line of it to this program.
-const APPLETS: &[(&str, Applet)] = &[("nc", nc::main), ("nslookup", nslookup::main), ("wget", wget::main)];
+const APPLETS: &[(&str, Applet)] = &[
+    ("curl", curl::main),
+    ("ifconfig", interfaces::ifconfig),
+    ("ip", interfaces::ip),
+    ("nc", nc::main),
+    ("netstat", interfaces::netstat),
+    ("nslookup", nslookup::main),
+    ("ping", ping::main),
+    ("route", interfaces::route),
+    ("telnet", nc::telnet),
+    ("wget", wget::main),
+];
 
 const _: () = assert!(lists_applets(include_bytes!("../applets.txt")), "applets.txt is not the table of applets");
 
@@ -35,24 +74,24 @@ const fn lists_applets(list: &[u8]) -> bool {
     position == list.len()
 }
 
-fn main() -> ExitCode {
+fn main() {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let mut name = program_name(&arguments);
     if name == "nettool" && arguments.len() > 1 {
         arguments.remove(0);
         name = program_name(&arguments);
     }
-    let Some((_, applet)) = APPLETS.iter().find(|(known, _)| *known == name) else {
-        eprintln!("{name}: applet not found");
-        return ExitCode::FAILURE;
+    let result = match APPLETS.iter().find(|(known, _)| *known == name) {
+        Some((_, applet)) => applet(arguments.split_off(arguments.len().min(1))),
+        None => Err(Failure { code: 127, message: "applet not found".to_owned() }),
     };
-    match applet(arguments.split_off(arguments.len().min(1))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("{name}: {problem}");
-            ExitCode::FAILURE
-        }
+    let Err(failure) = result else { return };
+    if !failure.message.is_empty() {
+        eprintln!("{name}: {}", failure.message);
     }
+    // The standard library's exit carries no number.
+    let _flushed = std::io::stdout().flush();
+    exit_with_code(failure.code);
 }
 
 fn program_name(arguments: &[OsString]) -> String {

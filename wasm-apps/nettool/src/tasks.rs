@@ -216,6 +216,11 @@ impl Stream {
         Ok(())
     }
 
+    /// The peer's address, for showing.
+    pub fn peer(&self) -> String {
+        self.connection.peer()
+    }
+
     /// Tells the peer that nothing more will be sent.
     pub fn finish_sending(&self) {
         self.connection.finish_sending();
