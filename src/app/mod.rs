@@ -11,6 +11,7 @@ mod progress;
 mod remedy;
 mod resume;
 mod run;
+mod services;
 mod show;
 
 use std::io::Write;

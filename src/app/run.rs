@@ -19,6 +19,7 @@ use super::outcome::{self, Account};
 use super::prepare::{Session, cannot_keep_files};
 use super::progress::CompileProgress;
 use super::resume;
+use super::services;
 use super::show::{Names, Show};
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::output::printer::{PrintOptions, Printer, Tone};
@@ -88,7 +89,9 @@ impl Session {
         let clock = Clock::system();
         let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
         let directory = self.run_directory(clock.now())?;
-        let node = self.node(clock, &directory, Arc::clone(&cluster), (logs, containers))?;
+        let switch = Switch::new(self.egress());
+        let services = services::keep(self.store.clone(), Arc::clone(&switch), CLUSTER_DOMAIN);
+        let node = self.node(clock, &directory, (Arc::clone(&cluster), switch), (logs, containers))?;
         let notices = self.tells().then(|| self.notices());
         let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
         // Before anything runs that a signal would leave behind.
@@ -98,7 +101,7 @@ impl Session {
         let ending = self.watch(&pods, &printer, signals, (clock, &cluster)).await;
         let accounts = self.accounts(&cluster);
         // With them goes the way for further changes.
-        drop((pods, node, cluster));
+        drop((pods, node, cluster, services));
         if let Err(error) = directory.remove() {
             warn!(%error, "what the pods kept on disk was not removed completely");
         }
@@ -199,14 +202,10 @@ impl Session {
         &self,
         clock: Clock,
         directory: &RunDirectory,
-        cluster: Arc<StoreCluster>,
+        (cluster, switch): (Arc<StoreCluster>, Arc<Switch>),
         (logs, containers): (mpsc::Sender<LogChunk>, Arc<WasmRuntime>),
     ) -> anyhow::Result<Node> {
         let journal = Journal::create(directory.path()).with_context(|| cannot_keep_files(&self.paths))?;
-        let egress = match self.args.egress {
-            EgressArg::Allow => Egress::Allow,
-            EgressArg::Deny => Egress::Deny,
-        };
         let host = &self.host;
         Ok(Node::new(NodeConfig {
             name: host.name.clone(),
@@ -222,11 +221,18 @@ impl Session {
             clock,
             runtime: containers,
             images: Arc::clone(&self.images),
-            switch: Switch::new(egress),
+            switch,
             cluster,
             logs,
             stdin: self.stdin_source(),
         }))
+    }
+
+    fn egress(&self) -> Egress {
+        match self.args.egress {
+            EgressArg::Allow => Egress::Allow,
+            EgressArg::Deny => Egress::Deny,
+        }
     }
 
     fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {

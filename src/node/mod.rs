@@ -12,6 +12,7 @@ mod outcomes;
 mod probe;
 mod rootfs;
 mod run_directory;
+mod services;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -41,6 +42,7 @@ use {crate::pod::Event, std::sync::PoisonError};
 pub use journal::{Contents, Journal, JournalProblem, Recorded};
 pub use logs::{LogChunk, LogStream};
 pub use run_directory::RunDirectory;
+pub use services::{ServiceTables, service_tables};
 
 /// What a node needs from the cluster it belongs to, and tells it.
 pub trait Cluster: Send + Sync {

@@ -107,6 +107,11 @@ impl Zone {
         self.add(&reverse_name(ip), Record::Pointer(name.to_owned()));
     }
 
+    /// Whether an address has a name.
+    pub fn has_pointer(&self, ip: Ipv4Addr) -> bool {
+        self.names.contains_key(&reverse_name(ip))
+    }
+
     /// The domain the zone is for.
     pub(super) fn domain(&self) -> &str {
         &self.domain
