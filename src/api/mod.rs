@@ -15,6 +15,7 @@ pub mod defaults;
 mod document;
 pub mod field_path;
 mod load;
+pub mod node_port;
 mod object;
 pub mod qos;
 pub mod quantity;

@@ -158,10 +158,12 @@ impl Session {
         if !errors.is_empty() {
             bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "));
         }
+        let lonely = services::without_pods(&objects);
         for loaded in objects {
             self.warnings.extend(loaded.warning_lines());
             self.add(loaded.object, &services)?;
         }
+        self.warnings.extend(lonely);
         if self.pods.is_empty() {
             bail!(
                 "no Pod in {}",

@@ -88,9 +88,13 @@ impl Session {
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
         let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
-        let directory = self.run_directory(clock.now())?;
         let switch = Switch::new(self.egress());
         let services = services::keep(self.store.clone(), Arc::clone(&switch), CLUSTER_DOMAIN);
+        let node_ports = services::publish_node_ports(&self.store, &switch).await?;
+        for port in node_ports.iter().filter(|_| !self.args.quiet) {
+            printer.notice(Tone::Quiet, port.notice.clone()).await;
+        }
+        let directory = self.run_directory(clock.now())?;
         let node = self.node(clock, &directory, (Arc::clone(&cluster), switch), (logs, containers))?;
         let notices = self.tells().then(|| self.notices());
         let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
@@ -101,7 +105,7 @@ impl Session {
         let ending = self.watch(&pods, &printer, signals, (clock, &cluster)).await;
         let accounts = self.accounts(&cluster);
         // With them goes the way for further changes.
-        drop((pods, node, cluster, services));
+        drop((pods, node, cluster, services, node_ports));
         if let Err(error) = directory.remove() {
             warn!(%error, "what the pods kept on disk was not removed completely");
         }

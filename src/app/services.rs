@@ -1,5 +1,6 @@
 //! Services at work: what every cluster has, the addresses they get, and a switch that is kept in step with the store.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort, ServiceSpec};
@@ -8,12 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::api::cluster_ip::ClusterIps;
+use crate::api::cluster_ip::{ClusterIps, cluster_ip};
+use crate::api::node_port::{NodePorts, has_node_ports, node_ports};
+use crate::api::selector::service_selects;
 use crate::api::{FieldError, LoadError, LoadProblem, LoadedObject, Object, apply_defaults};
 use crate::base::clock::Timestamp;
 use crate::base::id::PodUid;
 use crate::controller::endpoints;
-use crate::net::{DNS_ADDRESS, Switch, VIRTUAL_RANGE};
+use crate::net::{DNS_ADDRESS, Protocol, PublishedPort, Switch, VIRTUAL_RANGE};
 use crate::node::service_tables;
 use crate::store::Store;
 
@@ -24,12 +27,13 @@ const API_ADDRESS: &str = "10.96.0.1";
 pub(super) struct Creator {
     store: Store,
     ips: ClusterIps,
+    node_ports: NodePorts,
 }
 
 impl Creator {
     /// Creates what every cluster has: the Services of the API server and of DNS. Nobody answers at the first yet.
     pub(super) fn new(store: Store) -> anyhow::Result<Self> {
-        let mut creator = Self { store, ips: ClusterIps::new(VIRTUAL_RANGE) };
+        let mut creator = Self { store, ips: ClusterIps::new(VIRTUAL_RANGE), node_ports: NodePorts::default() };
         let port = |name: &str, protocol: &str, port, target| ServicePort {
             name: Some(name.to_owned()),
             protocol: Some(protocol.to_owned()),
@@ -52,7 +56,9 @@ impl Creator {
             let mut object = Object::Service(Box::new(Service { metadata, spec: Some(spec), status: None }));
             apply_defaults(&mut object, namespace);
             if let Object::Service(mut service) = object {
-                creator.assign(&mut service)?;
+                if let Some(error) = creator.assign(&mut service).pop() {
+                    return Err(error.into());
+                }
                 creator.create(*service)?;
             }
         }
@@ -67,7 +73,11 @@ impl Creator {
                 let Object::Service(service) = object else { continue };
                 let asks =
                     service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.as_ref().is_some_and(|ip| !ip.is_empty()));
-                if let Some(Err(error)) = (asks == asking).then(|| self.assign(service)) {
+                if asks != asking {
+                    continue;
+                }
+                for error in self.assign(service) {
+                    // Where it is written, under the older of its two names.
                     let field = if error.path == "spec.clusterIPs" { "spec.clusterIP" } else { &error.path };
                     let (source_name, line) = (origin.source().to_owned(), origin.line_of(field));
                     errors.push(LoadError { source_name, line, problem: LoadProblem::Invalid(error) });
@@ -77,9 +87,12 @@ impl Creator {
         errors
     }
 
-    /// Gives a Service its address. Those that ask for one come first.
-    pub(super) fn assign(&mut self, service: &mut Service) -> Result<(), FieldError> {
-        self.ips.assign(service)
+    /// Gives a Service its address and node ports, and says what it cannot have. Those that ask for an address come
+    /// first.
+    fn assign(&mut self, service: &mut Service) -> Vec<FieldError> {
+        let mut errors = self.node_ports.take(service);
+        errors.extend(self.ips.assign(service).err());
+        errors
     }
 
     /// Creates a Service that has its address.
@@ -89,6 +102,54 @@ impl Creator {
         service.status = None;
         Ok(self.store.create(service)?)
     }
+}
+
+/// Services among `objects` that lead nowhere because no pod has the labels they select.
+pub(super) fn without_pods(objects: &[LoadedObject]) -> Vec<String> {
+    let is_behind = |service: &Service, object: &Object| {
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        object.kind() == "Pod"
+            && object.metadata().namespace == service.metadata.namespace
+            && service_selects(selector, object.metadata().labels.as_ref())
+    };
+    let lonely = objects.iter().filter_map(|LoadedObject { object, origin, .. }| {
+        let Object::Service(service) = object else { return None };
+        let selects = service.spec.as_ref()?.selector.as_ref().is_some_and(|selector| !selector.is_empty());
+        let lonely = selects && !objects.iter().any(|other| is_behind(service, &other.object));
+        let place = origin.place_of("spec.selector");
+        lonely.then(|| format!("{place}: spec.selector: no pod of this run has these labels"))
+    });
+    lonely.collect()
+}
+
+/// A port of this machine that leads to a Service.
+pub(super) struct NodePort {
+    /// For the user.
+    pub(super) notice: String,
+    _published: PublishedPort,
+}
+
+/// Publishes the node ports that Services ask for.
+// Differs from Kubernetes: node ports are on 127.0.0.1 only, because the node is somebody's own machine.
+pub(super) async fn publish_node_ports(store: &Store, switch: &Arc<Switch>) -> std::io::Result<Vec<NodePort>> {
+    let mut published = Vec::new();
+    for service in store.list_all::<Service>().iter().filter(|service| has_node_ports(service)) {
+        let Some(ip) = cluster_ip(service) else { continue };
+        for (port, node_port) in node_ports(service) {
+            let (protocol, suffix) = match port.protocol.as_deref() {
+                Some("UDP") => (Protocol::Udp, "/udp"),
+                Some("SCTP") => continue,
+                _ => (Protocol::Tcp, ""),
+            };
+            let number = u16::try_from(port.port).unwrap_or_default();
+            let host = SocketAddr::from((Ipv4Addr::LOCALHOST, node_port));
+            let port = switch.publish_virtual(protocol, SocketAddr::from((ip, number)), host).await?;
+            let name = service.metadata.name.as_deref().unwrap_or_default();
+            let notice = format!("service/{name}: Port {number}{suffix} is published on {host}");
+            published.push(NodePort { notice, _published: port });
+        }
+    }
+    Ok(published)
 }
 
 /// Tells the switch what the store says of Services, now and after every change, until dropped.

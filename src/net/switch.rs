@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use super::addr::{self, DNS_ADDRESS, DNS_PORT, NODE, POD_OFFSETS};
 use super::dns::{Server, Zone};
 use super::pod::PodCore;
+use super::publish::Target;
 use super::resolve::Names;
 use super::service::{Services, VirtualPort};
 use super::{NetError, PodNetwork, Protocol, PublishedPort, publish};
@@ -82,7 +83,7 @@ impl Switch {
         host: SocketAddr,
         pod_port: u16,
     ) -> std::io::Result<PublishedPort> {
-        publish::tcp(pod, host, pod_port).await
+        publish::tcp(Target::of_pod(pod, pod_port), host).await
     }
 
     /// The same for UDP.
@@ -92,7 +93,21 @@ impl Switch {
         host: SocketAddr,
         pod_port: u16,
     ) -> std::io::Result<PublishedPort> {
-        publish::udp(pod, host, pod_port).await
+        publish::udp(Target::of_pod(pod, pod_port), host).await
+    }
+
+    /// Publishes a virtual port on the host's `host` address. Errors name address and cause.
+    pub async fn publish_virtual(
+        self: &Arc<Self>,
+        protocol: Protocol,
+        port: SocketAddr,
+        host: SocketAddr,
+    ) -> std::io::Result<PublishedPort> {
+        let target = Target::new(self, port);
+        match protocol {
+            Protocol::Tcp => publish::tcp(target, host).await,
+            Protocol::Udp => publish::udp(target, host).await,
+        }
     }
 
     pub(super) fn node(&self) -> &Arc<PodCore> {

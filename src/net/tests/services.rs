@@ -215,6 +215,27 @@ fn datagrams_to_nobody_are_lost_and_a_connected_socket_is_told() {
 }
 
 #[tokio::test]
+async fn a_port_of_the_host_leads_to_a_service() {
+    use tokio::io::AsyncReadExt;
+    let pods = attach(2);
+    let (listeners, backends) = serve(&pods);
+    let switch = &pods[0].switch;
+    switch.set_services(vec![port(Protocol::Tcp, backends)]);
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let published = switch.publish_virtual(Protocol::Tcp, SERVICE.parse().unwrap(), loopback).await.unwrap();
+    for listener in &listeners {
+        let mut client = tokio::net::TcpStream::connect(published.host_addr()).await.unwrap();
+        let server = listener.accept().await.unwrap();
+        assert_eq!(server.peer.ip(), switch.node_ip());
+        write(&server, "hello").await;
+        drop(server);
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "hello");
+    }
+}
+
+#[tokio::test]
 async fn names_are_completed_by_the_search_list() {
     let pod = attach(1).remove(0);
     let mut zone = Zone::new("cluster.local");
