@@ -83,7 +83,9 @@ impl ClusterIps {
     }
 
     fn take_free(&mut self) -> Option<String> {
-        let free = (self.next..self.size()).chain(1..self.next.min(self.size())).find(|offset| !self.taken.contains(offset))?;
+        let free = (self.next..self.size())
+            .chain(1..self.next.min(self.size()))
+            .find(|offset| !self.taken.contains(offset))?;
         self.taken.insert(free);
         self.next = free + 1;
         Some(Ipv4Addr::from_bits(self.first + free).to_string())
