@@ -113,18 +113,22 @@ impl UdpSocket {
             return Err(NetError::MessageTooLong);
         }
         let core = self.lease.core();
+        let lead = match self.lead(target) {
+            Ok(lead) => Some(lead),
+            Err(NetError::ConnectionRefused) => None,
+            Err(error) => return Err(error),
+        };
         let source = SocketAddr::new(self.lease.scope().source(target.ip(), core.ip)?, self.lease.port());
-        let delivered = match self.lead(target) {
-            Ok((Route::Pod(pod), leads_to)) => {
+        let delivered = match lead {
+            Some((Route::Pod(pod), leads_to)) => {
                 pod.find_datagram_queue(leads_to).is_some_and(|queue| queue.deliver(bytes, source))
             }
-            Ok((Route::Outside, leads_to)) => return self.send_outside(&bytes, leads_to),
-            Ok((Route::Dns, _)) => {
+            Some((Route::Outside, leads_to)) => return self.send_outside(&bytes, leads_to),
+            Some((Route::Dns, _)) => {
                 self.ask(&bytes, target);
                 true
             }
-            Err(NetError::ConnectionRefused) => false,
-            Err(error) => return Err(error),
+            None => false,
         };
         if !delivered && connected == Some(target) {
             self.queue.fail(NetError::ConnectionRefused);
