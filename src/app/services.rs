@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -22,6 +23,9 @@ use crate::store::Store;
 
 /// The address of the API server's Service: the first of the range.
 const API_ADDRESS: &str = "10.96.0.1";
+
+/// The shortest time between two looks at the store, so that many pods that start at once cost little.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Creates Services, each with its cluster IP.
 pub(super) struct Creator {
@@ -160,6 +164,7 @@ pub(super) fn keep(store: Store, switch: Arc<Switch>, cluster_domain: &'static s
         while changes.changed().await.is_ok() {
             if revisions(&store) != seen {
                 seen = tell(&store, &switch, cluster_domain);
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }))
