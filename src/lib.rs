@@ -7,6 +7,7 @@ pub mod api;
 pub mod app;
 pub mod base;
 pub mod cli;
+pub mod controller;
 pub mod image;
 pub mod net;
 pub mod node;

@@ -196,6 +196,8 @@ impl Decoding {
                 self.typed(root).map(|object| Object::PersistentVolumeClaim(Box::new(object)))
             }
             ("v1", "Service") => self.typed(root).map(|object| Object::Service(Box::new(object))),
+            ("v1", "Endpoints") => self.typed(root).map(Object::Endpoints),
+            ("discovery.k8s.io/v1", "EndpointSlice") => self.typed(root).map(Object::EndpointSlice),
             ("v1", "ServiceAccount") => self.typed(root).map(Object::ServiceAccount),
             ("v1", "Namespace") => self.typed(root).map(Object::Namespace),
             _ => {

@@ -40,6 +40,17 @@ pub fn apply_defaults(object: &mut Object, namespace: &str) {
         Object::Secret(secret) => default_secret(secret),
         Object::PersistentVolumeClaim(claim) => default_claim(claim),
         Object::Service(service) => default_service(service),
+        Object::Endpoints(endpoints) => {
+            for port in endpoints.subsets.iter_mut().flatten().flat_map(|subset| subset.ports.iter_mut().flatten()) {
+                set_text(&mut port.protocol, "TCP");
+            }
+        }
+        Object::EndpointSlice(slice) => {
+            for port in slice.ports.iter_mut().flatten() {
+                port.name.get_or_insert_default();
+                set_text(&mut port.protocol, "TCP");
+            }
+        }
         Object::Namespace(namespace) => {
             if let Some(name) = namespace.metadata.name.clone().filter(|name| !name.is_empty()) {
                 let labels = namespace.metadata.labels.get_or_insert_default();

@@ -7,7 +7,7 @@ use std::fmt;
 use super::decode::{DecodeProblem, decode_what_is_good};
 use super::defaults::{apply_defaults, generate_name};
 use super::object::{Object, Origin};
-use super::support::{FieldNote, RuntimeKind, SupportReport, check_support};
+use super::support::{FieldNote, RuntimeKind, SupportReport, check_service, check_support};
 use super::validate::{FieldError, validate};
 
 /// What loading needs to know besides the text.
@@ -28,7 +28,7 @@ pub struct LoadedObject {
     pub object: Object,
     /// Where it was written.
     pub origin: Origin,
-    /// Fields of a pod that will not do what they say.
+    /// Fields that will not do what they say.
     pub warnings: Vec<FieldNote>,
 }
 
@@ -125,6 +125,7 @@ pub fn load(source: &str, text: &str, options: &mut LoadOptions<'_>) -> Result<V
 fn complete(mut object: Object, origin: Origin, options: &mut LoadOptions<'_>) -> Result<LoadedObject, Vec<LoadError>> {
     let SupportReport { refusals, warnings } = match &object {
         Object::Pod(pod) => check_support(pod, options.runtime),
+        Object::Service(service) => check_service(service),
         _ => SupportReport::default(),
     };
     let generates = object.name().is_empty() && object.metadata().generate_name.is_some();

@@ -9,11 +9,13 @@
 //! [`load()`] does all of it and reports every problem of every document at once. The types themselves are
 //! `k8s-openapi`'s. Where a rule is Kubernetes', its wording is too.
 
+pub mod cluster_ip;
 mod decode;
 pub mod defaults;
 mod document;
 pub mod field_path;
 mod load;
+pub mod node_port;
 mod object;
 pub mod qos;
 pub mod quantity;

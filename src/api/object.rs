@@ -3,14 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::document::Node;
 
-/// The kinds that are understood, all of `apiVersion: v1`.
-pub const KINDS: [&str; 7] =
-    ["Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "Service", "ServiceAccount", "Namespace"];
+/// The kinds of `apiVersion: v1` that are understood. `EndpointSlice` of `discovery.k8s.io/v1` is, too.
+pub const KINDS: [&str; 8] =
+    ["Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "Service", "Endpoints", "ServiceAccount", "Namespace"];
 
 /// One object of a kind that is understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +28,10 @@ pub enum Object {
     PersistentVolumeClaim(Box<PersistentVolumeClaim>),
     /// A stable name and address for pods.
     Service(Box<Service>),
+    /// Addresses that a Service without a selector leads to.
+    Endpoints(Endpoints),
+    /// The same in its newer form.
+    EndpointSlice(EndpointSlice),
     /// An identity for pods.
     ServiceAccount(ServiceAccount),
     /// A namespace.
@@ -40,6 +47,8 @@ impl Object {
             Self::Secret(_) => "Secret",
             Self::PersistentVolumeClaim(_) => "PersistentVolumeClaim",
             Self::Service(_) => "Service",
+            Self::Endpoints(_) => "Endpoints",
+            Self::EndpointSlice(_) => "EndpointSlice",
             Self::ServiceAccount(_) => "ServiceAccount",
             Self::Namespace(_) => "Namespace",
         }
@@ -53,6 +62,8 @@ impl Object {
             Self::Secret(object) => &object.metadata,
             Self::PersistentVolumeClaim(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
+            Self::Endpoints(object) => &object.metadata,
+            Self::EndpointSlice(object) => &object.metadata,
             Self::ServiceAccount(object) => &object.metadata,
             Self::Namespace(object) => &object.metadata,
         }
@@ -66,6 +77,8 @@ impl Object {
             Self::Secret(object) => &mut object.metadata,
             Self::PersistentVolumeClaim(object) => &mut object.metadata,
             Self::Service(object) => &mut object.metadata,
+            Self::Endpoints(object) => &mut object.metadata,
+            Self::EndpointSlice(object) => &mut object.metadata,
             Self::ServiceAccount(object) => &mut object.metadata,
             Self::Namespace(object) => &mut object.metadata,
         }

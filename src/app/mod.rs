@@ -12,6 +12,7 @@ mod progress;
 mod remedy;
 mod resume;
 mod run;
+mod services;
 mod show;
 
 use std::io::Write;

@@ -14,6 +14,7 @@ use super::console::Console;
 use super::manifests::{self, Input};
 use super::paths::Paths;
 use super::resume::{self, Leftovers, Resumed};
+use super::services;
 use super::show::Names;
 use crate::api::support::RuntimeKind;
 use crate::api::{self, LoadOptions, Object};
@@ -147,18 +148,17 @@ impl Session {
             }
         }
         errors.extend(api::find_duplicates(&objects));
+        let mut services = services::Creator::new(self.store.clone())?;
+        errors.extend(services.assign_all(&mut objects));
         if !errors.is_empty() {
             bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "));
         }
+        let lonely = services::without_pods(&objects);
         for loaded in objects {
             self.warnings.extend(loaded.warning_lines());
-            if let Object::Service(service) = &loaded.object {
-                let name = service.metadata.name.as_deref().unwrap_or_default();
-                let place = loaded.origin.place_of("");
-                self.warnings.push(format!("{place}: Service {name:?}: its name and cluster IP lead nowhere yet"));
-            }
-            self.add(loaded.object)?;
+            self.add(loaded.object, &services)?;
         }
+        self.warnings.extend(lonely);
         if self.pods.is_empty() {
             bail!(
                 "no Pod in {}",
@@ -168,14 +168,16 @@ impl Session {
         Ok(())
     }
 
-    fn add(&mut self, object: Object) -> anyhow::Result<()> {
+    fn add(&mut self, object: Object, services: &services::Creator) -> anyhow::Result<()> {
         let store = self.store.clone();
         match object {
             Object::Pod(pod) => self.add_pod(*pod)?,
             Object::ConfigMap(object) => drop(store.create(object)?),
             Object::Secret(object) => drop(store.create(object)?),
             Object::PersistentVolumeClaim(object) => drop(store.create(*object)?),
-            Object::Service(object) => drop(store.create(*object)?),
+            Object::Service(object) => drop(services.create(*object)?),
+            Object::Endpoints(object) => drop(store.create(object)?),
+            Object::EndpointSlice(object) => drop(store.create(object)?),
             Object::ServiceAccount(object) => drop(store.create(object)?),
             Object::Namespace(object) => drop(store.create(object)?),
         }

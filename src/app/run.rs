@@ -20,6 +20,7 @@ use super::outcome::{self, Account};
 use super::prepare::{Session, cannot_keep_files};
 use super::progress::CompileProgress;
 use super::resume;
+use super::services;
 use super::show::{Names, Show};
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::output::printer::{PrintOptions, Printer, Tone};
@@ -105,8 +106,15 @@ impl Session {
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
         let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
+        let switch = Switch::new(self.egress());
+        let services = services::keep(self.store.clone(), Arc::clone(&switch), CLUSTER_DOMAIN);
+        let node_ports = services::publish_node_ports(&self.store, &switch).await?;
+        for port in node_ports.iter().filter(|_| !self.args.quiet) {
+            printer.notice(Tone::Quiet, port.notice.clone()).await;
+        }
         let directory = self.run_directory(clock.now())?;
-        let node = self.node(clock, &directory, Arc::clone(&cluster), (logs, containers), console.clone())?;
+        let cluster_and_switch = (Arc::clone(&cluster), switch);
+        let node = self.node(clock, &directory, cluster_and_switch, (logs, containers), console.clone())?;
         let notices = self.tells().then(|| self.notices());
         let output =
             tokio::spawn(Show::new(printer.clone(), self.names(), notices, console.clone()).run(log_chunks, changed));
@@ -120,7 +128,7 @@ impl Session {
         console.restore();
         let accounts = self.accounts(&cluster);
         // With them goes the way for further changes.
-        drop((pods, node, cluster));
+        drop((pods, node, cluster, services, node_ports));
         if let Err(error) = directory.remove() {
             warn!(%error, "what the pods kept on disk was not removed completely");
         }
@@ -223,15 +231,11 @@ impl Session {
         &self,
         clock: Clock,
         directory: &RunDirectory,
-        cluster: Arc<StoreCluster>,
+        (cluster, switch): (Arc<StoreCluster>, Arc<Switch>),
         (logs, containers): (mpsc::Sender<LogChunk>, Arc<WasmRuntime>),
         console: Console,
     ) -> anyhow::Result<Node> {
         let journal = Journal::create(directory.path()).with_context(|| cannot_keep_files(&self.paths))?;
-        let egress = match self.args.egress {
-            EgressArg::Allow => Egress::Allow,
-            EgressArg::Deny => Egress::Deny,
-        };
         let host = &self.host;
         Ok(Node::new(NodeConfig {
             name: host.name.clone(),
@@ -247,11 +251,18 @@ impl Session {
             clock,
             runtime: containers,
             images: Arc::clone(&self.images),
-            switch: Switch::new(egress),
+            switch,
             cluster,
             logs,
             stdin: Box::new(move |pod, container| console.keyboard(pod, container)),
         }))
+    }
+
+    fn egress(&self) -> Egress {
+        match self.args.egress {
+            EgressArg::Allow => Egress::Allow,
+            EgressArg::Deny => Egress::Deny,
+        }
     }
 
     fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {

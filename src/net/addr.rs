@@ -9,6 +9,16 @@ use super::NetError;
 const RANGE: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 0);
 const RANGE_PREFIX: u32 = 16;
 
+/// Virtual services get theirs from this range, given as its first address and the bits all of them share. It is the
+/// switch's too.
+pub const VIRTUAL_RANGE: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 96, 0, 0), 16);
+
+/// The virtual address at which names are resolved, at [`DNS_PORT`].
+pub const DNS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+/// The port of DNS, over UDP and TCP.
+pub(super) const DNS_PORT: u16 = 53;
+
 /// The node's own address, the peer that pods see behind published ports and probes.
 pub(super) const NODE: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 
@@ -20,9 +30,18 @@ pub(super) fn pod_address(offset: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(RANGE.to_bits() + offset)
 }
 
-/// Whether the address belongs to the switch.
+/// Whether pods have addresses like this.
 pub(super) fn in_range(address: Ipv4Addr) -> bool {
-    address.to_bits() >> (32 - RANGE_PREFIX) == RANGE.to_bits() >> (32 - RANGE_PREFIX)
+    is_within(address, (RANGE, RANGE_PREFIX))
+}
+
+/// Whether virtual services have addresses like this.
+pub(super) fn in_virtual_range(address: Ipv4Addr) -> bool {
+    is_within(address, VIRTUAL_RANGE)
+}
+
+fn is_within(address: Ipv4Addr, (first, prefix): (Ipv4Addr, u32)) -> bool {
+    (address.to_bits() ^ first.to_bits()) >> (32 - prefix) == 0
 }
 
 /// A socket's address family. As on Linux, sockets of the IPv6 family also carry IPv4, with mapped addresses.

@@ -11,27 +11,45 @@
 //! way, a full accept queue makes clients wait, leaving something unread resets. Pods have an IPv4 address and both
 //! loopbacks; IPv6 addresses of their own they don't have yet. What egress reaches is written in `egress`.
 //!
-//! The WASI fronts in `runtime/wasm` translate [`NetError`] to errno one to one. Nothing here knows of WASI, of
-//! Services or of Kubernetes objects.
+//! Virtual services (`service`) lead from an address that no pod has to one of several backends; the switch's own DNS
+//! (`dns`) answers at one such address. Which services and names there are, somebody else says, in tables.
+//!
+//! The WASI fronts in `runtime/wasm` translate [`NetError`] to errno one to one. Nothing here knows of WASI or of
+//! Kubernetes objects.
 
 mod addr;
+mod dns;
 mod egress;
 mod io;
 mod pod;
 mod ports;
 mod publish;
 mod resolve;
+mod service;
 mod switch;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
 
+pub use addr::{DNS_ADDRESS, VIRTUAL_RANGE};
+pub use dns::{Record, Zone};
 pub use pod::{MAX_OUTSIDE_SOCKETS, MAX_TCP_SOCKETS, MAX_UDP_SOCKETS, PodNetwork};
 pub use publish::PublishedPort;
+pub use resolve::LookupConfig;
+pub use service::VirtualPort;
 pub use switch::{Egress, Switch};
 pub use tcp::{MAX_BACKLOG, TcpBinding, TcpListener, TcpStream};
 pub use udp::{Datagram, MAX_DATAGRAM, UdpSocket};
+
+/// What a port belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
 
 /// Why a socket operation failed, in POSIX's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

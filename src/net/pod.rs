@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addr::{Family, NODE, Scope};
 use super::ports::{PortKey, PortTable};
-use super::resolve::Names;
+use super::resolve::{LookupConfig, Names};
 use super::tcp::{self, AcceptQueue};
 use super::udp::{self, DatagramQueue};
-use super::{NetError, Switch, TcpBinding, TcpListener, TcpStream, UdpSocket};
+use super::{NetError, Protocol, Switch, TcpBinding, TcpListener, TcpStream, UdpSocket};
 use crate::base::pipe::DuplexControl;
 
 /// TCP sockets a pod may have open: bound, listening, connected and accepted ones together.
@@ -27,6 +27,9 @@ pub const MAX_UDP_SOCKETS: usize = 1024;
 /// Sockets of the host's that a pod may occupy with what it has going on outside, TCP and UDP together. They count
 /// against the descriptors of the agent, which all pods share.
 pub const MAX_OUTSIDE_SOCKETS: usize = 1024;
+
+/// Questions to the switch's DNS that a pod may have under way: connections, and what is asked outside.
+const MAX_QUESTIONS: usize = 128;
 
 /// One pod's network: its addresses, port space, loopback and names. Detached from the switch by `close` or on drop.
 #[derive(Debug)]
@@ -73,10 +76,15 @@ impl PodNetwork {
         udp::bind(&self.switch, &self.core, addr)
     }
 
-    /// Resolves a name as a guest would see it: literals, localhost, the pod's own names, hostAliases, then the host's
-    /// DNS. Never an empty list.
+    /// Resolves a name as a guest would see it: literals, localhost, the pod's own names, hostAliases, then DNS with
+    /// the pod's search list, the switch's and the host's. Never an empty list.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, NetError> {
-        self.switch.resolver().resolve(&self.core.names, name).await
+        self.switch.dns().resolve(&self.core.names, name).await
+    }
+
+    /// Says how names are looked up that the pod does not know itself. Before, they are only asked of the host.
+    pub fn set_lookups(&self, config: LookupConfig) {
+        self.core.names.set_lookups(config);
     }
 
     /// Adds names that resolve inside this pod only (`spec.hostAliases`).
@@ -104,6 +112,7 @@ pub(super) struct PodCore {
     ips: [IpAddr; 1],
     next_connection: AtomicU64,
     outside: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -131,6 +140,7 @@ impl PodCore {
             ips: [ip.into()],
             next_connection: AtomicU64::new(0),
             outside: Arc::new(Semaphore::new(MAX_OUTSIDE_SOCKETS)),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             state: Mutex::new(State::default()),
         })
     }
@@ -147,6 +157,11 @@ impl PodCore {
     /// Permission to occupy a socket of the host's, until dropped.
     pub(super) fn outside_place(&self) -> Result<OwnedSemaphorePermit, NetError> {
         Arc::clone(&self.outside).try_acquire_owned().map_err(|_none_left| NetError::TooManySockets)
+    }
+
+    /// Permission to have the switch's DNS at work, until dropped.
+    pub(super) fn question_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.questions).try_acquire_owned().ok()
     }
 
     /// Takes a TCP port.
@@ -244,12 +259,6 @@ impl PodCore {
         connections.values().for_each(DuplexControl::reset);
         datagrams.iter().for_each(|queue| queue.close());
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Tcp,
-    Udp,
 }
 
 /// A port, until dropped.

@@ -1,4 +1,4 @@
-//! Published ports: addresses of the host that lead into a pod.
+//! Published ports: addresses of the host that lead into a pod, or to a virtual service.
 //!
 //! Clients appear to the pod as the node. A TCP client is connected through to the pod's port, and reset where nothing
 //! listens there; a UDP client gets a socket of the node's of its own, so that answers find their way back.
@@ -33,7 +33,7 @@ const FLOW_IDLE: Duration = Duration::from_secs(60);
 /// The pause after the host refused to accept, for want of descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A port of the host that leads into a pod, until dropped: then its connections end too.
+/// A port of the host that leads onto the switch, until dropped: then its connections end too.
 #[derive(Debug)]
 pub struct PublishedPort {
     host: SocketAddr,
@@ -49,14 +49,20 @@ impl PublishedPort {
 
 /// Where a published port leads. Does not keep the pod attached.
 #[derive(Debug, Clone)]
-struct Target {
+pub(super) struct Target {
     switch: Arc<Switch>,
     address: SocketAddr,
 }
 
 impl Target {
-    fn new(pod: &PodNetwork, port: u16) -> Self {
+    /// A port of a pod.
+    pub(super) fn of_pod(pod: &PodNetwork, port: u16) -> Self {
         Self { switch: Arc::clone(&pod.switch), address: SocketAddr::new(pod.core.ip.into(), port) }
+    }
+
+    /// An address on the switch.
+    pub(super) fn new(switch: &Arc<Switch>, address: SocketAddr) -> Self {
+        Self { switch: Arc::clone(switch), address }
     }
 
     fn node(&self) -> &Arc<PodCore> {
@@ -69,10 +75,10 @@ fn explain(protocol: &str, host: SocketAddr) -> impl FnOnce(io::Error) -> io::Er
     move |error| io::Error::new(error.kind(), format!("cannot publish {protocol} port {host} of the host: {error}"))
 }
 
-pub(super) async fn tcp(pod: &PodNetwork, host: SocketAddr, port: u16) -> io::Result<PublishedPort> {
+pub(super) async fn tcp(target: Target, host: SocketAddr) -> io::Result<PublishedPort> {
     let listener = HostListener::bind(host).await.map_err(explain("TCP", host))?;
     let host = listener.local_addr().map_err(explain("TCP", host))?;
-    let serving = tokio::spawn(serve_tcp(listener, Target::new(pod, port)));
+    let serving = tokio::spawn(serve_tcp(listener, target));
     Ok(PublishedPort { host, _serving: AbortOnDropHandle::new(serving) })
 }
 
@@ -109,10 +115,10 @@ async fn serve_client(client: HostStream, target: &Target) {
     }
 }
 
-pub(super) async fn udp(pod: &PodNetwork, host: SocketAddr, port: u16) -> io::Result<PublishedPort> {
+pub(super) async fn udp(target: Target, host: SocketAddr) -> io::Result<PublishedPort> {
     let socket = HostSocket::bind(host).await.map_err(explain("UDP", host))?;
     let host = socket.local_addr().map_err(explain("UDP", host))?;
-    let serving = tokio::spawn(serve_udp(Arc::new(socket), Target::new(pod, port)));
+    let serving = tokio::spawn(serve_udp(Arc::new(socket), target));
     Ok(PublishedPort { host, _serving: AbortOnDropHandle::new(serving) })
 }
 

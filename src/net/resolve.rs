@@ -1,4 +1,5 @@
-//! Names: a pod's own (what its `/etc/hosts` says) and, where egress allows it, the host's resolver.
+//! Names: a pod's own (what its `/etc/hosts` says), how it completes others (what its `/etc/resolv.conf` says) and,
+//! where egress allows it, the host's resolver.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,10 +24,43 @@ const MAX_ADDRESSES: usize = 64;
 /// The longest name DNS allows, without the final dot.
 const MAX_NAME: usize = 253;
 
-/// Names that one pod knows without asking anybody.
+/// How a pod looks up names that it does not know itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupConfig {
+    /// Whether the switch's DNS is asked before the host.
+    pub zone: bool,
+    /// Domains that complete a name.
+    pub searches: Vec<String>,
+    /// A name with at least so many dots is tried as it is first.
+    pub ndots: usize,
+}
+
+impl Default for LookupConfig {
+    /// What a resolver does without a configuration: asks for the name as it is.
+    fn default() -> Self {
+        Self { zone: false, searches: Vec::new(), ndots: 1 }
+    }
+}
+
+impl LookupConfig {
+    /// The full names that `name` may stand for, the likeliest first. `absolute` names had a dot at the end.
+    pub(super) fn candidates(&self, name: &str, absolute: bool) -> Vec<String> {
+        if absolute {
+            return vec![name.to_owned()];
+        }
+        let completed = self.searches.iter().map(|domain| format!("{name}.{}", normal_form(domain)));
+        let mut candidates: Vec<String> = completed.filter(|full| full.len() <= MAX_NAME).collect();
+        let as_is = if name.matches('.').count() >= self.ndots { 0 } else { candidates.len() };
+        candidates.insert(as_is, name.to_owned());
+        candidates
+    }
+}
+
+/// Names that one pod knows without asking anybody, and how it looks up others.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     known: RwLock<HashMap<String, Vec<IpAddr>>>,
+    lookups: RwLock<LookupConfig>,
 }
 
 impl Names {
@@ -51,7 +85,16 @@ impl Names {
         }
     }
 
-    fn find(&self, name: &str) -> Option<Vec<IpAddr>> {
+    pub(super) fn set_lookups(&self, config: LookupConfig) {
+        *self.lookups.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    pub(super) fn lookups(&self) -> LookupConfig {
+        self.lookups.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The addresses of a name the pod knows. `name` is in its normal form.
+    pub(super) fn find(&self, name: &str) -> Option<Vec<IpAddr>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let added = known.get(name).cloned();
         if name != "localhost" && !name.ends_with(".localhost") {
@@ -66,35 +109,23 @@ impl Names {
 
 /// Asks the host.
 #[derive(Debug)]
-pub(super) struct Resolver {
+pub(super) struct HostResolver {
     egress: Egress,
     lookups: Arc<Semaphore>,
 }
 
-impl Resolver {
+impl HostResolver {
     pub(super) fn new(egress: Egress) -> Self {
         Self { egress, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
     }
 
-    /// Resolves a name as the pod with these `names` sees it. Fails with [`NetError::Invalid`] for what cannot be a
-    /// name at all.
-    pub(super) async fn resolve(&self, names: &Names, name: &str) -> Result<Vec<IpAddr>, NetError> {
-        if let Ok(ip) = name.parse() {
-            return Ok(vec![ip]);
-        }
-        let name = normal_form(name);
-        let printable = name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ':' | '@'));
-        if name.is_empty() || name.len() > MAX_NAME || !printable {
-            return Err(NetError::Invalid);
-        }
-        match names.find(&name) {
-            Some(addresses) => Ok(addresses),
-            None if self.egress == Egress::Deny => Err(NetError::NameNotFound),
-            None => self.ask_host(name).await,
-        }
+    /// Whether egress allows it.
+    pub(super) fn may_ask(&self) -> bool {
+        self.egress == Egress::Allow
     }
 
-    async fn ask_host(&self, name: String) -> Result<Vec<IpAddr>, NetError> {
+    /// The addresses of a name. The host completes one without a dot at the end as it does its own.
+    pub(super) async fn ask(&self, name: String) -> Result<Vec<IpAddr>, NetError> {
         let lookup = async {
             let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|_closed| NetError::NameTemporary)?;
             // The thread cannot be interrupted: it keeps its permit even where nobody waits for the answer any more.
@@ -120,6 +151,16 @@ impl Resolver {
 /// The C library's reasons arrive only as text.
 fn error_of_lookup(error: &io::Error) -> NetError {
     if error.to_string().contains("Temporary failure") { NetError::NameTemporary } else { NetError::NameNotFound }
+}
+
+/// The normal form of what may be a name.
+pub(super) fn checked(name: &str) -> Result<String, NetError> {
+    let name = normal_form(name);
+    let printable = name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ':' | '@'));
+    if name.is_empty() || name.len() > MAX_NAME || !printable {
+        return Err(NetError::Invalid);
+    }
+    Ok(name)
 }
 
 fn normal_form(name: &str) -> String {

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use super::addr::{self, NODE, POD_OFFSETS};
+use super::addr::{self, DNS_ADDRESS, DNS_PORT, NODE, POD_OFFSETS};
+use super::dns::{Server, Zone};
 use super::pod::PodCore;
-use super::resolve::{Names, Resolver};
-use super::{NetError, PodNetwork, PublishedPort, publish};
+use super::publish::Target;
+use super::resolve::Names;
+use super::service::{Services, VirtualPort};
+use super::{NetError, PodNetwork, Protocol, PublishedPort, publish};
 
 /// Whether pods may reach what lies outside the switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +26,8 @@ pub enum Egress {
 pub struct Switch {
     egress: Egress,
     node: Arc<PodCore>,
-    resolver: Resolver,
+    dns: Arc<Server>,
+    services: RwLock<Arc<Services>>,
     state: Mutex<State>,
 }
 
@@ -40,6 +44,8 @@ pub(super) enum Route {
     Pod(Arc<PodCore>),
     /// Out through the host.
     Outside,
+    /// To the switch's own DNS.
+    Dns,
 }
 
 impl Switch {
@@ -48,7 +54,8 @@ impl Switch {
         Arc::new(Self {
             egress,
             node: PodCore::new(NODE, Names::default()),
-            resolver: Resolver::new(egress),
+            dns: Arc::new(Server::new(egress)),
+            services: RwLock::default(),
             state: Mutex::new(State { pods: HashMap::new(), next_offset: *POD_OFFSETS.start() }),
         })
     }
@@ -76,7 +83,7 @@ impl Switch {
         host: SocketAddr,
         pod_port: u16,
     ) -> std::io::Result<PublishedPort> {
-        publish::tcp(pod, host, pod_port).await
+        publish::tcp(Target::of_pod(pod, pod_port), host).await
     }
 
     /// The same for UDP.
@@ -86,22 +93,78 @@ impl Switch {
         host: SocketAddr,
         pod_port: u16,
     ) -> std::io::Result<PublishedPort> {
-        publish::udp(pod, host, pod_port).await
+        publish::udp(Target::of_pod(pod, pod_port), host).await
+    }
+
+    /// Publishes a virtual port on the host's `host` address. Errors name address and cause.
+    pub async fn publish_virtual(
+        self: &Arc<Self>,
+        protocol: Protocol,
+        port: SocketAddr,
+        host: SocketAddr,
+    ) -> std::io::Result<PublishedPort> {
+        let target = Target::new(self, port);
+        match protocol {
+            Protocol::Tcp => publish::tcp(target, host).await,
+            Protocol::Udp => publish::udp(target, host).await,
+        }
     }
 
     pub(super) fn node(&self) -> &Arc<PodCore> {
         &self.node
     }
 
-    pub(super) fn resolver(&self) -> &Resolver {
-        &self.resolver
+    /// From now on these are the virtual services, and no others. Connections that were made stay.
+    pub fn set_services(&self, ports: Vec<VirtualPort>) {
+        let mut services = self.services.write().unwrap_or_else(PoisonError::into_inner);
+        *services = Arc::new(Services::new(ports, &services));
+    }
+
+    /// From now on the switch's DNS knows these names.
+    pub fn set_zone(&self, zone: Zone) {
+        self.dns.set_zone(zone);
+    }
+
+    pub(super) fn dns(&self) -> &Arc<Server> {
+        &self.dns
+    }
+
+    pub(super) fn services(&self) -> Arc<Services> {
+        Arc::clone(&self.services.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn detach(&self, ip: Ipv4Addr) {
         self.lock().pods.remove(&ip);
     }
 
-    /// Where `ip`, a destination, leads from `pod`. Loopback is always the pod's own, never the host's.
+    /// Where a connection from `pod` to `target` leads, and to which address: behind a virtual one, that of a backend.
+    pub(super) fn lead(
+        &self,
+        pod: &Arc<PodCore>,
+        protocol: Protocol,
+        target: SocketAddr,
+    ) -> Result<(Route, SocketAddr), NetError> {
+        let leads_to = match self.services().find(protocol, target) {
+            _ if is_dns(target) => return Ok((Route::Dns, target)),
+            Ok(Some(balancer)) => balancer.choose(pod.ip.into())?,
+            Ok(None) => target,
+            Err(error) => return Err(error),
+        };
+        Ok((self.route(pod, leads_to.ip())?, leads_to))
+    }
+
+    /// Whether datagrams to `target` can be on their way; whether somebody is there is another matter.
+    pub(super) fn check_reachable(&self, pod: &Arc<PodCore>, target: SocketAddr) -> Result<(), NetError> {
+        match self.services().find(Protocol::Udp, target) {
+            _ if is_dns(target) => Ok(()),
+            Ok(Some(_)) | Err(NetError::ConnectionRefused) => Ok(()),
+            Ok(None) => self.route(pod, target.ip()).map(|_route| ()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where `ip`, a destination that is not virtual, leads from `pod`. Loopback is always the pod's own, never the
+    /// host's.
     pub(super) fn route(&self, pod: &Arc<PodCore>, ip: IpAddr) -> Result<Route, NetError> {
         match ip {
             ip if ip.is_loopback() || ip == pod.ip => Ok(Route::Pod(Arc::clone(pod))),
@@ -110,6 +173,7 @@ impl Switch {
                 let target = self.lock().pods.get(&ip).and_then(Weak::upgrade);
                 target.map(Route::Pod).ok_or(NetError::Unreachable)
             }
+            IpAddr::V4(ip) if addr::in_virtual_range(ip) => Err(NetError::Unreachable),
             IpAddr::V4(ip) if ip.is_broadcast() => Err(NetError::Unreachable),
             ip if ip.is_multicast() || ip.is_unspecified() => Err(NetError::Unreachable),
             _ if self.egress == Egress::Deny => Err(NetError::AccessDenied),
@@ -120,6 +184,11 @@ impl Switch {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the switch's DNS is at this address.
+pub(super) fn is_dns(target: SocketAddr) -> bool {
+    target == SocketAddr::new(DNS_ADDRESS.into(), DNS_PORT)
 }
 
 impl State {

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::addr::{self, Family, Scope};
 use super::pod::{PodCore, PortLease};
 use super::switch::Route;
-use super::{NetError, Switch, egress};
+use super::{NetError, Protocol, Switch, egress};
 use crate::base::pipe::{DuplexEnd, Guard, PipeReader, PipeWriter, Wakers, duplex};
 
 /// The longest accept queue a listener can have (Linux's `net.core.somaxconn`).
@@ -227,45 +227,54 @@ pub(super) async fn connect(
         return Err(NetError::FamilyNotSupported);
     }
     let target = addr::destination(peer);
-    let route = switch.route(core, target.ip())?;
+    let (route, leads_to) = switch.lead(core, Protocol::Tcp, target)?;
     let scope = binding.as_ref().map_or(Scope::Any, |binding| binding.lease.scope());
     let source = scope.source(target.ip(), core.ip)?;
     let lease = match binding {
         Some(binding) => binding.lease,
         None => core.lease_tcp(Scope::One(source), 0)?,
     };
-    let ends = Ends { family, source: SocketAddr::new(source, lease.port()), target };
+    let ends = Ends { family, source: SocketAddr::new(source, lease.port()), target, leads_to };
     match route {
         Route::Pod(pod) => connect_inside(core, lease, &pod, ends).await,
         Route::Outside => {
             let place = core.outside_place()?;
-            let host = egress::connect(target).await?;
+            let host = egress::connect(leads_to).await?;
             let (ours, theirs) = establish(core, lease, None)?;
             tokio::spawn(async move {
                 egress::splice(host, theirs).await;
                 drop(place);
             });
-            Ok(TcpStream::new(ends.source_for(family), ends.target_for(family), ours))
+            Ok(TcpStream::new(show(family, ends.source), show(family, target), ours))
+        }
+        Route::Dns => {
+            let place = core.question_place().ok_or(NetError::ConnectionRefused)?;
+            let (ours, theirs) = establish(core, lease, None)?;
+            let served = TcpStream::new(target, ends.source, theirs);
+            let server = Arc::clone(switch.dns());
+            tokio::spawn(async move {
+                server.serve(served).await;
+                drop(place);
+            });
+            Ok(TcpStream::new(show(family, ends.source), show(family, target), ours))
         }
     }
 }
 
-/// The two addresses of a connection, canonical, and the family of the socket that made it.
+/// The addresses of a connection, canonical, and the family of the socket that made it.
 #[derive(Debug, Clone, Copy)]
 struct Ends {
     family: Family,
     source: SocketAddr,
+    /// What the client asked for.
     target: SocketAddr,
+    /// Who answers, the same unless the target is virtual.
+    leads_to: SocketAddr,
 }
 
-impl Ends {
-    fn source_for(&self, family: Family) -> SocketAddr {
-        family.show(self.source.ip(), self.source.port())
-    }
-
-    fn target_for(&self, family: Family) -> SocketAddr {
-        family.show(self.target.ip(), self.target.port())
-    }
+/// An address as a socket of the family shows it.
+fn show(family: Family, address: SocketAddr) -> SocketAddr {
+    family.show(address.ip(), address.port())
 }
 
 async fn connect_inside(
@@ -274,11 +283,12 @@ async fn connect_inside(
     pod: &Arc<PodCore>,
     ends: Ends,
 ) -> Result<TcpStream, NetError> {
-    let queue = pod.find_listener(ends.target).ok_or(NetError::ConnectionRefused)?;
+    let queue = pod.find_listener(ends.leads_to).ok_or(NetError::ConnectionRefused)?;
     let room = queue.reserve().await?;
     let (ours, theirs) = establish(core, lease, Some(&queue.core))?;
-    queue.push(TcpStream::new(ends.target_for(queue.family), ends.source_for(queue.family), theirs), room)?;
-    Ok(TcpStream::new(ends.source_for(ends.family), ends.target_for(ends.family), ours))
+    let accepted = TcpStream::new(show(queue.family, ends.leads_to), show(queue.family, ends.source), theirs);
+    queue.push(accepted, room)?;
+    Ok(TcpStream::new(show(ends.family, ends.source), show(ends.family, ends.target), ours))
 }
 
 /// Makes the pipes of a connection and enters it with the pods concerned.

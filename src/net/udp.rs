@@ -1,4 +1,7 @@
 //! UDP on the switch: bounded queues of datagrams, and a socket of the host's for what goes outside.
+//!
+//! What a socket sends to a virtual address goes to one backend for as long as it keeps sending, and what that backend
+//! answers shows the virtual address, as connection tracking has it on Linux.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -6,16 +9,19 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::UdpSocket as HostSocket;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::addr::{self, Family};
+use super::dns::Server;
 use super::pod::{PodCore, PortLease};
-use super::switch::Route;
-use super::{NetError, Switch, egress};
+use super::switch::{self, Route};
+use super::{NetError, Protocol, Switch, egress};
 use crate::base::pipe::Wakers;
 
 /// The longest datagram: what fits in IPv4.
@@ -30,6 +36,12 @@ const DATAGRAM_OVERHEAD: usize = 256;
 
 /// Outside peers whose answers a socket lets in; the one it has not written to for longest is forgotten first.
 const MAX_OUTSIDE_PEERS: usize = 64;
+
+/// Virtual addresses a socket has a backend of; the one it has not written to for longest is forgotten first.
+const MAX_FLOWS: usize = 64;
+
+/// How long a socket stays with a backend without writing to it (Linux's `nf_conntrack_udp_timeout_stream`).
+const FLOW_IDLE: Duration = Duration::from_secs(120);
 
 /// A datagram and where it came from or goes to.
 #[derive(Debug, Clone)]
@@ -66,7 +78,7 @@ impl UdpSocket {
     pub fn connect(&self, peer: SocketAddr) -> Result<(), NetError> {
         let target = self.target(peer)?;
         let core = self.lease.core();
-        self.switch.route(core, target.ip())?;
+        self.switch.check_reachable(core, target)?;
         self.lease.scope().source(target.ip(), core.ip)?;
         let mut state = self.queue.lock();
         state.peer = Some(target);
@@ -101,18 +113,55 @@ impl UdpSocket {
             return Err(NetError::MessageTooLong);
         }
         let core = self.lease.core();
-        let route = self.switch.route(core, target.ip())?;
+        let lead = match self.lead(target) {
+            Ok(lead) => Some(lead),
+            Err(NetError::ConnectionRefused) => None,
+            Err(error) => return Err(error),
+        };
         let source = SocketAddr::new(self.lease.scope().source(target.ip(), core.ip)?, self.lease.port());
-        match route {
-            Route::Pod(pod) => {
-                let delivered = pod.find_datagram_queue(target).is_some_and(|queue| queue.deliver(bytes, source));
-                if !delivered && connected == Some(target) {
-                    self.queue.fail(NetError::ConnectionRefused);
-                }
-                Ok(())
+        let delivered = match lead {
+            Some((Route::Pod(pod), leads_to)) => {
+                pod.find_datagram_queue(leads_to).is_some_and(|queue| queue.deliver(bytes, source))
             }
-            Route::Outside => self.send_outside(&bytes, target),
+            Some((Route::Outside, leads_to)) => return self.send_outside(&bytes, leads_to),
+            Some((Route::Dns, _)) => {
+                self.ask(&bytes, target);
+                true
+            }
+            None => false,
+        };
+        if !delivered && connected == Some(target) {
+            self.queue.fail(NetError::ConnectionRefused);
         }
+        Ok(())
+    }
+
+    /// Where a datagram to `target` leads, and to which address.
+    fn lead(&self, target: SocketAddr) -> Result<(Route, SocketAddr), NetError> {
+        let core = self.lease.core();
+        let services = self.switch.services();
+        if let Ok(Some(balancer)) = services.find(Protocol::Udp, target)
+            && !switch::is_dns(target)
+        {
+            let backend = self.queue.lock().backend_of(target).filter(|backend| balancer.has(*backend));
+            let backend = backend.map_or_else(|| balancer.choose(core.ip.into()), Ok)?;
+            self.queue.lock().remember_flow(target, backend);
+            return Ok((self.switch.route(core, backend.ip())?, backend));
+        }
+        let (route, leads_to) = self.switch.lead(core, Protocol::Udp, target)?;
+        self.queue.lock().forget_flow_to(target);
+        Ok((route, leads_to))
+    }
+
+    /// Has the switch's DNS answer a question. What it must ask outside comes later, if the socket is still there.
+    fn ask(&self, question: &[u8], target: SocketAddr) {
+        let queue = Arc::downgrade(&self.queue);
+        let place = self.lease.core().question_place();
+        Server::answer_datagram(self.switch.dns(), question, place, move |answer| {
+            if let Some(queue) = queue.upgrade() {
+                queue.deliver(answer, target);
+            }
+        });
     }
 
     /// Takes a received datagram, if there is one. Errors as [`UdpSocket::try_send`], and
@@ -250,9 +299,19 @@ struct State {
     peer: Option<SocketAddr>,
     /// Outside peers written to, the latest last.
     outside: VecDeque<SocketAddr>,
+    /// Virtual addresses written to, the latest last.
+    flows: VecDeque<Flow>,
     error: Option<NetError>,
     closed: bool,
     readers: Wakers,
+}
+
+/// The backend that stands for a virtual address.
+#[derive(Debug)]
+struct Flow {
+    shown: SocketAddr,
+    backend: SocketAddr,
+    used: Instant,
 }
 
 impl DatagramQueue {
@@ -267,6 +326,7 @@ impl DatagramQueue {
     /// Queues a datagram or, for want of room, drops it; says whether the sender found somebody here.
     fn deliver(&self, bytes: Bytes, source: SocketAddr) -> bool {
         let mut state = self.lock();
+        let source = state.shown(source);
         if state.closed || state.peer.is_some_and(|peer| peer != source) {
             return false;
         }
@@ -318,6 +378,30 @@ impl State {
         let datagram = self.waiting.pop_front()?;
         self.cost -= datagram.bytes.len() + DATAGRAM_OVERHEAD;
         Some(datagram)
+    }
+
+    /// The virtual address that `source` answers for, or itself.
+    fn shown(&self, source: SocketAddr) -> SocketAddr {
+        self.flows.iter().find(|flow| flow.backend == source).map_or(source, |flow| flow.shown)
+    }
+
+    fn backend_of(&self, shown: SocketAddr) -> Option<SocketAddr> {
+        let flow = self.flows.iter().find(|flow| flow.shown == shown)?;
+        (flow.used.elapsed() < FLOW_IDLE).then_some(flow.backend)
+    }
+
+    /// Answers of `backend` show `shown` from now on.
+    fn remember_flow(&mut self, shown: SocketAddr, backend: SocketAddr) {
+        self.flows.retain(|flow| flow.shown != shown && flow.backend != backend);
+        if self.flows.len() == MAX_FLOWS {
+            self.flows.pop_front();
+        }
+        self.flows.push_back(Flow { shown, backend, used: Instant::now() });
+    }
+
+    /// Who is written to directly answers as itself.
+    fn forget_flow_to(&mut self, backend: SocketAddr) {
+        self.flows.retain(|flow| flow.backend != backend);
     }
 
     fn remember_outside(&mut self, peer: SocketAddr) {

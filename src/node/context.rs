@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, ObjectFieldSelector, Pod, ResourceFi
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::NodeConfig;
-use crate::net::{NetError, PodNetwork};
-use crate::pod::dns::{self, HostnameTooLong, PodNames};
+use crate::api::DEFAULT_NAMESPACE;
+use crate::net::{DNS_ADDRESS, LookupConfig, NetError, PodNetwork};
+use crate::pod::dns::{self, HostnameTooLong, PodNames, ResolvConf};
 use crate::pod::downward::{self, DownwardFacts};
 use crate::pod::env::{ConfigSource, EnvContext};
 use crate::runtime::PodSandbox;
@@ -42,7 +43,11 @@ impl<'a> PodContext<'a> {
             ("memory".to_owned(), Quantity(config.allocatable_memory.to_string())),
         ]);
         let facts = DownwardFacts { host_ips: config.host_ips.clone(), pod_ips, allocatable };
-        let services = config.cluster.services(namespace(pod));
+        let mut services = config.cluster.services(namespace(pod));
+        if namespace(pod) != DEFAULT_NAMESPACE {
+            // The API server's Service is there, which shows everywhere.
+            services.extend(config.cluster.services(DEFAULT_NAMESPACE));
+        }
         Self { config, pod, facts, services }
     }
 
@@ -74,6 +79,12 @@ impl<'a> PodContext<'a> {
     /// The names the pod goes by on its network.
     pub(super) fn names(&self) -> Result<PodNames, HostnameTooLong> {
         dns::names(self.pod, &self.config.cluster_domain)
+    }
+
+    /// The content of its `/etc/resolv.conf`.
+    pub(super) fn resolv_conf(&self) -> String {
+        let host = ResolvConf::parse(&self.config.host_resolv_conf);
+        resolv_conf(self.config, self.pod, &host).to_string()
     }
 
     /// What environment variables are resolved from.
@@ -125,6 +136,7 @@ pub(super) fn namespace(pod: &Pod) -> &str {
 pub(super) fn attach(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, AttachError> {
     let names = dns::names(pod, &config.cluster_domain)?;
     let network = config.switch.attach(&names.short, names.domain.as_deref())?;
+    network.set_lookups(lookups(config, pod));
     let aliases = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
     for alias in aliases {
         if let Ok(ip) = alias.ip.parse::<IpAddr>() {
@@ -132,6 +144,17 @@ pub(super) fn attach(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, 
         }
     }
     Ok(network)
+}
+
+fn resolv_conf(config: &NodeConfig, pod: &Pod, host: &ResolvConf) -> ResolvConf {
+    dns::resolv_conf(pod, &[DNS_ADDRESS.to_string()], &config.cluster_domain, host)
+}
+
+/// How the pod's network looks names up. The host's own search list is left to the host, which is asked last.
+fn lookups(config: &NodeConfig, pod: &Pod) -> LookupConfig {
+    let conf = resolv_conf(config, pod, &ResolvConf::default());
+    let zone = conf.nameservers.contains(&DNS_ADDRESS.to_string());
+    LookupConfig { zone, ndots: conf.ndots(), searches: conf.searches }
 }
 
 /// What the pod's containers share.

@@ -13,6 +13,7 @@ mod outcomes;
 mod probe;
 mod rootfs;
 mod run_directory;
+mod services;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -43,6 +44,7 @@ pub use attach::{Attach, AttachError};
 pub use journal::{Contents, Journal, JournalProblem, Recorded};
 pub use logs::{LogChunk, LogStream};
 pub use run_directory::RunDirectory;
+pub use services::{ServiceTables, service_tables};
 
 /// What a node needs from the cluster it belongs to, and tells it.
 pub trait Cluster: Send + Sync {

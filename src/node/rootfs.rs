@@ -11,7 +11,7 @@ use super::container::StartError;
 use super::context::PodContext;
 use crate::image::{Image, ImageLayer, LayerContent};
 use crate::pod::command;
-use crate::pod::dns::{self, PodNames, ResolvConf};
+use crate::pod::dns::{self, PodNames};
 use crate::vfs::{DeviceFs, Layer, LayerStack, MemoryFile, MountTable, MountTableBuilder, TreeFs};
 use crate::volume::PodVolumes;
 
@@ -94,13 +94,10 @@ fn add_managed_files(
     files: &ManagedFiles<'_>,
 ) -> MountTableBuilder {
     let taken = |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
-    let host = ResolvConf::parse(&context.config.host_resolv_conf);
-    // No cluster DNS answers on the pod network: names are resolved by the network itself, this file is for reading.
-    let resolv_conf = dns::resolv_conf(context.pod, &[], &context.config.cluster_domain, &host);
     let generated = [
         ("/etc/hosts", dns::hosts_file(context.pod, files.names, files.pod_ips)),
         ("/etc/hostname", dns::hostname_file(files.names)),
-        ("/etc/resolv.conf", resolv_conf.to_string()),
+        ("/etc/resolv.conf", context.resolv_conf()),
     ];
     for (path, content) in generated {
         if !taken(path) {

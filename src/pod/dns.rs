@@ -16,6 +16,10 @@ const MAX_NAMESERVERS: usize = 3;
 const MAX_SEARCHES: usize = 32;
 /// Longest search line, with spaces.
 const MAX_SEARCH_CHARS: usize = 2048;
+/// `ndots` where it is not set.
+const DEFAULT_NDOTS: usize = 1;
+/// The most that resolvers take `ndots` for.
+const MAX_NDOTS: usize = 15;
 
 /// The names of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +197,12 @@ impl ResolvConf {
         }
         conf
     }
+
+    /// How many dots a name has that is tried as it is first.
+    pub fn ndots(&self) -> usize {
+        let value = self.options.iter().rev().find_map(|option| option.strip_prefix("ndots:"));
+        value.and_then(|value| value.parse::<usize>().ok()).unwrap_or(DEFAULT_NDOTS).min(MAX_NDOTS)
+    }
 }
 
 impl std::fmt::Display for ResolvConf {
@@ -279,6 +289,9 @@ mod tests {
         ] {
             let pod = pod("p", &format!("{{containers: []{fields}}}"));
             assert_eq!(resolv_conf(&pod, &["10.96.0.10".into()], "d", &host).to_string(), expected, "{fields}");
+        }
+        for (options, expected) in [("", 1), ("ndots:5", 5), ("ndots:2 rotate ndots:x", 1), ("ndots:99", 15)] {
+            assert_eq!(ResolvConf::parse(&format!("options {options}")).ndots(), expected, "{options}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
+use tokio::sync::watch;
 
 /// Why an object could not be stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,11 +43,15 @@ impl<T: Resource + Metadata<Ty = ObjectMeta> + Clone + Send + Sync + 'static> Ob
 #[derive(Debug, Default, Clone)]
 pub struct Store {
     state: Arc<Mutex<State>>,
+    /// The revision of the latest change, for those who wait for one.
+    latest: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     revision: u64,
+    /// The revision of the latest change to each kind.
+    kinds: BTreeMap<&'static str, u64>,
     objects: BTreeMap<Key, Arc<dyn Any + Send + Sync>>,
 }
 
@@ -81,7 +86,9 @@ impl Store {
             let Key { kind, namespace, name } = key;
             return Err(StoreError::AlreadyExists { kind, namespace, name });
         }
-        Ok(state.put(key, object))
+        let object = state.put(key, object);
+        self.announce(state);
+        Ok(object)
     }
 
     /// The object of that name, if there is one. Kinds without namespaces use an empty one.
@@ -97,6 +104,33 @@ impl Store {
         let of_kind =
             state.objects.range(start..).take_while(|(key, _)| key.kind == T::KIND && key.namespace == namespace);
         of_kind.filter_map(|(_, object)| object.clone().downcast().ok()).collect()
+    }
+
+    /// All objects of a kind, by namespace and name.
+    pub fn list_all<T: Object>(&self) -> Vec<Arc<T>> {
+        let state = self.lock();
+        let of_kind = state.objects.range(Key::new::<T>("", "")..).take_while(|(key, _)| key.kind == T::KIND);
+        of_kind.filter_map(|(_, object)| object.clone().downcast().ok()).collect()
+    }
+
+    /// Changes whenever an object does, and says at which revision.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// The revision of the latest change to objects of a kind, for telling whether there was one.
+    pub fn revision_of<T: Object>(&self) -> u64 {
+        self.lock().kinds.get(T::KIND).copied().unwrap_or_default()
+    }
+
+    fn announce(&self, state: MutexGuard<'_, State>) {
+        let revision = state.revision;
+        drop(state);
+        self.latest.send_if_modified(|latest| {
+            let newer = *latest < revision;
+            *latest = revision.max(*latest);
+            newer
+        });
     }
 
     /// Changes an object in place, under a fresh `resourceVersion`.
@@ -115,25 +149,33 @@ impl Store {
         };
         let mut object = T::clone(&current);
         change(&mut object);
-        Ok(state.put(key, object))
+        let object = state.put(key, object);
+        self.announce(state);
+        Ok(object)
     }
 
     /// Takes an object out.
     pub fn delete<T: Object>(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
         let key = Key::new::<T>(namespace, name);
-        match self.lock().objects.remove(&key) {
-            Some(_) => Ok(()),
-            None => {
-                let Key { kind, namespace, name } = key;
-                Err(StoreError::NotFound { kind, namespace, name })
-            }
+        let mut state = self.lock();
+        if state.objects.remove(&key).is_none() {
+            let Key { kind, namespace, name } = key;
+            return Err(StoreError::NotFound { kind, namespace, name });
         }
+        state.advance(key.kind);
+        self.announce(state);
+        Ok(())
     }
 }
 
 impl State {
-    fn put<T: Object>(&mut self, key: Key, mut object: T) -> Arc<T> {
+    fn advance(&mut self, kind: &'static str) {
         self.revision += 1;
+        self.kinds.insert(kind, self.revision);
+    }
+
+    fn put<T: Object>(&mut self, key: Key, mut object: T) -> Arc<T> {
+        self.advance(key.kind);
         object.metadata_mut().resource_version = Some(self.revision.to_string());
         let object = Arc::new(object);
         self.objects.insert(key, object.clone());
@@ -183,6 +225,25 @@ mod tests {
         assert_ne!(first.metadata.resource_version, second.metadata.resource_version);
     }
 
+    #[tokio::test]
+    async fn who_waits_is_told_of_every_kind_of_change() {
+        let store = Store::default();
+        let mut changes = store.changes();
+        let mut seen = Vec::new();
+        let all: [&dyn Fn(); 3] = [
+            &|| drop(store.create(config_map("a"))),
+            &|| drop(store.update::<ConfigMap>("ns", "a", |object| object.immutable = Some(true))),
+            &|| drop(store.delete::<ConfigMap>("ns", "a")),
+        ];
+        for change in all {
+            change();
+            changes.changed().await.unwrap();
+            seen.push((*changes.borrow_and_update(), store.revision_of::<ConfigMap>(), store.revision_of::<Secret>()));
+        }
+        assert_eq!(seen, [(1, 1, 0), (2, 2, 0), (3, 3, 0)]);
+        assert!(!changes.has_changed().unwrap());
+    }
+
     #[test]
     fn a_list_holds_one_kind_of_one_namespace_in_order() {
         let store = Store::default();
@@ -192,5 +253,6 @@ mod tests {
         let names: Vec<_> = store.list::<ConfigMap>("ns").iter().map(|object| object.metadata.name.clone()).collect();
         assert_eq!(names, [Some("a".to_owned()), Some("b".to_owned())]);
         assert!(store.list::<Secret>("ns").is_empty());
+        assert_eq!(store.list_all::<ConfigMap>().len(), 2);
     }
 }

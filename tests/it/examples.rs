@@ -65,6 +65,15 @@ fn init_containers_prepare_the_volume() {
 }
 
 #[test]
+fn a_service_leads_to_both_of_its_pods() {
+    let outcome = run("services.yaml").exits(0).says("client   0/1     Completed");
+    for server in ["web-a", "web-b"] {
+        let answers = outcome.stdout.lines().filter(|line| line.ends_with(&format!("| {server}"))).count();
+        assert_eq!(answers, 2, "{server}: {outcome:?}");
+    }
+}
+
+#[test]
 fn the_http_service_answers_the_host_until_ctrl_c() {
     let husk = Husk::new();
     let mut command = husk.command(["run", "--timeout", "120s", "-p", "0:80"]);

@@ -19,6 +19,7 @@ mod probes;
 mod programs;
 mod restarts;
 mod resume;
+mod services;
 mod sockets;
 mod story;
 mod support;

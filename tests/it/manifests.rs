@@ -115,6 +115,18 @@ metadata: {{name: web}}
 spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}
 ---
 apiVersion: v1
+kind: Endpoints
+metadata: {{name: db}}
+subsets: [{{addresses: [{{ip: 192.0.2.1}}], ports: [{{port: 5432}}]}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: cache-1, labels: {{kubernetes.io/service-name: cache}}}}
+addressType: IPv4
+endpoints: [{{addresses: [192.0.2.1]}}]
+ports: [{{port: 6379}}]
+---
+apiVersion: v1
 kind: ServiceAccount
 metadata: {{name: robot}}
 ---
@@ -130,7 +142,7 @@ spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}
         pod("busybox", &["echo", "ok"], "").replace("args:", "command:")
     );
     let outcome = husk.run(&yaml, &["--no-prefix"]).exits(0).has("ok");
-    outcome.says("Service \"web\": its name and cluster IP lead nowhere yet");
+    outcome.says("spec.selector: no pod of this run has these labels");
 }
 
 #[test]

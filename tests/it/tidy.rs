@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("vfs", &[]),
     ("pod", &["api"]),
     ("store", &["api"]),
+    ("controller", &["api", "store"]),
     ("image", &["api"]),
     ("net", &["api"]),
     ("volume", &["api", "vfs"]),

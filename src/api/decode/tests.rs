@@ -217,7 +217,7 @@ fn other_kinds_are_refused_with_advice() {
         (
             "apiVersion: apps/v1\nkind: Deployment\n",
             "pod.yaml:2: kind \"Deployment\" of apiVersion \"apps/v1\" is not understood: the kinds of apiVersion v1 \
-             that are: Pod, ConfigMap, Secret, PersistentVolumeClaim, Service, ServiceAccount, Namespace, and List of \
+             that are: Pod, ConfigMap, Secret, PersistentVolumeClaim, Service, Endpoints, ServiceAccount, Namespace, and List of \
              these; write the template of the Deployment as a Pod",
         ),
         ("apiVersion: v2\nkind: Pod\n", "pod.yaml:2: no kind \"Pod\" in apiVersion \"v2\": use apiVersion v1"),

@@ -15,6 +15,8 @@ fn defaulted(text: &str) -> Value {
     match object {
         Object::Pod(pod) => serde_json::to_value(pod).unwrap(),
         Object::Service(service) => serde_json::to_value(service).unwrap(),
+        Object::Endpoints(endpoints) => serde_json::to_value(endpoints).unwrap(),
+        Object::EndpointSlice(slice) => serde_json::to_value(slice).unwrap(),
         Object::Secret(secret) => serde_json::to_value(secret).unwrap(),
         Object::PersistentVolumeClaim(claim) => serde_json::to_value(claim).unwrap(),
         Object::Namespace(namespace) => serde_json::to_value(namespace).unwrap(),
@@ -147,6 +149,12 @@ fn other_objects_get_kubernetes_defaults() {
         json!({"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
             "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]})
     );
+    let endpoints =
+        defaulted("{apiVersion: v1, kind: Endpoints, metadata: {name: s}, subsets: [{ports: [{port: 80}]}]}");
+    assert_eq!(endpoints["subsets"], json!([{"ports": [{"port": 80, "protocol": "TCP"}]}]));
+    let slice = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s}, addressType: IPv4, \
+        endpoints: [], ports: [{port: 80}]}";
+    assert_eq!(defaulted(slice)["ports"], json!([{"name": "", "port": 80, "protocol": "TCP"}]));
     let secret = defaulted("{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: other}}");
     assert_eq!((&secret["type"], &secret["metadata"]["namespace"]), (&json!("Opaque"), &json!("other")));
     let claim = defaulted("{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: c}}");

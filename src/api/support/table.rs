@@ -41,7 +41,9 @@ const HOOKS: &str = "exec, httpGet and sleep; tcpSocket fails, as in Kubernetes"
 const WORKING_DIR: &str = "in $PWD: WASI has no working directory, so programs go there themselves";
 const NO_USERS: &str = "ignored: there are no users inside the sandbox";
 const NON_ROOT: &str = "a container whose runAsUser or image says root is not started";
-const ONLY_FILE: &str = "written to /etc/resolv.conf only: lookups of the sandbox itself ask the host";
+const ONLY_FILE: &str = "written to /etc/resolv.conf only: lookups of the sandbox itself do without it";
+const OTHER_SERVERS: &str = "written to /etc/resolv.conf: lookups of the sandbox itself ask the cluster's DNS where it is \
+    there, and the host instead of others";
 const NO_CLOUD: &str = "volumes of network and cloud storage are not supported; use hostPath, emptyDir or a claim";
 const NO_DEVICES: &str = "there are no devices inside the sandbox";
 const NO_HOST_NAMESPACES: &str = "a WebAssembly container shares no namespace with the host";
@@ -261,11 +263,12 @@ pub const TABLE: &[Row] = &[
     yes("spec.subdomain"),
     yes("spec.hostAliases[*].ip"),
     yes("spec.hostAliases[*].hostnames"),
-    yes_because("spec.dnsPolicy", "it decides /etc/resolv.conf; lookups of the sandbox itself ask the host"),
-    warned("spec.dnsConfig.nameservers", ONLY_FILE),
-    warned("spec.dnsConfig.searches", ONLY_FILE),
-    warned("spec.dnsConfig.options[*].name", ONLY_FILE),
-    warned("spec.dnsConfig.options[*].value", ONLY_FILE),
+    yes("spec.dnsPolicy"),
+    warned("spec.dnsConfig.nameservers", OTHER_SERVERS),
+    yes("spec.dnsConfig.searches"),
+    yes("spec.dnsConfig.options[*].name"),
+    warned("spec.dnsConfig.options[*].name", ONLY_FILE).when(When::Not("ndots")),
+    yes("spec.dnsConfig.options[*].value"),
     yes("spec.enableServiceLinks"),
     yes_because("spec.serviceAccountName", "a name that containers can ask for; it comes with no token yet"),
     yes_because("spec.serviceAccount", "the old name of serviceAccountName"),

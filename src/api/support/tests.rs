@@ -246,9 +246,10 @@ const JUDGED: &[(&str, &[&str], &[&str])] = &[
     ("{containers: [{name: a, restartPolicyRules: [{action: Restart}, {action: RestartAllContainers}]}]}", &[], &[]),
     ("{automountServiceAccountToken: false, dnsPolicy: None}", &[], &[]),
     (
-        "{automountServiceAccountToken: true, dnsConfig: {searches: [a]}}",
+        "{automountServiceAccountToken: true, dnsConfig: {nameservers: [192.0.2.1], searches: [a], options: \
+         [{name: ndots, value: '2'}, {name: rotate}]}}",
         &[],
-        &["spec.automountServiceAccountToken", "spec.dnsConfig.searches"],
+        &["spec.automountServiceAccountToken", "spec.dnsConfig.nameservers", "spec.dnsConfig.options[1].name"],
     ),
     (
         "{securityContext: {runAsUser: 5, runAsNonRoot: true, seLinuxOptions: {level: x}}, os: {name: linux}}",
@@ -269,5 +270,27 @@ fn what_cannot_be_honoured_is_refused_or_warned_of() {
             ),
             "{spec}"
         );
+    }
+}
+
+#[test]
+fn services_are_told_what_they_do_not_get() {
+    let service = |spec: &str| serde_yaml::from_str(&format!("{{metadata: {{name: s}}, spec: {spec}}}")).unwrap();
+    for (spec, expected) in [
+        ("{type: ClusterIP, ports: [{port: 80}], sessionAffinity: ClientIP, selector: {a: b}}", &[][..]),
+        ("{type: NodePort, ports: [{port: 80, nodePort: 30080}], externalIPs: []}", &[]),
+        ("{type: NodePort, ports: [{port: 80}]}", &["spec.ports"]),
+        (
+            "{type: LoadBalancer, loadBalancerIP: 192.0.2.1, ports: [{port: 80, nodePort: 30080}]}",
+            &["spec.loadBalancerIP", "spec.type"],
+        ),
+        (
+            "{externalIPs: [192.0.2.1], ports: [{port: 1}, {port: 2, protocol: SCTP}]}",
+            &["spec.externalIPs", "spec.ports[1].protocol"],
+        ),
+    ] {
+        let SupportReport { refusals, warnings } = check_service(&service(spec));
+        assert_eq!(refusals, []);
+        assert_eq!(warnings.iter().map(|note| note.path.as_str()).collect::<Vec<_>>(), expected, "{spec}");
     }
 }

@@ -15,6 +15,7 @@ mod probe;
 mod resources;
 mod scheduling;
 mod security;
+mod service;
 mod update;
 mod volume;
 
@@ -34,7 +35,9 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         Object::ConfigMap(config_map) => objects::config_map(&mut errors, config_map),
         Object::Secret(secret) => objects::secret(&mut errors, secret),
         Object::PersistentVolumeClaim(claim) => objects::claim(&mut errors, claim),
-        Object::Service(service) => objects::service(&mut errors, service),
+        Object::Service(service) => service::service(&mut errors, service),
+        Object::Endpoints(endpoints) => service::endpoints(&mut errors, endpoints),
+        Object::EndpointSlice(slice) => service::endpoint_slice(&mut errors, slice),
         Object::ServiceAccount(account) => {
             metadata::object_meta(&mut errors, &account.metadata, true, formats::dns_subdomain);
         }

@@ -2,6 +2,7 @@
 
 mod edges;
 mod names;
+mod services;
 mod tcp;
 mod udp;
 

@@ -111,12 +111,13 @@ impl Process {
     }
 
     /// Prints what the script says, then ends as it says.
-    fn work(self: &Arc<Self>, script: &Script) {
+    fn work(self: &Arc<Self>, script: &Script, network: &Arc<PodNetwork>) {
+        let found = find(Arc::clone(network), script.awaited.clone());
         let output = print(&self.stdout, script.output.clone());
         let error_output = print(&self.stderr, script.error_output.clone());
         let (process, end) = (Arc::clone(self), script.end.clone());
         self.spawn(async move {
-            tokio::join!(output, error_output);
+            tokio::join!(output, error_output, found);
             match end {
                 Some((after, status)) => {
                     sleep(after).await;
@@ -125,6 +126,14 @@ impl Process {
                 None => pending().await,
             }
         });
+    }
+}
+
+/// Looks a name up until it is found.
+async fn find(network: Arc<PodNetwork>, awaited: Option<(String, Duration)>) {
+    let Some((name, pause)) = awaited else { return };
+    while network.resolve(&name).await.is_err() {
+        sleep(pause).await;
     }
 }
 
@@ -192,7 +201,7 @@ impl FakeContainer {
         self.write_files().map_err(|errno| RuntimeError::Failed(errno.to_string()))?;
         self.open_ports().map_err(|error| RuntimeError::Failed(error.to_string()))?;
         self.process.state.send_replace(State::Running);
-        self.process.work(&self.script);
+        self.process.work(&self.script, &self.network);
         Ok(())
     }
 

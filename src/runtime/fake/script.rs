@@ -22,6 +22,8 @@ pub struct Script {
     pub(super) files: Vec<(String, Bytes)>,
     /// TCP ports it listens on, and from how long after its start.
     pub(super) ports: Vec<(u16, Duration)>,
+    /// A name that it looks up until it is found, and how long it pauses in between.
+    pub(super) awaited: Option<(String, Duration)>,
     /// After how long it ends by itself, and how.
     pub(super) end: Option<(Duration, ExitStatus)>,
     pub(super) term: OnTerm,
@@ -53,6 +55,7 @@ impl Script {
             keeps_output_open: false,
             files: Vec::new(),
             ports: Vec::new(),
+            awaited: None,
             end: None,
             term: OnTerm::Dies,
         }
@@ -113,6 +116,12 @@ impl Script {
     pub fn listens_after(mut self, port: u16, delay: Duration) -> Self {
         self.ports.push((port, delay));
         self
+    }
+
+    /// Looks `name` up, again after each `pause`, until it has an address; its time until the end begins then.
+    #[must_use]
+    pub fn waits_for_name(self, name: &str, pause: Duration) -> Self {
+        Self { awaited: Some((name.to_owned(), pause)), ..self }
     }
 
     /// Leaves its standard output open when it ends.

@@ -95,6 +95,25 @@ fn services() {
             "spec: {type: NodePort, clusterIP: None, ports: [{port: 80}]}",
             &["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
         ),
+        (
+            "Service",
+            "spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.8], ports: [{port: 80}]}",
+            &["spec.clusterIPs: Invalid value: [\"10.96.0.8\"]: first value must match `clusterIP`"],
+        ),
+        (
+            "Service",
+            "spec: {ipFamilyPolicy: Both, ipFamilies: [IPv5], ports: [{port: 80}]}",
+            &[
+                "spec.ipFamilyPolicy: Unsupported value: \"Both\": supported values: \"PreferDualStack\", \
+                 \"RequireDualStack\", \"SingleStack\"",
+                "spec.ipFamilies[0]: Unsupported value: \"IPv5\": supported values: \"IPv4\", \"IPv6\"",
+            ],
+        ),
+        (
+            "Service",
+            "spec: {type: ExternalName, externalName: example.com, clusterIP: 10.96.0.7}",
+            &["spec.clusterIPs[0]: Forbidden: may not be set for ExternalName services"],
+        ),
     ]);
     let text = "{apiVersion: v1, kind: Service, metadata: {name: 1a}, spec: {clusterIP: None}}";
     assert_eq!(
@@ -102,6 +121,40 @@ fn services() {
         ["metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of lower case alphanumeric characters \
              or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or \
              'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"]
+    );
+}
+
+#[test]
+fn endpoints_of_services() {
+    check(&[
+        ("Endpoints", "subsets: [{addresses: [{ip: 192.0.2.1}], ports: [{port: 80}]}]", &[]),
+        (
+            "Endpoints",
+            "subsets: [{addresses: [{ip: 127.0.0.1, hostname: A}, {ip: x}], ports: [{port: 0}, {name: b, port: 1}]}, {}]",
+            &[
+                "subsets[0].addresses[0].hostname: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower \
+                 case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. \
+                 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+                "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range \
+                 (127.0.0.0/8, ::1/128)",
+                "subsets[0].addresses[1].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or \
+                 2001:db8::ffff)",
+                "subsets[0].ports[0].name: Required value",
+                "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                "subsets[1]: Required value: must specify `addresses` or `notReadyAddresses`",
+            ],
+        ),
+    ]);
+    let slice = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s}, addressType: IPv4, \
+        endpoints: [{addresses: [224.0.0.1]}, {addresses: []}], ports: [{port: 70000}]}";
+    assert_eq!(
+        errors(slice),
+        [
+            "endpoints[0].addresses[0]: Invalid value: \"224.0.0.1\": may not be in the link-local multicast range \
+             (224.0.0.0/24, ff02::/10)",
+            "endpoints[1].addresses: Required value: must contain at least 1 address",
+            "ports[0].port: Invalid value: 70000: must be between 1 and 65535, inclusive",
+        ]
     );
 }
 

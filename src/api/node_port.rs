@@ -1,0 +1,83 @@
+//! Node ports: those that Services ask for, each given once. Source of the rules: kube-apiserver v1.36
+//! `registry/core/service/portallocator`.
+// Differs from Kubernetes: a Service that asks for no particular node port gets none.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+
+use super::validate::{BadValue, ErrorKind, FieldError};
+
+/// Ports that can be node ports (kube-apiserver `--service-node-port-range`).
+const RANGE: RangeInclusive<i32> = 30_000..=32_767;
+
+/// The ports of a Service that ask for a node port, with it.
+pub fn node_ports(service: &Service) -> impl Iterator<Item = (&ServicePort, u16)> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ports.filter_map(|port| Some((port, u16::try_from(port.node_port?).ok().filter(|port| *port != 0)?)))
+}
+
+/// Whether a Service is of a type that has node ports.
+pub fn has_node_ports(service: &Service) -> bool {
+    let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+    matches!(kind, Some("NodePort" | "LoadBalancer"))
+}
+
+/// The node ports that are taken.
+#[derive(Debug, Default)]
+pub struct NodePorts {
+    taken: BTreeSet<(String, i32)>,
+}
+
+impl NodePorts {
+    /// Takes the node ports that a new Service asks for.
+    ///
+    /// # Errors
+    /// Those it cannot have.
+    pub fn take(&mut self, service: &Service) -> Vec<FieldError> {
+        let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()).enumerate();
+        let refused = ports.filter_map(|(index, port)| {
+            let number = port.node_port.filter(|number| *number != 0)?;
+            let protocol = port.protocol.clone().unwrap_or_default();
+            let detail = if !RANGE.contains(&number) {
+                let (first, last) = (RANGE.start(), RANGE.end());
+                format!("provided port is not in the valid range. The range of valid ports is {first}-{last}")
+            } else if !self.taken.insert((protocol, number)) {
+                "provided port is already allocated".to_owned()
+            } else {
+                return None;
+            };
+            let path = format!("spec.ports[{index}].nodePort");
+            Some(FieldError { path, kind: ErrorKind::Invalid, value: Some(BadValue::from(number)), detail })
+        });
+        refused.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_port_is_given_once_and_within_the_range() {
+        let mut ports = NodePorts::default();
+        for (list, expected) in [
+            ("{port: 80, protocol: TCP, nodePort: 30080}, {port: 80, protocol: UDP, nodePort: 30080}", &[][..]),
+            ("{port: 80, protocol: TCP}, {port: 81, protocol: TCP, nodePort: 0}", &[]),
+            (
+                "{port: 1, protocol: TCP, nodePort: 80}, {port: 80, protocol: TCP, nodePort: 30080}",
+                &[
+                    "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of \
+                     valid ports is 30000-32767",
+                    "spec.ports[1].nodePort: Invalid value: 30080: provided port is already allocated",
+                ],
+            ),
+        ] {
+            let service: Service =
+                serde_yaml::from_str(&format!("{{metadata: {{}}, spec: {{ports: [{list}]}}}}")).unwrap();
+            let errors: Vec<_> = ports.take(&service).iter().map(ToString::to_string).collect();
+            assert_eq!(errors, expected, "{list}");
+        }
+    }
+}
