@@ -9,6 +9,7 @@
 
 mod address;
 mod executor;
+mod flag;
 mod listener;
 mod reactor;
 mod resolve;
@@ -17,6 +18,7 @@ mod timer;
 
 pub use address::explain;
 pub use executor::{block_on, spawn};
+pub use flag::{Flag, Watch};
 pub use listener::Listener;
 pub use reactor::{Readiness, now, tick};
 pub use resolve::resolve;

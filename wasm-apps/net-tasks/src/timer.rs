@@ -108,7 +108,9 @@ pub(crate) fn fire(now: u64) {
                 return;
             }
             timers.queue.pop();
-            let Some(entry) = timers.entries.get_mut(place).filter(|entry| entry.queued == Some(time)) else { continue };
+            let Some(entry) = timers.entries.get_mut(place).filter(|entry| entry.queued == Some(time)) else {
+                continue;
+            };
             entry.queued = None;
             match entry.deadline {
                 Some(deadline) if deadline > now => {

@@ -110,7 +110,10 @@ mod tests {
     #[test]
     fn options_are_nginxs() {
         let args = |line: &str| parse(line.split(' ').map(Into::into));
-        assert_eq!(args("-t -q -c /x").map(|command| (command.action, command.file)), Ok((Action::Test { dump: false }, Some("/x".into()))));
+        assert_eq!(
+            args("-t -q -c /x").map(|command| (command.action, command.file)),
+            Ok((Action::Test { dump: false }, Some("/x".into())))
+        );
         assert_eq!(args("-p /srv/").map(|command| command.prefix), Ok("/srv".into()));
         assert_eq!(args("-s now"), Err("invalid option: \"-s now\"".into()));
         assert_eq!(args("-c"), Err("option \"-c\" requires file name".into()));

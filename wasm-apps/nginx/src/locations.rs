@@ -80,9 +80,9 @@ impl Locations {
         }
         match longest {
             Some((_, true, location)) => Some(Found { location, captures: None, last: true }),
-            _ => self.matching(path).or_else(|| {
-                longest.map(|(.., location)| Found { location, captures: None, last: false })
-            }),
+            _ => self
+                .matching(path)
+                .or_else(|| longest.map(|(.., location)| Found { location, captures: None, last: false })),
         }
     }
 

@@ -2,8 +2,8 @@
 //! access, `try_files`, content, and pages for errors.
 
 mod content;
-mod rewriting;
 mod response;
+mod rewriting;
 
 use std::net::IpAddr;
 use std::rc::Rc;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use super::directives::{self, Effect, EVENTS, MAIN};
+use super::directives::{self, EVENTS, Effect, MAIN};
 use super::error::{ConfigError, Place};
 use super::model::{Config, ErrorLog, Level, LogFormat, LogTarget, Settings, Upstream};
 use super::tree::{Directive, Environment, Reader, absolute};
@@ -79,16 +79,30 @@ impl Scope<'_> {
 
 /// Reads a configuration. If its file is not there and `defaults` is given, that is read instead.
 pub fn load(environment: &dyn Environment, source: &Source, defaults: Option<&str>) -> Result<Loaded, ConfigError> {
+    match (environment.read(&source.file), defaults) {
+        (Err(error), Some(text)) if error.kind() == std::io::ErrorKind::NotFound => {
+            load_text(environment, source, text)
+        }
+        _ => load_tree(environment, source, |reader| reader.file(&source.file, None, 0)),
+    }
+}
+
+/// Understands a text as a configuration.
+pub fn load_text(environment: &dyn Environment, source: &Source, text: &str) -> Result<Loaded, ConfigError> {
+    let place = Place { file: Rc::from("built-in configuration"), line: 1 };
+    load_tree(environment, source, |reader| reader.text(text, place, 0))
+}
+
+fn load_tree(
+    environment: &dyn Environment,
+    source: &Source,
+    read: impl FnOnce(&mut Reader<'_>) -> Result<Vec<Directive>, ConfigError>,
+) -> Result<Loaded, ConfigError> {
     let directory = source.file.rsplit_once('/').map_or(".", |(directory, _)| directory);
     let mut reader = Reader::new(environment, directory);
     let command_line = Place { file: Rc::from("command line"), line: 0 };
     let mut tree = reader.text(&source.directives, command_line, 0)?;
-    match (environment.read(&source.file), defaults) {
-        (Err(error), Some(text)) if error.kind() == std::io::ErrorKind::NotFound => {
-            tree.extend(reader.text(text, Place { file: Rc::from("built-in"), line: 1 }, 0)?);
-        }
-        _ => tree.extend(reader.file(&source.file, None, 0)?),
-    }
+    tree.extend(read(&mut reader)?);
     let mut scope = Scope {
         environment,
         prefix: &source.prefix,
@@ -147,7 +161,9 @@ fn the_only<'a>(directives: &[(&'a Directive, bool)], name: &str) -> Result<Opti
 /// Variables may be used before the directive that sets them.
 fn collect_names(tree: &[Directive], names: &mut Names) {
     for directive in tree {
-        if let ("set", Some(name)) = (directive.name.as_str(), directive.args.first().and_then(|arg| arg.strip_prefix('$'))) {
+        if let ("set", Some(name)) =
+            (directive.name.as_str(), directive.args.first().and_then(|arg| arg.strip_prefix('$')))
+        {
             names.add(name);
         }
         if matches!(directive.name.as_str(), "location" | "server_name" | "rewrite" | "if") {

@@ -199,8 +199,8 @@ pub(super) fn check(directive: &Directive, context: Context, seen: &[Directive])
     let name = directive.name.as_str();
     let tables = [(std::slice::from_ref(&SERVER_BLOCK), Effect::Some), (EFFECTIVE, Effect::Some)];
     let tables = tables.into_iter().chain([(TUNING, Effect::None), (ONLY_OFF, Effect::None)]);
-    let mut known =
-        tables.flat_map(|(table, effect)| table.iter().filter(|entry| entry.0 == name).map(move |entry| (entry, effect)));
+    let mut known = tables
+        .flat_map(|(table, effect)| table.iter().filter(|entry| entry.0 == name).map(move |entry| (entry, effect)));
     let mut candidates = known.by_ref().peekable();
     if candidates.peek().is_none() {
         return Err(directive.error(format!("unknown directive \"{name}\"")));
@@ -223,7 +223,9 @@ pub(super) fn check(directive: &Directive, context: Context, seen: &[Directive])
         return Err(directive.error(format!("\"{name}\" directive is duplicate")));
     }
     if ONLY_OFF.iter().any(|entry| entry.0 == name) && directive.arg(0) != "off" {
-        return Err(directive.error(format!("\"{name} {}\" is not supported here, only \"{name} off\"", directive.arg(0))));
+        return Err(
+            directive.error(format!("\"{name} {}\" is not supported here, only \"{name} off\"", directive.arg(0)))
+        );
     }
     Ok(effect)
 }

@@ -16,7 +16,7 @@ pub(super) fn build(
     scope: &mut Scope<'_>,
     http: &Directive,
     mut settings: Settings,
-) -> Result<Vec<Listening>, ConfigError> {
+) -> Result<Vec<Rc<Listening>>, ConfigError> {
     let directives = scope.checked(http.block.as_deref().unwrap_or_default(), HTTP)?;
     let combined = LogFormat { template: scope.template(http, logs::COMBINED)?, escape: Escape::Default };
     scope.formats.insert("combined".to_owned(), Rc::new(combined));
@@ -31,11 +31,8 @@ pub(super) fn build(
         }
     }
     let path = "/var/log/nginx/access.log";
-    let standard = AccessLog {
-        target: logs::target(scope, path),
-        format: Rc::clone(&scope.formats["combined"]),
-        condition: None,
-    };
+    let standard =
+        AccessLog { target: logs::target(scope, path), format: Rc::clone(&scope.formats["combined"]), condition: None };
     settings.access_logs = Rc::new(vec![standard]);
     let mut common = server::Common::default();
     for (directive, first) in &directives {
@@ -50,7 +47,7 @@ pub(super) fn build(
             add(scope, &mut listeners, &listen, &names, &server)?;
         }
     }
-    Ok(listeners.into_iter().map(|(listening, _)| listening).collect())
+    Ok(listeners.into_iter().map(|(listening, _)| Rc::new(listening)).collect())
 }
 
 /// Enters a server with an address; the first one there is the default unless another one says that it is.
@@ -71,10 +68,7 @@ fn add(
     let (listening, has_default) = &mut listeners[index];
     if listen.is_default {
         if std::mem::replace(has_default, true) {
-            return Err(ConfigError::new(
-                format!("a duplicate default server for {}", listen.address),
-                &listen.place,
-            ));
+            return Err(ConfigError::new(format!("a duplicate default server for {}", listen.address), &listen.place));
         }
         listening.default = Rc::clone(server);
     }

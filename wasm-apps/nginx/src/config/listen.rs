@@ -34,7 +34,8 @@ pub(super) fn parse(scope: &Scope<'_>, directive: &Directive) -> Result<Vec<List
                 let number = number.parse().ok().filter(|number| *number > 0);
                 backlog = Some(number.ok_or_else(|| directive.error(format!("invalid backlog \"{parameter}\"")))?);
             }
-            ("reuseport" | "deferred" | "bind", "") | ("ipv6only" | "so_keepalive" | "fastopen" | "rcvbuf" | "sndbuf", _) => {}
+            ("reuseport" | "deferred" | "bind", "")
+            | ("ipv6only" | "so_keepalive" | "fastopen" | "rcvbuf" | "sndbuf", _) => {}
             ("ssl", "") => {
                 return Err(directive.error("the \"ssl\" parameter requires ngx_http_ssl_module"));
             }
@@ -52,7 +53,9 @@ pub(super) fn parse(scope: &Scope<'_>, directive: &Directive) -> Result<Vec<List
 fn addresses(scope: &Scope<'_>, directive: &Directive) -> Result<Vec<SocketAddr>, ConfigError> {
     let text = directive.arg(0);
     if text.starts_with("unix:") {
-        return Err(directive.error(format!("unix sockets are not supported here, in \"{text}\" of the \"listen\" directive")));
+        return Err(
+            directive.error(format!("unix sockets are not supported here, in \"{text}\" of the \"listen\" directive"))
+        );
     }
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let port = |text: &str| match text.parse::<u16>() {

@@ -71,22 +71,24 @@ pub(super) fn build(
     let head = Head::parse(directive)?;
     if let (Parent::Location(outer), None) = (&parent, &head.pattern) {
         let outer = outer.unwrap_or("~");
-        return Err(directive.error(format!("named location \"{}\" can be on the server level only, not in \"{outer}\"", head.text)));
+        return Err(directive
+            .error(format!("named location \"{}\" can be on the server level only, not in \"{outer}\"", head.text)));
     }
     if let (Parent::Location(Some(outer)), Some(path)) = (&parent, head.path())
         && !path.starts_with(outer)
     {
         return Err(directive.error(format!("location \"{path}\" is outside location \"{outer}\"")));
     }
-    let mut settings =
-        Settings { content: Content::Static, try_files: None, limit_except: None, ..outer.clone() };
+    let mut settings = Settings { content: Content::Static, try_files: None, limit_except: None, ..outer.clone() };
     let rest = scope.with_settings(directive, LOCATION, &mut settings)?;
     let names: Vec<&str> = rest.iter().map(|directive| directive.name.as_str()).collect();
     for directive in &rest {
         match directive.name.as_str() {
             "alias" => {
                 if directive.block.is_none() && names.contains(&"root") {
-                    return Err(directive.error("\"alias\" directive is duplicate, \"root\" directive was specified earlier"));
+                    return Err(
+                        directive.error("\"alias\" directive is duplicate, \"root\" directive was specified earlier")
+                    );
                 }
                 let template = scope.path(directive, directive.arg(0))?;
                 settings.root = Root::Alias(template, head.path().map(str::len));

@@ -22,7 +22,7 @@ mod tests;
 mod tree;
 mod values;
 
-pub use build::{Loaded, Source, load};
+pub use build::{Loaded, Source, load, load_text};
 pub use error::{ConfigError, Place, explain_io};
 pub use model::*;
 pub use proxy::split_url;

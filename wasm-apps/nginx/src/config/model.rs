@@ -21,7 +21,7 @@ pub struct Config {
     /// Where messages go that belong to no request.
     pub error_log: ErrorLog,
     /// Servers, by where they listen.
-    pub listeners: Vec<Listening>,
+    pub listeners: Vec<Rc<Listening>>,
     /// How many variables requests have of their own.
     pub variables: usize,
     /// What to warn of.

@@ -48,7 +48,9 @@ pub(super) fn apply(
         "proxy_pass_request_body" => proxy.pass_body = flag(directive)?,
         "proxy_pass_request_headers" => proxy.pass_headers = flag(directive)?,
         "proxy_method" => proxy.method = Some(scope.template(directive, directive.arg(0))?),
-        "proxy_next_upstream" => proxy.next_upstream = directive.args.iter().any(|arg| matches!(arg.as_str(), "error" | "timeout")),
+        "proxy_next_upstream" => {
+            proxy.next_upstream = directive.args.iter().any(|arg| matches!(arg.as_str(), "error" | "timeout"))
+        }
         "proxy_http_version" => {
             proxy.http_1_1 = match directive.arg(0) {
                 "1.0" => false,
@@ -92,7 +94,9 @@ fn redirect(
     }
     let from = directive.arg(0);
     if from.starts_with('~') || from.contains('$') {
-        return Err(directive.error(format!("only fixed prefixes can be replaced in \"proxy_redirect\", not \"{from}\"")));
+        return Err(
+            directive.error(format!("only fixed prefixes can be replaced in \"proxy_redirect\", not \"{from}\""))
+        );
     }
     let pair = (from.to_owned(), scope.template(directive, directive.arg(1))?);
     match &mut proxy.redirect {
@@ -151,7 +155,9 @@ pub(super) fn pass(
 fn resolve(scope: &Scope<'_>, directive: &Directive, text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
     let invalid = || directive.error(format!("invalid port in upstream \"{text}\""));
     let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().map_err(|_| invalid())?),
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, port.parse().map_err(|_| invalid())?)
+        }
         _ => (text, 80),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -28,15 +28,15 @@ pub trait Environment {
 
 /// `name arguments;` or `name arguments { … }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directive {
+pub(super) struct Directive {
     /// Its first word.
-    pub name: String,
+    pub(super) name: String,
     /// Its other words.
-    pub args: Vec<String>,
+    pub(super) args: Vec<String>,
     /// What stands between braces.
-    pub block: Option<Vec<Directive>>,
+    pub(super) block: Option<Vec<Directive>>,
     /// Where it begins.
-    pub place: Place,
+    pub(super) place: Place,
 }
 
 impl Directive {
@@ -81,11 +81,15 @@ impl<'a> Reader<'a> {
         if self.read.len() >= MAX_FILES {
             return Err(failed(format!("too many configuration files, \"{path}\" is one too much")));
         }
-        let bytes = self.files.read(path).map_err(|error| failed(format!("open() \"{path}\" failed {}", explain_io(&error))))?;
+        let bytes = self
+            .files
+            .read(path)
+            .map_err(|error| failed(format!("open() \"{path}\" failed {}", explain_io(&error))))?;
         if bytes.len() > MAX_FILE {
             return Err(failed(format!("configuration file \"{path}\" is larger than {MAX_FILE} bytes")));
         }
-        let text = String::from_utf8(bytes).map_err(|_| failed(format!("configuration file \"{path}\" is not UTF-8")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| failed(format!("configuration file \"{path}\" is not UTF-8")))?;
         let place = Place { file: Rc::from(path), line: 1 };
         let directives = self.text(&text, place, depth)?;
         self.read.insert(path.to_owned(), text);

@@ -52,7 +52,8 @@ pub(super) fn parse_time(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|next: char| !next.is_ascii_digit()).unwrap_or(rest.len());
         let value: u64 = rest[..digits].parse().ok()?;
-        let unit_end = rest[digits..].find(|next: char| !next.is_ascii_alphabetic()).map_or(rest.len(), |end| digits + end);
+        let unit_end =
+            rest[digits..].find(|next: char| !next.is_ascii_alphabetic()).map_or(rest.len(), |end| digits + end);
         let milliseconds = match &rest[digits..unit_end] {
             "ms" => 1,
             "" | "s" => 1_000,
@@ -80,9 +81,10 @@ pub(super) fn regex(directive: &Directive, pattern: &str, ignore_case: bool) -> 
 
 /// A status of a response.
 pub(super) fn status(directive: &Directive, text: &str) -> Result<u16, ConfigError> {
-    text.parse().ok().filter(|status| (100..=999).contains(status)).ok_or_else(|| {
-        directive.error(format!("invalid return code \"{text}\""))
-    })
+    text.parse()
+        .ok()
+        .filter(|status| (100..=999).contains(status))
+        .ok_or_else(|| directive.error(format!("invalid return code \"{text}\"")))
 }
 
 #[cfg(test)]

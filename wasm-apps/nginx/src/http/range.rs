@@ -13,7 +13,8 @@ pub enum Range {
 
 /// Understands a header for something of `length` bytes.
 pub fn parse(header: &str, length: u64) -> Range {
-    let Some(spec) = header.get(..6).filter(|unit| unit.eq_ignore_ascii_case("bytes=")).map(|_| header[6..].trim()) else {
+    let Some(spec) = header.get(..6).filter(|unit| unit.eq_ignore_ascii_case("bytes=")).map(|_| header[6..].trim())
+    else {
         return Range::Whole;
     };
     let Some((first, last)) = spec.split_once('-').filter(|_| !spec.contains(',')) else { return Range::Whole };

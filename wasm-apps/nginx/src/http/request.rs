@@ -139,38 +139,11 @@ impl Request {
         Self { head: received[..end].to_vec(), line: 0..end, ..Self::default() }
     }
 
-    /// Finds out what follows the head. Whatever two servers could understand differently is refused.
+    /// Finds out what follows the head.
     fn framed(mut self) -> Result<Self, Refusal> {
-        let mut lengths = self.all("content-length");
-        let (length, second) = (lengths.next().map(str::to_owned), lengths.next().is_some());
-        let mut codings = self.all("transfer-encoding");
-        let (coding, another) = (codings.next().map(str::to_owned), codings.next().is_some());
-        let mut hosts = self.all("host");
-        let (host, other) = (hosts.next().map(str::to_owned), hosts.next().is_some());
-        if second || another {
-            return Err((400, self, "client sent duplicate header line that says how long the body is"));
-        }
-        if other || host.as_deref().is_some_and(|host| !is_host(host)) {
-            return Err((400, self, "client sent invalid host"));
-        }
-        if host.is_none() && self.http_1_1 {
-            return Err((400, self, "client sent HTTP/1.1 request without \"Host\" header"));
-        }
-        self.body = match (length, coding) {
-            (None, None) => BodyLength::Known(0),
-            (Some(_), Some(_)) => {
-                return Err((400, self, "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"));
-            }
-            (Some(length), None) if length.bytes().all(|byte| byte.is_ascii_digit()) => match length.parse() {
-                Ok(length) => BodyLength::Known(length),
-                Err(_) => return Err((400, self, "client sent invalid \"Content-Length\" header")),
-            },
-            (Some(_), None) => return Err((400, self, "client sent invalid \"Content-Length\" header")),
-            (None, Some(_)) if !self.http_1_1 => {
-                return Err((400, self, "client sent HTTP/1.0 request with \"Transfer-Encoding\" header"));
-            }
-            (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => BodyLength::Chunked,
-            (None, Some(_)) => return Err((501, self, "client sent unknown \"Transfer-Encoding\"")),
+        self.body = match self.framing() {
+            Ok(body) => body,
+            Err((status, reason)) => return Err((status, self, reason)),
         };
         let connection = self.header("connection").unwrap_or_default();
         let says = |word: &str| connection.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
@@ -178,6 +151,40 @@ impl Request {
         let expect = self.header("expect").is_some_and(|expect| expect.eq_ignore_ascii_case("100-continue"));
         self.expects_continue = self.http_1_1 && expect;
         Ok(self)
+    }
+
+    /// How long the body is. Whatever two servers could understand differently is refused.
+    fn framing(&self) -> Result<BodyLength, (u16, &'static str)> {
+        let once = |name: &str| {
+            let mut values = self.all(name);
+            (values.next(), values.next().is_some())
+        };
+        let ((length, second), (coding, another), (host, other)) =
+            (once("content-length"), once("transfer-encoding"), once("host"));
+        if second || another {
+            return Err((400, "client sent duplicate header line that says how long the body is"));
+        }
+        if other || host.is_some_and(|host| !is_host(host)) {
+            return Err((400, "client sent invalid host"));
+        }
+        if host.is_none() && self.http_1_1 {
+            return Err((400, "client sent HTTP/1.1 request without \"Host\" header"));
+        }
+        match (length, coding) {
+            (None, None) => Ok(BodyLength::Known(0)),
+            (Some(_), Some(_)) => {
+                Err((400, "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"))
+            }
+            (Some(length), None) => match length.parse() {
+                Ok(number) if length.bytes().all(|byte| byte.is_ascii_digit()) => Ok(BodyLength::Known(number)),
+                _ => Err((400, "client sent invalid \"Content-Length\" header")),
+            },
+            (None, Some(_)) if !self.http_1_1 => {
+                Err((400, "client sent HTTP/1.0 request with \"Transfer-Encoding\" header"))
+            }
+            (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(BodyLength::Chunked),
+            (None, Some(_)) => Err((501, "client sent unknown \"Transfer-Encoding\"")),
+        }
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
@@ -222,7 +229,8 @@ impl Request {
 
 /// Whether this can be a host with or without a port.
 fn is_host(host: &str) -> bool {
-    !host.contains("..") && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]!$&'()*+;=%".contains(&byte))
+    !host.contains("..")
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]!$&'()*+;=%".contains(&byte))
 }
 
 #[cfg(test)]
@@ -239,7 +247,8 @@ mod tests {
 
     #[test]
     fn a_head_is_understood() {
-        let text = "\r\nPOST /a?b HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\nX_Y: no\r\nConnection: close\r\n\r\nhello";
+        let text =
+            "\r\nPOST /a?b HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\nX_Y: no\r\nConnection: close\r\n\r\nhello";
         let Parsed::Whole(request, used) = parse(text.as_bytes(), 0, false) else { panic!("not whole") };
         assert_eq!(&text[used..], "hello");
         assert_eq!((request.method(), request.target()), ("POST", "/a?b"));

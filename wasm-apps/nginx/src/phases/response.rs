@@ -39,15 +39,7 @@ pub enum Body {
 impl Response {
     /// One with nothing but a status and a body.
     pub fn new(status: u16, body: Body) -> Self {
-        Self {
-            status,
-            content_type: None,
-            modified: None,
-            etag: None,
-            location: None,
-            headers: Vec::new(),
-            body,
-        }
+        Self { status, content_type: None, modified: None, etag: None, location: None, headers: Vec::new(), body }
     }
 
     /// The page of a status.
