@@ -10,9 +10,11 @@ use std::io::{self, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
+use husk_process::processes;
+use husk_process::signals::Signal;
 use nginx::NAME_AND_VERSION;
 use nginx::command_line::{Action, CommandLine, HELP, parse};
-use nginx::config::{Config, ConfigError, Environment, Loaded, Source, load};
+use nginx::config::{Config, ConfigError, Environment, Loaded, Source, explain_io, load};
 
 /// The configuration file, unless another one is named.
 const CONFIGURATION: &str = "/etc/nginx/nginx.conf";
@@ -72,15 +74,7 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Action::Signal(signal) => {
-            let number = match signal.as_str() {
-                "stop" => "TERM",
-                "quit" => "QUIT",
-                "reload" => "HUP",
-                _ => "USR1",
-            };
-            emergency(&format!("\"-s {signal}\" is not possible here: send {number} to the server, kill -{number} 1"))
-        }
+        Action::Signal(signal) => send(&command, signal),
         Action::Test { dump } => test(&command, *dump),
         Action::Serve => serve_nginx(&command),
     }
@@ -164,11 +158,34 @@ fn serve_config(config: Config, load: impl Fn() -> Result<Config, ConfigError>) 
     }
 }
 
-/// Notes the process's number where others look for it. A container may be read-only: the server works without.
+/// Notes the process's number where `-s` looks for it. A container may be read-only: the server works without.
 fn write_pid(path: &str) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let pid = stat.split(' ').next().filter(|pid| !pid.is_empty()).unwrap_or("1");
-    if let Err(error) = std::fs::write(path, format!("{pid}\n")) {
-        eprintln!("nginx: [warn] open() \"{path}\" failed {}", nginx::config::explain_io(&error));
+    if let Err(error) = std::fs::write(path, format!("{}\n", processes::pid())) {
+        eprintln!("nginx: [warn] open() \"{path}\" failed {}", explain_io(&error));
+    }
+}
+
+/// Sends a signal to the server that the configuration's pid file names.
+fn send(command: &CommandLine, name: &str) -> ExitCode {
+    let path = match read(command) {
+        Ok(loaded) => loaded.config.pid,
+        Err(error) => return emergency(&error.to_string()),
+    };
+    let (signal, number) = match name {
+        "stop" => (Signal::Term, 15),
+        "quit" => (Signal::Quit, 3),
+        "reload" => (Signal::Hup, 1),
+        _ => (Signal::Usr1, 10),
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return fail(&format!("[error] open() \"{path}\" failed {}", explain_io(&error))),
+    };
+    let Ok(pid) = text.trim().parse() else {
+        return fail(&format!("[error] invalid PID number \"{}\" in \"{path}\"", text.trim().escape_debug()));
+    };
+    match processes::kill(pid, signal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("[alert] kill({pid}, {number}) failed ({})", error.message())),
     }
 }

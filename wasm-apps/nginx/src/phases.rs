@@ -143,7 +143,7 @@ fn find(exchange: &mut Exchange, disk: &dyn Disk) -> Next {
     let Some(found) = server.locations.find(&uri) else {
         exchange.settings = Rc::clone(&server.settings);
         exchange.location = None;
-        return within(exchange, disk);
+        return if has_room(exchange) { within(exchange, disk) } else { Next::Status(413) };
     };
     if let Some((regex, captures)) = &found.captures {
         rewriting::capture(exchange, regex, captures);
@@ -152,19 +152,14 @@ fn find(exchange: &mut Exchange, disk: &dyn Disk) -> Next {
     if location.internal && !exchange.internal {
         return Next::Status(404);
     }
-    // `location /x/ { proxy_pass …; }` answers /x too.
     enter(exchange, &location, disk)
 }
 
 fn enter(exchange: &mut Exchange, location: &Rc<Location>, disk: &dyn Disk) -> Next {
     exchange.settings = Rc::clone(&location.settings);
     exchange.location = Some(Rc::clone(location));
-    if let BodyLength::Known(length) = exchange.request.body {
-        let most = exchange.settings.max_body;
-        if most > 0 && length > most && exchange.error.is_none() {
-            exchange.log(Level::Error, format!("client intended to send too large body: {length} bytes"));
-            return Next::Status(413);
-        }
+    if !has_room(exchange) {
+        return Next::Status(413);
     }
     match rewriting::run(exchange, &location.script, disk) {
         Flow::Done(next) => return next,
@@ -172,6 +167,18 @@ fn enter(exchange: &mut Exchange, location: &Rc<Location>, disk: &dyn Disk) -> N
         Flow::Next { moved: false } => {}
     }
     within(exchange, disk)
+}
+
+/// Whether the request's body is as short as it has to be, as far as that is known.
+fn has_room(exchange: &mut Exchange) -> bool {
+    let most = exchange.settings.max_body;
+    match exchange.request.body {
+        BodyLength::Known(length) if most > 0 && length > most && exchange.error.is_none() => {
+            exchange.log(Level::Error, format!("client intended to send too large body: {length} bytes"));
+            false
+        }
+        _ => true,
+    }
 }
 
 /// What is done when the location is known.

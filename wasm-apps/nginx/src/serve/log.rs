@@ -9,6 +9,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use husk_process::processes;
 use net_tasks::{Readiness, spawn};
 use nginx::config::{ErrorLog, Level, LogTarget};
 use nginx::exchange::Exchange;
@@ -120,8 +121,9 @@ impl Logs {
             return;
         }
         let sink = self.sink(&log.target);
+        let pid = processes::pid();
         let message: String = message.chars().flat_map(printable).collect();
-        let line = format!("{} [{}] 1#1: {message}\n", Parts::new(seconds).error_log(), level.name());
+        let line = format!("{} [{}] {pid}#{pid}: {message}\n", Parts::new(seconds).error_log(), level.name());
         sink.waiting.borrow_mut().extend_from_slice(line.as_bytes());
         Sink::start(&sink);
     }

@@ -96,9 +96,10 @@ pub(crate) async fn run(config: Config, load: impl Fn() -> Result<Config, Config
             None => arrived.wait().await,
             Some(Signal::Hup) => service.reload(&load),
             Some(Signal::Usr1) => service.logs.reopen(),
-            Some(Signal::Usr2) => {}
             Some(Signal::Quit) => service.stop_accepting(),
             Some(Signal::Term | Signal::Int) => break,
+            // Nothing else is caught.
+            Some(_) => {}
         }
         if service.quit.is_raised() {
             service.note(Level::Notice, "gracefully shutting down");
