@@ -269,7 +269,7 @@ fn connections_carry_many_requests_and_malformed_ones_end_them() {
         assert_eq!(header(&answer, "Connection"), "close");
     }
     let in_body = "POST /hello.txt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1d\r\n";
-    let smuggled = raw(port, &format!("{in_body}GET /smuggled HTTP/1.1\r\nX: \r\n0\r\n\r\n{last}"));
+    let smuggled = raw(port, &format!("{in_body}GET /smuggled HTTP/1.1\r\nX: \r\n\r\n0\r\n\r\n{last}"));
     assert_eq!(smuggled.matches("HTTP/1.1 ").count(), 2, "a body is no request: {smuggled}");
     let lines = stopped(running).join("\n");
     assert!(!lines.contains("/smuggled"), "{lines}");

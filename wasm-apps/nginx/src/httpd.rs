@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 use nginx::config::{Config, ConfigError, Source, load_text};
 
-use crate::{Container, serve_config};
+use crate::{Container, serve, serve_config};
 
 /// The types of files.
 const TYPES: &str = include_str!("../files/mime.types");
@@ -28,6 +28,7 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    serve::catch_signals();
     serve_config(config, || Err(ConfigError::general("httpd has no configuration to read anew")))
 }
 

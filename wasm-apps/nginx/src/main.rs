@@ -143,6 +143,8 @@ fn serve_nginx(command: &CommandLine) -> ExitCode {
     if !config.foreground {
         eprintln!("nginx: [notice] there is no background here: it stays in the foreground, as with \"daemon off;\"");
     }
+    // Whoever reads the file may send one at once.
+    serve::catch_signals();
     write_pid(&config.pid);
     let pid = config.pid.clone();
     let ended = serve_config(config, || read(command).map(|loaded| loaded.config));

@@ -78,7 +78,10 @@ fn mistakes_are_named_with_their_place() {
         ("location / ;", r#"directive "location" has no opening "{" in /etc/nginx/nginx.conf:4"#),
         ("location / {", r#"unexpected end of file, expecting "}" in /etc/nginx/nginx.conf:7"#),
         ("daemon off;", r#""daemon" directive is not allowed here in /etc/nginx/nginx.conf:4"#),
-        ("autoindex yes;", r#"invalid value "yes" in "autoindex" directive, it must be "on" or "off" in /etc/nginx/nginx.conf:4"#),
+        (
+            "autoindex yes;",
+            r#"invalid value "yes" in "autoindex" directive, it must be "on" or "off" in /etc/nginx/nginx.conf:4"#,
+        ),
         ("root /a;\nroot /b;", r#""root" directive is duplicate in /etc/nginx/nginx.conf:5"#),
         ("location /a {}\nlocation /a {}", r#"duplicate location "/a" in /etc/nginx/nginx.conf:5"#),
         ("return 200 $nobody;", r#"unknown "nobody" variable in /etc/nginx/nginx.conf:4"#),
@@ -90,7 +93,10 @@ fn mistakes_are_named_with_their_place() {
         ("access_log /x nothing;", r#"unknown log format "nothing" in /etc/nginx/nginx.conf:4"#),
         ("client_max_body_size big;", r#""client_max_body_size" directive invalid value in /etc/nginx/nginx.conf:4"#),
         ("error_page 200 /x;", r#"value "200" must be between 300 and 599 in /etc/nginx/nginx.conf:4"#),
-        ("include /etc/nginx/no.conf;", r#"open() "/etc/nginx/no.conf" failed (2: No such file or directory) in /etc/nginx/nginx.conf:4"#),
+        (
+            "include /etc/nginx/no.conf;",
+            r#"open() "/etc/nginx/no.conf" failed (2: No such file or directory) in /etc/nginx/nginx.conf:4"#,
+        ),
         ("location /a { location /b {} }", r#"location "/b" is outside location "/a" in /etc/nginx/nginx.conf:4"#),
         ("}", r#"unexpected end of file, expecting "}" in /etc/nginx/nginx.conf:7"#),
     ] {
@@ -99,7 +105,10 @@ fn mistakes_are_named_with_their_place() {
         let expected = if text == "}" { r#"unexpected "}" in /etc/nginx/nginx.conf:6"# } else { expected };
         assert_eq!(problem, expected, "{text}");
     }
-    assert_eq!(load_files(&[("/etc/nginx/nginx.conf", "")], "").unwrap_err(), r#"no "events" section in configuration"#);
+    assert_eq!(
+        load_files(&[("/etc/nginx/nginx.conf", "")], "").unwrap_err(),
+        r#"no "events" section in configuration"#
+    );
     let twice = load_files(&[("/etc/nginx/nginx.conf", "daemon off; events {}")], "daemon off;").unwrap_err();
     assert_eq!(twice, r#""daemon" directive is duplicate in /etc/nginx/nginx.conf:1"#);
     let missing = load_files(&[], "").unwrap_err();

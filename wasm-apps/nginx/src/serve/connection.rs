@@ -85,6 +85,8 @@ impl Connection {
     async fn requests(&mut self) -> Result<(), Gone> {
         while let Some(listening) = self.listening() {
             let Some((request, refused)) = self.next_request(&listening).await? else { break };
+            // The configuration may have changed while nothing came.
+            let listening = self.listening().unwrap_or(listening);
             self.requests += 1;
             if !self.answer(request, refused, &listening).await? {
                 break;

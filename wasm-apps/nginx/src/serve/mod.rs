@@ -12,8 +12,11 @@ mod upstream;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use husk_process::signals::{self, Signal};
@@ -74,9 +77,13 @@ impl std::fmt::Display for BindError {
     }
 }
 
+/// From now on signals are for [`run`].
+pub(crate) fn catch_signals() {
+    signals::catch(&[Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr1]);
+}
+
 /// Serves until it is told to stop. `load` reads the configuration anew.
 pub(crate) async fn run(config: Config, load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), BindError> {
-    signals::catch(&[Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr1]);
     let service = Rc::new(Service {
         config: RefCell::new(Rc::new(config)),
         generation: Cell::new(0),
@@ -91,9 +98,11 @@ pub(crate) async fn run(config: Config, load: impl Fn() -> Result<Config, Config
     service.listen()?;
     service.note(Level::Notice, "start worker processes");
     let arrived = Readiness::new(signals::subscribe());
+    let quit = service.quit.watch();
     loop {
         match signals::take() {
-            None => arrived.wait().await,
+            // The last of a number of requests ends it like a signal.
+            None => either(|context| arrived.poll(context), |context| quit.poll(context)).await,
             Some(Signal::Hup) => service.reload(&load),
             Some(Signal::Usr1) => service.logs.reopen(),
             Some(Signal::Quit) => service.stop_accepting(),
@@ -161,13 +170,11 @@ impl Service {
                 sleep(ACCEPT_PAUSE).await;
             }
             let accepted = {
-                let mut accepting = std::pin::pin!(listener.accept());
-                std::future::poll_fn(|context| {
-                    if watch.poll(context).is_ready() {
-                        return std::task::Poll::Ready(None);
-                    }
-                    accepting.as_mut().poll(context).map(Some)
-                })
+                let mut accepting = pin!(listener.accept());
+                either(
+                    |context| watch.poll(context).map(|()| None),
+                    |context| accepting.as_mut().poll(context).map(Some),
+                )
                 .await
             };
             match accepted {
@@ -223,14 +230,14 @@ impl Service {
     /// Waits until the last connection has ended, or somebody has no more patience.
     async fn drain(&self, arrived: &Readiness) {
         let watch = self.drained.watch();
-        std::future::poll_fn(|context| {
+        poll_fn(|context| {
             if matches!(signals::take(), Some(Signal::Term | Signal::Int)) || watch.poll(context).is_ready() {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
             if arrived.poll(context).is_ready() {
                 context.waker().wake_by_ref();
             }
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await;
     }
@@ -259,6 +266,18 @@ impl Service {
             self.stop_accepting();
         }
     }
+}
+
+/// What the first of two gives that is ready; the first one goes first.
+async fn either<T>(
+    mut first: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    mut second: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> T {
+    poll_fn(|context| match first(context) {
+        Poll::Pending => second(context),
+        ready => ready,
+    })
+    .await
 }
 
 /// Whether another address of the configuration takes this one's connections.
