@@ -29,6 +29,7 @@ const WASI_0_2: GuestBuild = GuestBuild {
         "hello-http",
         "httpbin",
         "nettool",
+        "nginx",
         "test-p2",
         "test-p2-http",
         "test-p3-calls",
@@ -45,9 +46,10 @@ const BUILT_IN: &[&str] = &[
     "grpc-health.wasm",
     "hello_http.wasm",
     "httpbin.wasm",
-    "httpd.wasm",
     "nettool.wasm",
+    "nginx.wasm",
     "pause.wasm",
+    "sh.wasm",
 ];
 
 /// Variables that would otherwise be removed with all of cargo's own, but which say how to reach a registry.
@@ -234,8 +236,8 @@ fn tools_layer(sources: &Path, guests: &Path) -> Result<Layer, String> {
     layer.directory("var/tmp/", 0o1777);
     layer.file("etc/passwd", 0o644, include_bytes!("wasm-apps/files/passwd"));
     layer.file("etc/group", 0o644, include_bytes!("wasm-apps/files/group"));
-    for program in ["busybox", "nettool", "httpd"] {
-        layer.file(&format!("bin/{program}"), 0o755, &read(&guests.join(format!("{program}.wasm")))?);
+    for (name, program) in [("busybox", "busybox"), ("nettool", "nettool"), ("httpd", "nginx")] {
+        layer.file(&format!("bin/{name}"), 0o755, &read(&guests.join(format!("{program}.wasm")))?);
     }
     for program in ["busybox", "nettool"] {
         let applets = sources.join(program).join("applets.txt");
@@ -247,14 +249,26 @@ fn tools_layer(sources: &Path, guests: &Path) -> Result<Layer, String> {
     Ok(layer)
 }
 
-/// The web server under nginx's name, with a page to serve.
+/// The web server under nginx's name, with its configuration and a page to serve, where nginx's own image has them.
 fn nginx_layer() -> Layer {
     let mut layer = Layer::new();
-    for directory in ["usr/", "usr/sbin/", "usr/share/", "usr/share/nginx/", "usr/share/nginx/html/"] {
+    for directory in ["etc/", "etc/nginx/", "etc/nginx/conf.d/", "run/", "usr/", "usr/sbin/", "usr/share/"] {
         layer.directory(directory, 0o755);
     }
+    for directory in ["usr/share/nginx/", "usr/share/nginx/html/", "var/", "var/cache/", "var/cache/nginx/"] {
+        layer.directory(directory, 0o755);
+    }
+    layer.directory("var/log/", 0o755);
+    layer.directory("var/log/nginx/", 0o755);
     layer.link("usr/sbin/nginx", "../../bin/httpd");
+    layer.link("var/run", "../run");
+    layer.link("var/log/nginx/access.log", "/dev/stdout");
+    layer.link("var/log/nginx/error.log", "/dev/stderr");
+    layer.file("etc/nginx/nginx.conf", 0o644, include_bytes!("wasm-apps/nginx/files/nginx.conf"));
+    layer.file("etc/nginx/mime.types", 0o644, include_bytes!("wasm-apps/nginx/files/mime.types"));
+    layer.file("etc/nginx/conf.d/default.conf", 0o644, include_bytes!("wasm-apps/nginx/files/default.conf"));
     layer.file("usr/share/nginx/html/index.html", 0o644, include_bytes!("wasm-apps/files/index.html"));
+    layer.file("usr/share/nginx/html/50x.html", 0o644, include_bytes!("wasm-apps/nginx/files/50x.html"));
     layer
 }
 

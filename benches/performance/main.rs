@@ -2,7 +2,7 @@
 //! `docs/performance.md` shows. `cargo bench -- start network` measures only these groups.
 //!
 //! Peers are `wasmtime run` of the same program, found on `PATH`, and native programs doing the same: this one,
-//! executed again. `report` has medians and the table, `programs` runs other programs, the rest is one file per group.
+//! executed again, and nginx. `report` has medians and the table, `programs` runs other programs, the rest is one file per group.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is the product; progress goes beside it")]
 
@@ -17,6 +17,7 @@ mod programs;
 mod report;
 mod size;
 mod start;
+mod web;
 #[expect(unreachable_pub, reason = "it is a library, for guests")]
 #[path = "../../wasm-apps/bench/src/lib.rs"]
 mod workload;
@@ -36,6 +37,7 @@ const GROUPS: &[(&str, Measure)] = &[
     ("plan", plan::measure),
     ("probes", probes::measure),
     ("network", network::measure),
+    ("web", web::measure),
     ("compute", compute::measure),
     ("files", files::measure),
     ("size", size::measure),

@@ -9,6 +9,8 @@ pub(crate) enum Value {
     Time(Duration),
     /// Bytes in a second; more is better.
     Rate(f64),
+    /// Requests answered in a second; more is better.
+    Requests(f64),
     /// Bytes.
     Size(u64),
 }
@@ -95,7 +97,7 @@ impl Value {
     fn number(self) -> f64 {
         match self {
             Self::Time(time) => time.as_secs_f64(),
-            Self::Rate(rate) => rate,
+            Self::Rate(rate) | Self::Requests(rate) => rate,
             Self::Size(bytes) => bytes as f64,
         }
     }
@@ -106,6 +108,7 @@ impl Value {
             Self::Time(time) if time < Duration::from_secs(1) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
             Self::Time(time) => format!("{:.2} s", time.as_secs_f64()),
             Self::Rate(rate) => format!("{:.2} GB/s", rate / 1e9),
+            Self::Requests(rate) => format!("{:.1}k requests/s", rate / 1e3),
             Self::Size(_) => format!("{:.1} MB", self.number() / 1e6),
         }
     }

@@ -24,3 +24,4 @@ mod sockets;
 mod story;
 mod support;
 mod tidy;
+mod web;
