@@ -1,0 +1,175 @@
+//! The table of applets.
+
+use std::ffi::OsString;
+
+use crate::failure::Failure;
+use crate::{basic, cat, find, grep};
+
+/// One of the tools.
+pub(crate) struct Applet {
+    pub(crate) name: &'static str,
+    pub(crate) run: Run,
+}
+
+/// How an applet is run.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    /// One of this program's: its arguments (without `argv[0]`) in, its exit code out.
+    Own {
+        main: fn(Vec<OsString>) -> Result<u8, Failure>,
+        /// What `--help` prints behind `Usage: `.
+        usage: &'static str,
+        /// The exit code of a failure.
+        trouble: u8,
+    },
+    /// One of uutils': all its arguments in, its exit code out.
+    Uutils {
+        /// The name its messages are found by.
+        locale: &'static str,
+        main: fn(Vec<OsString>) -> i32,
+    },
+}
+
+const fn own(
+    name: &'static str,
+    main: fn(Vec<OsString>) -> Result<u8, Failure>,
+    usage: &'static str,
+    trouble: u8,
+) -> Applet {
+    Applet { name, run: Run::Own { main, usage, trouble } }
+}
+
+macro_rules! uutils {
+    ($name:literal, $($package:ident)::+, $locale:literal) => {
+        Applet { name: $name, run: Run::Uutils { locale: $locale, main: |arguments| $($package)::+::uumain(arguments.into_iter()) } }
+    };
+    ($name:literal, $($package:ident)::+) => {
+        uutils!($name, $($package)::+, $name)
+    };
+}
+
+/// The applet of a name.
+pub(crate) fn find(name: &str) -> Option<&'static Applet> {
+    APPLETS.binary_search_by_key(&name, |applet| applet.name).ok().map(|index| &APPLETS[index])
+}
+
+/// Every applet, by name.
+pub(crate) const APPLETS: &[Applet] = &[
+    uutils!("[", uu_test, "test"),
+    uutils!("arch", uu_arch),
+    uutils!("b2sum", uu_b2sum),
+    uutils!("base32", uu_base32),
+    uutils!("base64", uu_base64),
+    uutils!("basename", uu_basename),
+    uutils!("basenc", uu_basenc),
+    own("cat", cat::cat, cat::USAGE, 1),
+    uutils!("cksum", uu_cksum),
+    uutils!("comm", uu_comm),
+    uutils!("cp", uu_cp),
+    uutils!("csplit", uu_csplit),
+    uutils!("cut", uu_cut),
+    uutils!("date", uu_date),
+    uutils!("dd", uu_dd),
+    uutils!("dir", uu_dir, "ls"),
+    uutils!("dircolors", uu_dircolors),
+    uutils!("dirname", uu_dirname),
+    uutils!("echo", uu_echo),
+    own("egrep", grep::egrep, grep::USAGE, 2),
+    uutils!("expand", uu_expand),
+    uutils!("expr", uu_expr),
+    uutils!("factor", uu_factor),
+    own("false", basic::fail, basic::FALSE, 1),
+    own("fgrep", grep::fgrep, grep::USAGE, 2),
+    own("find", find::find, find::USAGE, 1),
+    uutils!("fmt", uu_fmt),
+    uutils!("fold", uu_fold),
+    own("grep", grep::grep, grep::USAGE, 2),
+    uutils!("head", uu_head),
+    uutils!("join", uu_join),
+    uutils!("link", uu_link),
+    uutils!("ln", uu_ln),
+    uutils!("ls", uu_ls),
+    uutils!("md5sum", uu_md5sum),
+    uutils!("mkdir", uu_mkdir),
+    uutils!("mktemp", uu_mktemp),
+    uutils!("mv", uu_mv),
+    uutils!("nl", uu_nl),
+    uutils!("nproc", uu_nproc),
+    uutils!("numfmt", uu_numfmt),
+    uutils!("od", uu_od),
+    uutils!("paste", uu_paste),
+    uutils!("pr", uu_pr),
+    uutils!("printenv", uu_printenv),
+    uutils!("printf", uu_printf),
+    uutils!("ptx", uu_ptx),
+    uutils!("pwd", uu_pwd),
+    uutils!("readlink", uu_readlink),
+    uutils!("realpath", uu_realpath),
+    uutils!("rm", uu_rm),
+    uutils!("rmdir", uu_rmdir),
+    uutils!("sed", sed::sed),
+    uutils!("seq", uu_seq),
+    uutils!("sha1sum", uu_sha1sum),
+    uutils!("sha224sum", uu_sha224sum),
+    uutils!("sha256sum", uu_sha256sum),
+    uutils!("sha384sum", uu_sha384sum),
+    uutils!("sha512sum", uu_sha512sum),
+    uutils!("shred", uu_shred),
+    uutils!("shuf", uu_shuf),
+    uutils!("sleep", uu_sleep),
+    uutils!("sort", uu_sort),
+    uutils!("split", uu_split),
+    uutils!("sum", uu_sum),
+    uutils!("tac", uu_tac),
+    uutils!("tail", uu_tail),
+    uutils!("tee", uu_tee),
+    uutils!("test", uu_test),
+    uutils!("touch", uu_touch),
+    uutils!("tr", uu_tr),
+    own("true", basic::succeed, basic::TRUE, 0),
+    uutils!("truncate", uu_truncate),
+    uutils!("tsort", uu_tsort),
+    uutils!("uname", uu_uname),
+    uutils!("unexpand", uu_unexpand),
+    uutils!("uniq", uu_uniq),
+    uutils!("unlink", uu_unlink),
+    uutils!("vdir", uu_vdir, "ls"),
+    uutils!("wc", uu_wc),
+    uutils!("yes", uu_yes),
+];
+
+const _: () = assert!(lists_applets(include_bytes!("../applets.txt")), "applets.txt is not the table of applets");
+
+/// Whether `list`, which husk's `build.rs` makes links of, has exactly the applets' names, a line each, and these are in
+/// order.
+const fn lists_applets(list: &[u8]) -> bool {
+    let (mut position, mut applet) = (0, 0);
+    while applet < APPLETS.len() {
+        let name = APPLETS[applet].name.as_bytes();
+        let mut index = 0;
+        while index <= name.len() {
+            let expected = if index < name.len() { name[index] } else { b'\n' };
+            if position >= list.len() || list[position] != expected {
+                return false;
+            }
+            position += 1;
+            index += 1;
+        }
+        if applet > 0 && !is_before(APPLETS[applet - 1].name.as_bytes(), name) {
+            return false;
+        }
+        applet += 1;
+    }
+    position == list.len()
+}
+
+const fn is_before(one: &[u8], other: &[u8]) -> bool {
+    let mut index = 0;
+    while index < one.len() && index < other.len() {
+        if one[index] != other[index] {
+            return one[index] < other[index];
+        }
+        index += 1;
+    }
+    one.len() < other.len()
+}
