@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{basic, cat, find, grep};
+use crate::{basic, cat, find, grep, run};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -75,6 +75,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("dirname", uu_dirname),
     uutils!("echo", uu_echo),
     own("egrep", grep::egrep, grep::USAGE, 2),
+    own("env", run::env, run::ENV_USAGE, 125),
     uutils!("expand", uu_expand),
     uutils!("expr", uu_expr),
     uutils!("factor", uu_factor),
@@ -93,7 +94,9 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("mkdir", uu_mkdir),
     uutils!("mktemp", uu_mktemp),
     uutils!("mv", uu_mv),
+    own("nice", run::nice, run::NICE_USAGE, 125),
     uutils!("nl", uu_nl),
+    own("nohup", run::nohup, run::NOHUP_USAGE, 125),
     uutils!("nproc", uu_nproc),
     uutils!("numfmt", uu_numfmt),
     uutils!("od", uu_od),
@@ -109,6 +112,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("rmdir", uu_rmdir),
     uutils!("sed", sed::sed),
     uutils!("seq", uu_seq),
+    own("setsid", run::setsid, run::SETSID_USAGE, 1),
     uutils!("sha1sum", uu_sha1sum),
     uutils!("sha224sum", uu_sha224sum),
     uutils!("sha256sum", uu_sha256sum),
@@ -124,6 +128,8 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("tail", uu_tail),
     uutils!("tee", uu_tee),
     uutils!("test", uu_test),
+    own("time", run::time, run::TIME_USAGE, 1),
+    own("timeout", run::timeout, run::TIMEOUT_USAGE, 125),
     uutils!("touch", uu_touch),
     uutils!("tr", uu_tr),
     own("true", basic::succeed, basic::TRUE, 0),
@@ -134,7 +140,9 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("uniq", uu_uniq),
     uutils!("unlink", uu_unlink),
     uutils!("vdir", uu_vdir, "ls"),
+    own("watch", run::watch, run::WATCH_USAGE, 1),
     uutils!("wc", uu_wc),
+    own("xargs", run::xargs, run::XARGS_USAGE, 1),
     uutils!("yes", uu_yes),
 ];
 

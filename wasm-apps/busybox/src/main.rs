@@ -10,6 +10,7 @@ mod applets;
 mod attributes;
 mod basic;
 mod cat;
+mod duration;
 mod failure;
 mod find;
 mod glob;
@@ -19,6 +20,7 @@ mod options;
 mod posix_regex;
 mod process;
 mod procfs;
+mod run;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
