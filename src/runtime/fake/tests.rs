@@ -25,6 +25,7 @@ impl Scene {
             name: "pod".to_owned(),
             hostname: "pod".to_owned(),
             network: Switch::new(Egress::Deny).attach("pod", None).unwrap(),
+            share_process_namespace: false,
         };
         Self { runtime: FakeRuntime::new(), sandbox }
     }

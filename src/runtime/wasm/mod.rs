@@ -12,6 +12,7 @@
 mod code_cache;
 mod command;
 mod container;
+mod container_context;
 mod cpu;
 mod engine;
 mod filesystem;
@@ -20,14 +21,18 @@ mod http_client;
 mod http_workers;
 mod limits;
 mod linkers;
+mod open_file;
 mod p1;
 mod process;
+mod process_table;
 mod program;
 mod signals;
 mod signals_host;
 mod sockets;
+mod spawn;
 mod state;
 mod stdio;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +45,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use self::code_cache::CompileObserver;
 use self::code_cache::{CodeCache, Source};
 use self::container::WasmContainer;
+use self::container_context::SharedTables;
 use self::engine::GuestEngine;
 use self::http_workers::MAX_REQUESTS;
 use self::linkers::Linkers;
@@ -84,6 +90,8 @@ struct RuntimeCore {
     pools: [Pool; 2],
     /// For what finds no room in a pool; made when first needed.
     unpooled: OnceLock<Arc<Host>>,
+    /// Processes of pods that share their process namespace.
+    shared_tables: SharedTables,
 }
 
 /// An engine with room for so many processes.
@@ -110,6 +118,13 @@ struct Loaded {
     room: Option<OwnedSemaphorePermit>,
 }
 
+impl Loaded {
+    /// Whether it is an HTTP handler.
+    fn is_server(&self) -> bool {
+        matches!(*self.program, Program::Server(_))
+    }
+}
+
 impl WasmRuntime {
     /// A runtime. Linkers are built and the cache directory is opened when first needed.
     ///
@@ -119,7 +134,7 @@ impl WasmRuntime {
     pub fn new(config: WasmRuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
         let first = config.pooled_processes.min(FIRST_POOL);
         let pools = [Pool::new(first), Pool::new(config.pooled_processes - first)];
-        let core = RuntimeCore { config, pools, unpooled: OnceLock::new() };
+        let core = RuntimeCore { config, pools, unpooled: OnceLock::new(), shared_tables: SharedTables::default() };
         core.pools[0]
             .host(&core.config)
             .map_err(|error| RuntimeError::Failed(format!("the WebAssembly engine does not start: {error:#}")))?;

@@ -31,17 +31,17 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 impl signals::Host for GuestState {
     fn catch(&mut self, signals: Vec<signals::Signal>) -> wasmtime::Result<()> {
         for signal in signals {
-            self.process.signals.catch(from_guest(signal));
+            self.process.process.signals().catch(from_guest(signal));
         }
         Ok(())
     }
 
     fn take(&mut self) -> wasmtime::Result<Option<signals::Signal>> {
-        Ok(self.process.signals.take().and_then(to_guest))
+        Ok(self.process.process.signals().take().and_then(to_guest))
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
-        let arrival = self.table.push(Arrival(Arc::clone(&self.process.signals)))?;
+        let arrival = self.table.push(Arrival(Arc::clone(self.process.process.signals())))?;
         subscribe(&mut self.table, arrival)
     }
 }
@@ -76,6 +76,6 @@ fn to_guest(signal: Signal) -> Option<signals::Signal> {
         Signal::Usr1 => Some(signals::Signal::Usr1),
         Signal::Usr2 => Some(signals::Signal::Usr2),
         Signal::Term => Some(signals::Signal::Term),
-        Signal::Kill => None,
+        Signal::Kill | Signal::Pipe | Signal::Chld | Signal::Winch => None,
     }
 }

@@ -3,6 +3,7 @@
 mod containers;
 mod control;
 mod limits;
+mod processes;
 mod programs;
 mod serving;
 
@@ -61,6 +62,7 @@ impl Pod {
             name: "pod".to_owned(),
             hostname: "pod".to_owned(),
             network: switch.attach("pod", None).unwrap(),
+            share_process_namespace: false,
         };
         Self { sandbox }
     }

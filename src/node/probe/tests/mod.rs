@@ -89,6 +89,7 @@ async fn run(runtime: &FakeRuntime, network: &Arc<PodNetwork>) -> Arc<dyn Contai
         name: "p".to_owned(),
         hostname: "p".to_owned(),
         network: Arc::clone(network),
+        share_process_namespace: false,
     };
     let config = ContainerConfig {
         id: ContainerId::random(),
