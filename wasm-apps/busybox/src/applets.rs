@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{basic, cat, find, grep, run};
+use crate::{basic, cat, find, grep, processes, run};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -87,6 +87,8 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("grep", grep::grep, grep::USAGE, 2),
     uutils!("head", uu_head),
     uutils!("join", uu_join),
+    own("kill", processes::kill, processes::KILL_USAGE, 1),
+    own("killall", processes::killall, processes::KILLALL_USAGE, 1),
     uutils!("link", uu_link),
     uutils!("ln", uu_ln),
     uutils!("ls", uu_ls),
@@ -101,9 +103,13 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("numfmt", uu_numfmt),
     uutils!("od", uu_od),
     uutils!("paste", uu_paste),
+    own("pgrep", processes::pgrep, processes::PGREP_USAGE, 2),
+    own("pidof", processes::pidof, processes::PIDOF_USAGE, 1),
+    own("pkill", processes::pkill, processes::PKILL_USAGE, 2),
     uutils!("pr", uu_pr),
     uutils!("printenv", uu_printenv),
     uutils!("printf", uu_printf),
+    own("ps", processes::ps, processes::PS_USAGE, 1),
     uutils!("ptx", uu_ptx),
     uutils!("pwd", uu_pwd),
     uutils!("readlink", uu_readlink),
@@ -130,6 +136,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("test", uu_test),
     own("time", run::time, run::TIME_USAGE, 1),
     own("timeout", run::timeout, run::TIMEOUT_USAGE, 125),
+    own("top", processes::top, processes::TOP_USAGE, 1),
     uutils!("touch", uu_touch),
     uutils!("tr", uu_tr),
     own("true", basic::succeed, basic::TRUE, 0),

@@ -19,6 +19,7 @@ mod mode;
 mod options;
 mod posix_regex;
 mod process;
+mod processes;
 mod procfs;
 mod run;
 

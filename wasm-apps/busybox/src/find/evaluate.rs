@@ -126,7 +126,7 @@ impl Evaluation {
 }
 
 /// A time in UTC, as `strftime` writes it; empty where it is out of range or the format is none.
-pub(super) fn time_text((seconds, nanoseconds): Time, format: &str) -> String {
+pub(crate) fn time_text((seconds, nanoseconds): Time, format: &str) -> String {
     let nanoseconds = i32::try_from(nanoseconds).unwrap_or_default();
     let Ok(timestamp) = jiff::Timestamp::new(seconds, nanoseconds) else { return String::new() };
     let zoned = timestamp.to_zoned(jiff::tz::TimeZone::UTC);

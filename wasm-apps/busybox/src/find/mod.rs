@@ -17,6 +17,7 @@ use rustix::fs::FileType;
 use crate::attributes::{self, Attributes};
 use crate::failure::{Failure, reason};
 use evaluate::Evaluation;
+pub(crate) use evaluate::time_text;
 pub(crate) use exec::replace;
 use parse::Expression;
 
