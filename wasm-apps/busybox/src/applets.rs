@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{basic, cat, find, grep, processes, run};
+use crate::{archive, basic, cat, find, grep, processes, run};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -85,6 +85,8 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("fmt", uu_fmt),
     uutils!("fold", uu_fold),
     own("grep", grep::grep, grep::USAGE, 2),
+    own("gunzip", archive::gunzip, archive::GZIP_USAGE, 1),
+    own("gzip", archive::gzip, archive::GZIP_USAGE, 1),
     uutils!("head", uu_head),
     uutils!("join", uu_join),
     own("kill", processes::kill, processes::KILL_USAGE, 1),
@@ -132,6 +134,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("sum", uu_sum),
     uutils!("tac", uu_tac),
     uutils!("tail", uu_tail),
+    own("tar", archive::tar, archive::TAR_USAGE, 2),
     uutils!("tee", uu_tee),
     uutils!("test", uu_test),
     own("time", run::time, run::TIME_USAGE, 1),
@@ -151,6 +154,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("wc", uu_wc),
     own("xargs", run::xargs, run::XARGS_USAGE, 1),
     uutils!("yes", uu_yes),
+    own("zcat", archive::zcat, archive::GZIP_USAGE, 1),
 ];
 
 const _: () = assert!(lists_applets(include_bytes!("../applets.txt")), "applets.txt is not the table of applets");

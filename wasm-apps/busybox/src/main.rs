@@ -7,6 +7,7 @@
 
 mod accounts;
 mod applets;
+mod archive;
 mod attributes;
 mod basic;
 mod cat;
