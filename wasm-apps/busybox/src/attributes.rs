@@ -124,3 +124,20 @@ pub(crate) fn set_owner(_: &Path, _uid: Option<u32>, _gid: Option<u32>, _follow:
 fn unsupported() -> io::Error {
     io::Error::from_raw_os_error(rustix::io::Errno::NOSYS.raw_os_error())
 }
+
+/// Whether a file may be executed, as far as is known.
+pub(crate) fn may_execute(path: &Path) -> bool {
+    permissions(path, true).map_or(true, |permissions| permissions.mode & 0o111 != 0)
+}
+
+/// How much room a filesystem has, in KiB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) total: u64,
+    pub(crate) available: u64,
+}
+
+/// How much room the filesystem of a file has.
+pub(crate) fn room(_: &Path) -> io::Result<Room> {
+    Err(unsupported())
+}

@@ -23,6 +23,7 @@ mod process;
 mod processes;
 mod procfs;
 mod run;
+mod system;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
