@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{archive, basic, cat, find, grep, processes, run, system};
+use crate::{archive, basic, cat, files, find, grep, processes, run, system};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -63,6 +63,9 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("basename", uu_basename),
     uutils!("basenc", uu_basenc),
     own("cat", cat::cat, cat::USAGE, 1),
+    own("chgrp", files::chgrp, files::CHGRP_USAGE, 1),
+    own("chmod", files::chmod, files::CHMOD_USAGE, 1),
+    own("chown", files::chown, files::CHOWN_USAGE, 1),
     uutils!("cksum", uu_cksum),
     own("clear", system::clear, system::CLEAR_USAGE, 1),
     uutils!("comm", uu_comm),
@@ -72,7 +75,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("date", uu_date),
     uutils!("dd", uu_dd),
     own("df", system::df, system::DF_USAGE, 1),
-    uutils!("dir", uu_dir, "ls"),
+    own("dir", files::dir, files::LS_USAGE, 2),
     uutils!("dircolors", uu_dircolors),
     uutils!("dirname", uu_dirname),
     own("du", system::du, system::DU_USAGE, 1),
@@ -96,13 +99,14 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("head", uu_head),
     own("hostname", system::hostname, system::HOSTNAME_USAGE, 1),
     own("id", system::id, system::ID_USAGE, 1),
+    own("install", files::install, files::INSTALL_USAGE, 1),
     uutils!("join", uu_join),
     own("kill", processes::kill, processes::KILL_USAGE, 1),
     own("killall", processes::killall, processes::KILLALL_USAGE, 1),
     uutils!("link", uu_link),
     uutils!("ln", uu_ln),
     own("logger", system::logger, system::LOGGER_USAGE, 1),
-    uutils!("ls", uu_ls),
+    own("ls", files::ls, files::LS_USAGE, 2),
     uutils!("md5sum", uu_md5sum),
     uutils!("mkdir", uu_mkdir),
     uutils!("mktemp", uu_mktemp),
@@ -142,6 +146,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("sleep", uu_sleep),
     uutils!("sort", uu_sort),
     uutils!("split", uu_split),
+    own("stat", files::stat, files::STAT_USAGE, 1),
     own("stty", system::stty, system::STTY_USAGE, 1),
     uutils!("sum", uu_sum),
     own("sync", system::sync, system::SYNC_USAGE, 1),
@@ -166,7 +171,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("unlink", uu_unlink),
     own("uptime", system::uptime, system::UPTIME_USAGE, 1),
     own("usleep", system::usleep, system::USLEEP_USAGE, 1),
-    uutils!("vdir", uu_vdir, "ls"),
+    own("vdir", files::vdir, files::LS_USAGE, 2),
     own("watch", run::watch, run::WATCH_USAGE, 1),
     uutils!("wc", uu_wc),
     own("which", system::which, system::WHICH_USAGE, 1),

@@ -13,6 +13,7 @@ mod basic;
 mod cat;
 mod duration;
 mod failure;
+mod files;
 mod find;
 mod glob;
 mod grep;

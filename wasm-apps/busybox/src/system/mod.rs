@@ -6,7 +6,7 @@ mod memory;
 mod misc;
 mod terminal;
 
-pub(crate) use filesystems::{DF_USAGE, DU_USAGE, MOUNT_USAGE, UMOUNT_USAGE, df, du, mount, umount};
+pub(crate) use filesystems::{DF_USAGE, DU_USAGE, MOUNT_USAGE, UMOUNT_USAGE, df, du, human, mount, umount};
 pub(crate) use identity::{
     GETENT_USAGE, GROUPS_USAGE, HOSTNAME_USAGE, ID_USAGE, WHOAMI_USAGE, getent, groups, hostname, id, whoami,
 };
