@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{archive, basic, cat, files, find, grep, processes, run, system};
+use crate::{archive, awk, basic, cat, files, find, grep, processes, run, system};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -57,6 +57,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Applet> {
 pub(crate) const APPLETS: &[Applet] = &[
     uutils!("[", uu_test, "test"),
     uutils!("arch", uu_arch),
+    own("awk", awk::awk, awk::USAGE, 2),
     uutils!("b2sum", uu_b2sum),
     uutils!("base32", uu_base32),
     uutils!("base64", uu_base64),

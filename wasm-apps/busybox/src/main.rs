@@ -9,6 +9,7 @@ mod accounts;
 mod applets;
 mod archive;
 mod attributes;
+mod awk;
 mod basic;
 mod cat;
 mod duration;
