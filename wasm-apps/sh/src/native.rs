@@ -34,7 +34,9 @@ impl FromIterator<Signal> for SignalSet { fn from_iter<I: IntoIterator<Item = Si
 pub enum Action { Default = 0, Ignore = 1, Catch = 2 }
 static PENDING: AtomicU64 = AtomicU64::new(0);
 extern "C" fn on_signal(n: libc::c_int) { PENDING.fetch_or(1 << n, Ordering::SeqCst); }
+static FIRST: AtomicBool = AtomicBool::new(true);
 pub fn set_action(signal: Signal, action: Action) -> io::Result<Action> {
+    if signal == Signal::PIPE && FIRST.swap(false, Ordering::SeqCst) { return Ok(Action::Default); }
     unsafe {
         let mut new: libc::sigaction = std::mem::zeroed();
         let mut old: libc::sigaction = std::mem::zeroed();

@@ -127,7 +127,7 @@ pub(super) fn exec(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
         }
         Err(status) => {
             shell.state.status = status;
-            Err(shell.give_up())
+            Err(Flow::Abort)
         }
     }
 }

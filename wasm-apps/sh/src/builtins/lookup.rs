@@ -101,9 +101,7 @@ pub(super) fn command(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
     match find(name) {
         // Called in this way, an error of a special one ends nothing.
         Some(builtin) => match (builtin.run)(shell, words) {
-            Err(Flow::Exit) if builtin.special && !matches!(name.as_slice(), b"exit" | b"exec" | b"eval" | b"." | b"return") => {
-                Ok(shell.state.status)
-            }
+            Err(Flow::Abort) if builtin.special => Ok(shell.state.status),
             other => other,
         },
         None => {

@@ -159,13 +159,7 @@ pub(super) fn getopts(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
             shell.report(format!("{what} -{}{}", char::from(letter), if missing { " option" } else { "" }));
         }
     }
-    match value {
-        Some(value) => shell.assign("OPTARG", value)?,
-        None => {
-            // A read-only OPTARG stays what it is.
-            let _ = Rc::make_mut(&mut shell.state.variables).unset("OPTARG");
-        }
-    }
+    shell.assign("OPTARG", value.unwrap_or_default())?;
     shell.assign("OPTIND", index.min(words.len() + 1).to_string().into_bytes())?;
     shell.state.option_offset = offset;
     shell.assign(&name, shown)?;

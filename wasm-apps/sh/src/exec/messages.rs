@@ -20,12 +20,7 @@ impl Shell {
     pub(crate) fn fatal(&mut self, message: impl AsRef<str>) -> Flow {
         self.report(message);
         self.state.status = 2;
-        self.give_up()
-    }
-
-    /// To the prompt, or to the end.
-    pub(crate) fn give_up(&self) -> Flow {
-        if self.interactive && self.subshells == 0 { Flow::Abort } else { Flow::Exit }
+        Flow::Abort
     }
 
     pub(crate) fn syntax_error(&mut self, error: &SyntaxError) -> Flow {
@@ -39,6 +34,6 @@ impl Shell {
             }
         }
         self.state.status = 2;
-        self.give_up()
+        Flow::Abort
     }
 }

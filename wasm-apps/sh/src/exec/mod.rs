@@ -33,7 +33,7 @@ pub(crate) enum Flow {
     Return,
     /// Out of the shell, or subshell.
     Exit,
-    /// Back to the prompt.
+    /// After an error: back to the prompt, or out of the shell where there is none.
     Abort,
 }
 

@@ -111,7 +111,7 @@ impl Shell {
         if !self.redirect(&simple.redirects)? {
             self.state.streams = streams;
             self.state.status = 2;
-            return Err(self.give_up());
+            return Err(Flow::Abort);
         }
         let result = self.run_builtin(builtin, fields);
         let stays = fields[0] == b"exec" && fields.len() == 1;

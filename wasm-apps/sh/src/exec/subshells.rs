@@ -62,6 +62,7 @@ impl Shell {
     pub(crate) fn command_substitution(&mut self, list: &List) -> Result<Vec<u8>, Flow> {
         let capture = Rc::new(Stream::capture());
         let outer = self.capture.replace(Rc::clone(&capture));
+        let status = self.state.status;
         self.subshell(|shell| {
             shell.state.tested = 0;
             // This number is not too large.
@@ -74,7 +75,7 @@ impl Shell {
             result
         });
         self.capture = outer;
-        self.substitution_status = Some(self.state.status);
+        self.substitution_status = Some(std::mem::replace(&mut self.state.status, status));
         let mut text = match capture.captured() {
             Ok(text) => text,
             Err(error) => return Err(self.fatal(format!("cannot read the output of a command: {error}"))),
