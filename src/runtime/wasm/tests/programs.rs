@@ -35,7 +35,7 @@ async fn programs_that_are_not_there_or_not_executable() {
 async fn files_that_are_no_programs() {
     let cases: [(&[u8], &str); 7] = [
         (b"\x7fELF\x02\x01\x01", "a native Linux program"),
-        (b"#!/bin/sh\necho hi\n", "a script; name its interpreter (/bin/sh) as the command"),
+        (b"#!\necho hi\n", "a script that names no interpreter"),
         (b"", "an empty file"),
         (b"MZ\x90", "a Windows program"),
         (b"hello\n", "a text file"),
