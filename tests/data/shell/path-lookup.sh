@@ -1,5 +1,2 @@
-mkdir bin
-printf '#!/bin/sh\necho "tool $*"\n' > bin/tool
-chmod +x bin/tool 2>/dev/null
-PATH=$PWD/bin:$PATH
+PATH=${0%/*}/bin:$PATH
 tool a b

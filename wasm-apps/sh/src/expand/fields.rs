@@ -26,8 +26,7 @@ impl Field {
 
     /// Whether pathname expansion may find something else than the text.
     pub(crate) fn is_glob(&self) -> bool {
-        let active = |at: usize| !self.quoted.iter().any(|range| range.contains(&at));
-        self.text.iter().enumerate().any(|(at, byte)| matches!(byte, b'*' | b'?' | b'[') && active(at))
+        has_pattern(&self.text, |at| !self.quoted.iter().any(|range| range.contains(&at)))
     }
 
     /// The parts between slashes.
@@ -46,6 +45,16 @@ impl Field {
         }
         components
     }
+}
+
+/// Whether a text with these active bytes is a pattern. A `[` that is not closed is none.
+pub(crate) fn has_pattern(text: &[u8], active: impl Fn(usize) -> bool) -> bool {
+    let active_byte = |at: usize, wanted: u8| text[at] == wanted && active(at);
+    (0..text.len()).any(|at| match text[at] {
+        b'*' | b'?' => active(at),
+        b'[' => active(at) && (at + 2..text.len()).any(|end| active_byte(end, b']')),
+        _ => false,
+    })
 }
 
 /// Builds fields from what a word's pieces give.

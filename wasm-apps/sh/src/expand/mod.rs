@@ -10,7 +10,7 @@ use crate::pattern::Pattern;
 use crate::state::Flag;
 use crate::syntax::ast::{Piece, Word};
 
-use fields::{Builder, Field};
+use fields::{Builder, Field, has_pattern};
 
 pub(crate) use fields::split_line;
 
@@ -37,7 +37,7 @@ impl Shell {
 
     fn expand_word(&mut self, word: &Word, fields: &mut Vec<Vec<u8>>) -> Result<(), Flow> {
         if let [Piece::Literal(text)] = &word.0[..]
-            && !text.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
+            && !has_pattern(text, |_| true)
         {
             fields.push(text.clone());
             return Ok(());
