@@ -1,0 +1,2 @@
+alias foo='echo foo'; foo 2>/dev/null || echo 'not yet'
+foo

@@ -1,0 +1,3 @@
+alias b='two words' a=one
+alias
+alias a

@@ -1,0 +1,5 @@
+true &&
+  echo one
+false ||
+
+  echo two

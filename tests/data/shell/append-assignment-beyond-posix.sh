@@ -1,0 +1,4 @@
+# beyond POSIX
+x=a
+x+=b
+echo $x

@@ -1,0 +1,3 @@
+# beyond POSIX
+x=5
+echo $((x++)) $x $((++x)) $x $((x--)) $x $((--x)) $x

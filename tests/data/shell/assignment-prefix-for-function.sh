@@ -1,0 +1,3 @@
+f() { echo "in: $x"; }
+x=outer
+x=inner f

@@ -1,0 +1,2 @@
+"x=1" 2>/dev/null
+echo $? ${x-unset}

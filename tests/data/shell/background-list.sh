@@ -1,0 +1,3 @@
+{ echo a; echo b; } > out &
+wait $!
+cat out

@@ -1,0 +1,2 @@
+while break; do echo no; done
+echo $?

@@ -1,0 +1,2 @@
+# beyond POSIX
+case a in a) echo one ;& b) echo two ;; c) echo three ;; esac

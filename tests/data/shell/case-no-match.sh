@@ -1,0 +1,5 @@
+case x in y) echo no ;; esac
+echo $?
+false
+case x in x) ;; esac
+echo $?

@@ -1,0 +1,4 @@
+mkdir d
+base=$PWD
+cd d
+[ "$(cd -)" = "$base" ] && echo same

@@ -1,0 +1,4 @@
+mkdir d
+(cd d && touch f)
+ls d
+ls

@@ -1,0 +1,4 @@
+mkdir real
+ln -s real link
+cd link; basename "$PWD"; cd ..
+cd -P link; basename "$PWD"

@@ -1,0 +1,3 @@
+: a b; echo $?
+true x; echo $?
+false; echo $?

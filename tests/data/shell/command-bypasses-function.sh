@@ -1,0 +1,3 @@
+echo() { printf 'function\n'; }
+echo x
+command echo x

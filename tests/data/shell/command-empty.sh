@@ -1,0 +1,4 @@
+x=
+$x
+echo $?
+$x echo words follow

@@ -1,0 +1,2 @@
+no-such-command 2>/dev/null
+echo $?

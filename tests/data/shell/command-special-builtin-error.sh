@@ -1,0 +1,2 @@
+command . ./does-not-exist 2>/dev/null
+echo "still here $?"

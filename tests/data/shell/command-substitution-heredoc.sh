@@ -1,0 +1,6 @@
+x=$(cat <<E
+line one
+line two
+E
+)
+echo "$x"

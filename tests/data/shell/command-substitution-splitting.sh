@@ -1,0 +1,4 @@
+x='$(echo no)'
+for w in $(echo a b; echo c); do echo "<$w>"; done
+for w in "$(echo a b; echo c)"; do echo "<$w>"; done
+echo "$x"

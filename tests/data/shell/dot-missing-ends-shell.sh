@@ -1,0 +1,3 @@
+echo before
+. ./no-such-file 2>/dev/null
+echo after

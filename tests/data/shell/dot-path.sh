@@ -1,0 +1,4 @@
+mkdir bin
+echo 'echo found' > bin/lib.sh
+PATH=$PWD/bin:$PATH
+. lib.sh

@@ -1,0 +1,4 @@
+echo -n a; echo b
+echo - x
+echo -x y
+echo

@@ -1,0 +1,3 @@
+name=var
+eval "$name=value"
+eval "echo \$$name"

@@ -1,0 +1,2 @@
+f() { eval 'return 4'; echo no; }
+f; echo $?

@@ -1,0 +1,2 @@
+exec no-such-command 2>/dev/null
+echo never

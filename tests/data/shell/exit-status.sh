@@ -1,0 +1,4 @@
+(exit 7); echo $?
+sh -c 'exit 300'; echo $?
+sh -c 'false; exit'; echo $?
+exit 9

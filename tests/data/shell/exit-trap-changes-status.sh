@@ -1,0 +1,2 @@
+trap 'exit 4' EXIT
+true

@@ -1,0 +1,3 @@
+export x=1
+x=2
+sh -c 'echo $x'

@@ -1,0 +1,3 @@
+v='a b  c'
+export x=$v
+echo "$x"

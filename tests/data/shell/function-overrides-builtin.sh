@@ -1,0 +1,4 @@
+pwd() { echo mine; }
+pwd
+unset -f pwd
+[ "$(pwd)" = "$PWD" ] && echo real

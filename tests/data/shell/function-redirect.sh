@@ -1,0 +1,3 @@
+f() { echo out; echo err >&2; } > f.out 2>&1
+f
+cat f.out

@@ -1,0 +1,3 @@
+f() { g; }
+g() { echo late; }
+f

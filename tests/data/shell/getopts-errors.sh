@@ -1,0 +1,2 @@
+set -- -z -b
+while getopts :ab: o; do echo "$o $OPTARG"; done

@@ -1,0 +1,2 @@
+mkdir d; touch d/one d/two
+echo "$PWD"/d/* | { read a b; basename "$a"; basename "$b"; }

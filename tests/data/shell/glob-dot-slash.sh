@@ -1,0 +1,2 @@
+touch x y
+echo ./*

@@ -1,0 +1,4 @@
+touch a b
+x=*
+echo "$x"
+for i in *; do echo "<$i>"; done

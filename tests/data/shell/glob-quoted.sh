@@ -1,0 +1,5 @@
+touch a b
+echo '*' "*" \*
+x='*'
+echo "$x"
+echo $x

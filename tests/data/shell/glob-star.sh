@@ -1,0 +1,4 @@
+touch a.txt b.txt c.sh .hidden
+echo *.txt
+echo *
+echo .h*

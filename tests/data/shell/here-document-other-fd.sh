@@ -1,0 +1,3 @@
+cat 3<<E <&3
+via three
+E

@@ -1,0 +1,4 @@
+x='a b'
+cat <<E
+"$x" '$x' ${x:-"d"} "quoted" \\ \a
+E

@@ -1,0 +1,5 @@
+cat <<-E
+	one
+		two
+	E
+echo end

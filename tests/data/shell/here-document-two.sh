@@ -1,0 +1,5 @@
+cat <<A; cat <<B
+in a
+A
+in b
+B

@@ -1,0 +1,3 @@
+if ! false; then echo yes; fi
+! true; echo $?
+! false; echo $?

@@ -1,0 +1,4 @@
+sleep 5 &
+kill -INT $! 2>/dev/null; kill -s TERM $!
+wait $!
+echo $?

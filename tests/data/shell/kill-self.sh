@@ -1,0 +1,4 @@
+sh -c 'kill -TERM $$; echo no'
+echo $?
+sh -c 'kill -9 $$'
+echo $?

@@ -1,0 +1,2 @@
+sh -n -c 'echo no; foo'
+echo $?

@@ -1,0 +1,2 @@
+set -u
+echo "${x:-default}" "${x+no}" "${x=assigned}" "$x"

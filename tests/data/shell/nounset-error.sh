@@ -1,0 +1,5 @@
+set -u
+echo ${x-fine}
+echo "$#" "$@"
+echo $undefined
+echo never

@@ -1,0 +1,5 @@
+set -e
+false | true
+echo one
+true | false
+echo never

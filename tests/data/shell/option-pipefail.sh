@@ -1,0 +1,5 @@
+# beyond POSIX
+false | true; echo $?
+set -o pipefail
+false | true; echo $?
+(exit 3) | (exit 2) | true; echo $?

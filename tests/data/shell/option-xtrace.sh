@@ -1,0 +1,5 @@
+set -x
+echo a "b c" > /dev/null
+x=1
+set +x
+echo end

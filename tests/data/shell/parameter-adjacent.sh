@@ -1,0 +1,2 @@
+x=a
+echo ${x}b $x-b "$x"b $x$x ${x}_${x}

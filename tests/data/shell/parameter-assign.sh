@@ -1,0 +1,4 @@
+unset x
+echo ${x=one} $x
+x=
+echo "[${x=two}]" ${x:=three} $x

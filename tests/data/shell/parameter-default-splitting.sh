@@ -1,0 +1,7 @@
+unset x
+set -- ${x:-a b c}
+echo $#
+set -- "${x:-a b c}"
+echo $#
+set -- ${x:-"a b" c}
+echo $#

@@ -1,0 +1,3 @@
+f=archive.tar.gz
+ext=.gz
+echo ${f%$ext} ${f%"${f#*.}"}

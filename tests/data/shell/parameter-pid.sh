@@ -1,0 +1,3 @@
+[ "$$" = "$(echo $$)" ] && echo same
+(echo $$) > f
+[ "$(cat f)" = $$ ] && echo same in subshell

@@ -1,0 +1,4 @@
+PATH=
+no-such 2>/dev/null
+echo $?
+echo builtin works

@@ -1,0 +1,2 @@
+PATH=${0%/*}/bin:$PATH
+tool a b

@@ -1,0 +1,2 @@
+echo x | { read y; exit 3; }
+echo $?

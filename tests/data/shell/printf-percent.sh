@@ -1,0 +1,2 @@
+printf '100%%\n'
+printf '%c%c\n' abc d

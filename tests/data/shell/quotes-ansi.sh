@@ -1,0 +1,2 @@
+# beyond POSIX
+echo $'a\tb\n\'c\x41'

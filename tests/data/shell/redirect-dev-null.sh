@@ -1,0 +1,3 @@
+echo gone > /dev/null
+cat /dev/null
+echo x 2> /dev/null

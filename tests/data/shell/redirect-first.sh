@@ -1,0 +1,2 @@
+>f echo redirected
+<f cat

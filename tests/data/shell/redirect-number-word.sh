@@ -1,0 +1,4 @@
+echo 2>f
+cat f
+echo a2>f
+cat f

@@ -1,0 +1,4 @@
+n=file
+echo x > $n.txt
+echo y > "$n two"
+ls

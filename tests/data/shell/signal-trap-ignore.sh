@@ -1,0 +1,4 @@
+trap '' TERM
+kill -TERM $$
+echo alive
+sh -c 'kill -TERM $$; echo child alive too'

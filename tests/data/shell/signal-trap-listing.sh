@@ -1,0 +1,3 @@
+trap 'echo "a b"' INT TERM
+trap '' HUP
+trap

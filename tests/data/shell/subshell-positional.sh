@@ -1,0 +1,3 @@
+set -- a b
+(shift; echo $1)
+echo $1

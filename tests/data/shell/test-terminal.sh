@@ -1,0 +1,1 @@
+[ -t 0 ] < /dev/null || echo no

@@ -1,0 +1,3 @@
+f() { trap 'echo cleanup' EXIT; }
+f
+echo end

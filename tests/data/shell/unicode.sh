@@ -1,0 +1,2 @@
+x='grüße'
+echo "$x" ${x%e} ${x#gr}

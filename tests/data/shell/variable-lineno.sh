@@ -1,0 +1,4 @@
+# beyond POSIX
+echo $LINENO
+
+echo $LINENO

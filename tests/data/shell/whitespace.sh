@@ -1,0 +1,2 @@
+	echo	tab   spaces	
+  echo leading
