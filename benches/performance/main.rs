@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is the product; progress goes beside it")]
 
 mod compute;
+mod exec;
 mod files;
 mod network;
 mod nodes;
@@ -34,6 +35,7 @@ type Measure = fn(&Programs, &mut Report) -> anyhow::Result<()>;
 const GROUPS: &[(&str, Measure)] = &[
     ("start", start::measure),
     ("pod-start", pod_start::measure),
+    ("exec", exec::measure),
     ("plan", plan::measure),
     ("probes", probes::measure),
     ("network", network::measure),

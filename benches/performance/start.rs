@@ -27,7 +27,10 @@ pub(crate) fn measure(programs: &Programs, report: &mut Report) -> anyhow::Resul
     }
     let busybox = guest("builtin", "busybox");
     let yaml = programs.write("busybox.yaml", &pod(&[("c", "busybox", &["true"])]))?;
-    cold(programs, report, "start with an empty cache: a busybox pod", &yaml, &busybox)
+    cold(programs, report, "start with an empty cache: a busybox pod", &yaml, &busybox)?;
+    let shell = guest("builtin", "sh");
+    let yaml = programs.write("shell.yaml", &pod(&[("c", "busybox", &["sh", "-c", "echo hi"])]))?;
+    cold(programs, report, "start with an empty cache: `sh -c 'echo hi'`", &yaml, &shell)
 }
 
 fn cold(programs: &Programs, report: &mut Report, what: &str, input: &Path, program: &Path) -> anyhow::Result<()> {

@@ -158,7 +158,7 @@ fn requests_find_their_server_and_location() {
     let port = free_port();
     let config = "log_format short '$host $uri $status';
 access_log /dev/stdout short;
-server { listen 80 default_server; return 200 default; }
+server { listen 80 default_server; listen [::]:80 default_server; return 200 default; }
 server {
   server_name files.test *.wild.test;
   root /srv/files;
@@ -168,6 +168,7 @@ server {
   location ~ ^/user/(?<id>[0-9]+)$ { return 200 \"user $id $1\"; }
   location /old/ { rewrite ^/old/(.*)$ /new/$1 last; }
   location /new/ { default_type text/html; return 200 \"new $uri $args\"; }
+  location = /status { stub_status; }
   location /gone { return 301 /exact?a=1; }
   location /alias/ { alias /srv/files/; autoindex on; }
   location /private/ { deny all; error_page 403 = @login; }
@@ -197,6 +198,7 @@ server {
     assert_eq!(header(&ask("/gone", ""), "Location"), "http://files.test/exact?a=1");
     assert!(body(&ask("/alias/", "")).contains("<a href=\"hello.txt\">hello.txt</a>"));
     assert_eq!(status(&ask("/alias", "")), 200, "try_files finds the fallback");
+    assert!(body(&ask("/status", "")).starts_with("Active connections: 1 \nserver accepts handled requests\n"));
     let wild = raw(port, "GET /exact HTTP/1.1\r\nHost: A.Wild.Test:80\r\nConnection: close\r\n\r\n");
     assert_eq!(body(&wild), "exact GET \n");
     let lines = stopped(running).join("\n");
@@ -317,6 +319,11 @@ fn files_are_served_as_they_are_now() {
     let answer = get(port, "/out", "");
     assert!(status(&answer) != 200 || body(&answer) != outside, "{answer}");
     assert_eq!(status(&get(port, "/", "")), 403, "there is no index");
+    fs::create_dir(site.join("a b")).unwrap();
+    let directory = get(port, "/a%20b?c", "");
+    assert_eq!((status(&directory), header(&directory, "Location")), (301, "http://test/a%20b/?c"));
+    fs::write(site.join("a b/index.html"), "index").unwrap();
+    assert_eq!(body(&get(port, "/a%20b/", "")), "index");
     stopped(running);
 }
 

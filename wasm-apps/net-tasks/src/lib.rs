@@ -23,4 +23,4 @@ pub use listener::Listener;
 pub use reactor::{Readiness, now, tick};
 pub use resolve::resolve;
 pub use stream::Stream;
-pub use timer::{Timer, sleep, within};
+pub use timer::{Timer, sleep, within, yield_now};

@@ -130,6 +130,11 @@ pub async fn sleep(duration: Duration) {
     poll_fn(|context| timer.poll(context)).await;
 }
 
+/// Lets everything go on that is ready by now, for tasks that have much to do.
+pub async fn yield_now() {
+    sleep(Duration::from_nanos(1)).await;
+}
+
 /// What `future` gives, unless it takes longer than `limit`.
 pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let (timer, mut future) = (Timer::after(limit), pin!(future));

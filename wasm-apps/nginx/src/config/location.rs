@@ -39,11 +39,11 @@ impl Head {
             ["~", text] => regex(text, false)?,
             ["~*", text] => regex(text, true)?,
             [modifier, _] => return Err(directive.error(format!("invalid location modifier \"{modifier}\""))),
-            [text] => match text.split_at(text.find(['/', '@']).unwrap_or(text.len().min(2))) {
-                ("=", text) => exact(text),
-                ("^~", text) => prefix(text, true),
-                _ if text.starts_with("~*") => regex(&text[2..], true)?,
-                _ if text.starts_with('~') => regex(&text[1..], false)?,
+            [text] => match [text.strip_prefix("^~"), text.strip_prefix("~*"), text.strip_prefix(['=', '~'])] {
+                [Some(rest), ..] => prefix(rest, true),
+                [_, Some(rest), _] => regex(rest, true)?,
+                [_, _, Some(rest)] if text.starts_with('=') => exact(rest),
+                [_, _, Some(rest)] => regex(rest, false)?,
                 _ if text.starts_with('@') => (None, text.to_owned()),
                 _ => prefix(text, false),
             },

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+/// The last second of the year 9999, after which headers have no way of writing a time.
+const LAST: u64 = 253_402_300_799;
+
 /// Seconds since 1970 as in `Date:`.
 pub fn format(seconds: u64) -> String {
-    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST)))
 }
 
 /// The seconds since 1970 of a header's date.
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(parse("Sunday, 06-Nov-94 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(parse("yesterday"), None);
+        assert_eq!(format(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
     #[test]

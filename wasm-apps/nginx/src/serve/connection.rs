@@ -247,6 +247,7 @@ impl Connection {
         exchange.times.unix_ms = service.clock.unix_ms();
         service.logs.messages(&exchange);
         service.logs.access(&exchange);
+        service.logs.keep_up().await;
         result?;
         if keep_alive {
             keep_alive = body.discard(self, &exchange).await;

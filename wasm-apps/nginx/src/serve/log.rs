@@ -8,9 +8,10 @@ use std::future::poll_fn;
 use std::io::Write;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use husk_process::processes;
-use net_tasks::{Readiness, spawn};
+use net_tasks::{Readiness, sleep, spawn};
 use nginx::config::{ErrorLog, Level, LogTarget};
 use nginx::exchange::Exchange;
 use nginx::http::date::Parts;
@@ -20,6 +21,8 @@ use wasip2::io::streams::OutputStream;
 
 /// Bytes that may wait; a log that is read more slowly than it grows holds the server up from here on.
 const MAX_WAITING: usize = 4 << 20;
+/// The pause before looking again whether a log has been read.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Most that is written to a stream at once.
 const MAX_WRITE: usize = 64 * 1024;
 
@@ -137,9 +140,11 @@ impl Logs {
         }
     }
 
-    /// Whether a log has fallen so far behind that no more should be added.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.0.sinks.borrow().values().any(|sink| sink.waiting.borrow().len() > MAX_WAITING)
+    /// Waits while a log has fallen so far behind that no more should be added.
+    pub(crate) async fn keep_up(&self) {
+        while self.0.sinks.borrow().values().any(|sink| sink.waiting.borrow().len() > MAX_WAITING) {
+            sleep(PAUSE).await;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use disk::Files;
 use log::Logs;
 
 /// Connections open at once; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: u64 = 4096;
 /// The pause before accepting again when there are too many.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How long the last lines of the logs may take.
@@ -166,7 +166,7 @@ impl Service {
     async fn accept(self: Rc<Self>, address: SocketAddr, listener: Listener, ended: Flag) {
         let watch = ended.watch();
         loop {
-            while self.numbers.active.get() >= MAX_CONNECTIONS as u64 || self.logs.is_behind() {
+            while self.numbers.active.get() >= MAX_CONNECTIONS {
                 sleep(ACCEPT_PAUSE).await;
             }
             let accepted = {

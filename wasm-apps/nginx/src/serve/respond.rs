@@ -1,5 +1,6 @@
 //! Writing responses.
 
+use net_tasks::yield_now;
 use nginx::config::{Expires, Level};
 use nginx::exchange::Exchange;
 use nginx::http::{date, status};
@@ -101,6 +102,8 @@ impl Connection {
             (start, length) = (start + count, length - count);
             exchange.sent.body_bytes += count;
             exchange.sent.bytes += count;
+            // A client that takes everything at once must not keep others waiting.
+            yield_now().await;
         }
         Ok(())
     }
