@@ -12,6 +12,7 @@ mod attributes;
 mod awk;
 mod basic;
 mod cat;
+mod condition;
 mod duration;
 mod failure;
 mod files;
@@ -26,6 +27,7 @@ mod processes;
 mod procfs;
 mod run;
 mod system;
+mod text;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
