@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{archive, awk, basic, cat, condition, files, find, grep, processes, run, system, text};
+use crate::{archive, awk, basic, cat, condition, cp, dd, files, find, grep, processes, run, system, text};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -71,11 +71,11 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("clear", system::clear, system::CLEAR_USAGE, 1),
     own("cmp", text::cmp, text::CMP_USAGE, 2),
     uutils!("comm", uu_comm),
-    uutils!("cp", uu_cp),
+    uutils!("cp", cp),
     uutils!("csplit", uu_csplit),
     uutils!("cut", uu_cut),
     uutils!("date", uu_date),
-    uutils!("dd", uu_dd),
+    own("dd", dd::dd, dd::USAGE, 1),
     own("df", system::df, system::DF_USAGE, 1),
     own("diff", text::diff, text::DIFF_USAGE, 2),
     own("dir", files::dir, files::LS_USAGE, 2),

@@ -13,6 +13,8 @@ mod awk;
 mod basic;
 mod cat;
 mod condition;
+mod cp;
+mod dd;
 mod duration;
 mod failure;
 mod files;
@@ -65,7 +67,12 @@ fn main() -> ExitCode {
             }
             own(applet, trouble, main(rest))
         }
-        Run::Uutils { locale, main } => uutils(locale, main, arguments),
+        Run::Uutils { locale, main } => {
+            if behind_busybox {
+                uucore::set_utility_is_second_arg();
+            }
+            uutils(locale, main, arguments)
+        }
     }
 }
 
