@@ -17,11 +17,14 @@ use super::NetError;
 use super::tcp::CONNECT_TIMEOUT;
 use crate::base::pipe::{DuplexEnd, PipeReader, PipeWriter, WriteError};
 
-/// Read buffers are allocated in blocks of this many bytes.
+/// Read buffers are allocated in blocks of this many bytes at most…
 const READ_BLOCK: usize = 64 * 1024;
 
+/// …and of this many at least, as long as that is enough: an idle connection keeps no more.
+const SMALL_BLOCK: usize = 4 * 1024;
+
 /// A block with less room than this is left for a new one.
-const MIN_READ: usize = 8 * 1024;
+const MIN_READ: usize = 1024;
 
 /// Connects a socket of the host's.
 pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream, NetError> {
@@ -73,6 +76,7 @@ struct Reset;
 
 async fn inward(host: &mut OwnedReadHalf, writer: &PipeWriter) -> Result<(), Reset> {
     let mut block = BytesMut::new();
+    let mut size = SMALL_BLOCK;
     loop {
         // Nothing is taken from the host that the guest has no room for.
         writer.ready().await;
@@ -82,20 +86,28 @@ async fn inward(host: &mut OwnedReadHalf, writer: &PipeWriter) -> Result<(), Res
             () = writer.broken() => return Ok(()),
         }
         if block.capacity() < MIN_READ {
-            block.reserve(READ_BLOCK);
+            block = BytesMut::with_capacity(size);
         }
+        let room = block.capacity();
         match host.try_read_buf(&mut block) {
             Ok(0) => {
                 writer.close();
                 return Ok(());
             }
-            Ok(_) => match writer.write_all(block.split().freeze()).await {
-                Ok(()) => {}
-                Err(WriteError::Reset) => return Err(Reset),
-                Err(WriteError::Broken | WriteError::Full) => return Ok(()),
-            },
-            // An idle connection keeps no block.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => block = BytesMut::new(),
+            Ok(read) => {
+                // What fills its block comes in bulk.
+                size = if read == room { READ_BLOCK } else { size };
+                match writer.write_all(block.split().freeze()).await {
+                    Ok(()) => {}
+                    Err(WriteError::Reset) => return Err(Reset),
+                    Err(WriteError::Broken | WriteError::Full) => return Ok(()),
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if size > SMALL_BLOCK {
+                    (block, size) = (BytesMut::new(), SMALL_BLOCK);
+                }
+            }
             Err(_error) => return Err(Reset),
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{archive, awk, basic, cat, files, find, grep, processes, run, system};
+use crate::{archive, awk, basic, cat, condition, cp, dd, files, find, grep, processes, run, system, text};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -55,7 +55,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Applet> {
 
 /// Every applet, by name.
 pub(crate) const APPLETS: &[Applet] = &[
-    uutils!("[", uu_test, "test"),
+    own("[", condition::bracket, condition::USAGE, 2),
     uutils!("arch", uu_arch),
     own("awk", awk::awk, awk::USAGE, 2),
     uutils!("b2sum", uu_b2sum),
@@ -69,13 +69,15 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("chown", files::chown, files::CHOWN_USAGE, 1),
     uutils!("cksum", uu_cksum),
     own("clear", system::clear, system::CLEAR_USAGE, 1),
+    own("cmp", text::cmp, text::CMP_USAGE, 2),
     uutils!("comm", uu_comm),
-    uutils!("cp", uu_cp),
+    uutils!("cp", cp),
     uutils!("csplit", uu_csplit),
     uutils!("cut", uu_cut),
     uutils!("date", uu_date),
-    uutils!("dd", uu_dd),
+    own("dd", dd::dd, dd::USAGE, 1),
     own("df", system::df, system::DF_USAGE, 1),
+    own("diff", text::diff, text::DIFF_USAGE, 2),
     own("dir", files::dir, files::LS_USAGE, 2),
     uutils!("dircolors", uu_dircolors),
     uutils!("dirname", uu_dirname),
@@ -98,12 +100,14 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("gunzip", archive::gunzip, archive::GZIP_USAGE, 1),
     own("gzip", archive::gzip, archive::GZIP_USAGE, 1),
     uutils!("head", uu_head),
+    own("hexdump", text::hexdump, text::HEXDUMP_USAGE, 1),
     own("hostname", system::hostname, system::HOSTNAME_USAGE, 1),
     own("id", system::id, system::ID_USAGE, 1),
     own("install", files::install, files::INSTALL_USAGE, 1),
     uutils!("join", uu_join),
     own("kill", processes::kill, processes::KILL_USAGE, 1),
     own("killall", processes::killall, processes::KILLALL_USAGE, 1),
+    own("less", text::more, text::MORE_USAGE, 1),
     uutils!("link", uu_link),
     uutils!("ln", uu_ln),
     own("logger", system::logger, system::LOGGER_USAGE, 1),
@@ -111,6 +115,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("md5sum", uu_md5sum),
     uutils!("mkdir", uu_mkdir),
     uutils!("mktemp", uu_mktemp),
+    own("more", text::more, text::MORE_USAGE, 1),
     own("mount", system::mount, system::MOUNT_USAGE, 1),
     uutils!("mv", uu_mv),
     own("nice", run::nice, run::NICE_USAGE, 125),
@@ -132,6 +137,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("readlink", uu_readlink),
     uutils!("realpath", uu_realpath),
     own("reset", system::reset, system::RESET_USAGE, 1),
+    own("rev", text::rev, text::REV_USAGE, 1),
     uutils!("rm", uu_rm),
     uutils!("rmdir", uu_rmdir),
     uutils!("sed", sed::sed),
@@ -148,6 +154,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("sort", uu_sort),
     uutils!("split", uu_split),
     own("stat", files::stat, files::STAT_USAGE, 1),
+    own("strings", text::strings, text::STRINGS_USAGE, 1),
     own("stty", system::stty, system::STTY_USAGE, 1),
     uutils!("sum", uu_sum),
     own("sync", system::sync, system::SYNC_USAGE, 1),
@@ -155,12 +162,13 @@ pub(crate) const APPLETS: &[Applet] = &[
     uutils!("tail", uu_tail),
     own("tar", archive::tar, archive::TAR_USAGE, 2),
     uutils!("tee", uu_tee),
-    uutils!("test", uu_test),
+    own("test", condition::test, condition::USAGE, 2),
     own("time", run::time, run::TIME_USAGE, 1),
     own("timeout", run::timeout, run::TIMEOUT_USAGE, 125),
     own("top", processes::top, processes::TOP_USAGE, 1),
     uutils!("touch", uu_touch),
     uutils!("tr", uu_tr),
+    own("tree", text::tree, text::TREE_USAGE, 1),
     own("true", basic::succeed, basic::TRUE, 0),
     uutils!("truncate", uu_truncate),
     uutils!("tsort", uu_tsort),
@@ -178,6 +186,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("which", system::which, system::WHICH_USAGE, 1),
     own("whoami", system::whoami, system::WHOAMI_USAGE, 1),
     own("xargs", run::xargs, run::XARGS_USAGE, 1),
+    own("xxd", text::xxd, text::XXD_USAGE, 1),
     uutils!("yes", uu_yes),
     own("zcat", archive::zcat, archive::GZIP_USAGE, 1),
 ];

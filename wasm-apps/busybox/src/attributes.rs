@@ -127,7 +127,10 @@ fn unsupported() -> io::Error {
 
 /// Whether a file may be executed, as far as is known.
 pub(crate) fn may_execute(path: &Path) -> bool {
-    permissions(path, true).map_or(true, |permissions| permissions.mode & 0o111 != 0)
+    match permissions(path, true) {
+        Ok(permissions) => permissions.mode & 0o111 != 0,
+        Err(_) => path.exists(),
+    }
 }
 
 /// How much room a filesystem has, in KiB.

@@ -12,6 +12,9 @@ mod attributes;
 mod awk;
 mod basic;
 mod cat;
+mod condition;
+mod cp;
+mod dd;
 mod duration;
 mod failure;
 mod files;
@@ -26,6 +29,7 @@ mod processes;
 mod procfs;
 mod run;
 mod system;
+mod text;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -63,7 +67,12 @@ fn main() -> ExitCode {
             }
             own(applet, trouble, main(rest))
         }
-        Run::Uutils { locale, main } => uutils(locale, main, arguments),
+        Run::Uutils { locale, main } => {
+            if behind_busybox {
+                uucore::set_utility_is_second_arg();
+            }
+            uutils(locale, main, arguments)
+        }
     }
 }
 

@@ -64,14 +64,14 @@ pub(crate) fn usleep(arguments: Vec<OsString>) -> Result<u8, Failure> {
 
 pub(crate) fn which(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let (flags, names) = flags(arguments, "a", &[("all", 'a')])?;
-    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::var("PATH").unwrap_or_default();
     let mut code = 0;
     for name in &names {
         let is_program = |path: &PathBuf| path.is_file() && attributes::may_execute(path);
         let candidates: Vec<PathBuf> = if name.as_encoded_bytes().contains(&b'/') {
             vec![Path::new(name).to_owned()]
         } else {
-            env::split_paths(&path).map(|directory| directory.join(name)).collect()
+            path.split(':').map(|directory| Path::new(directory).join(name)).collect()
         };
         let mut found = candidates.into_iter().filter(is_program).peekable();
         if found.peek().is_none() {
