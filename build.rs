@@ -20,7 +20,7 @@ struct GuestBuild {
 }
 
 const WASI_0_1: GuestBuild =
-    GuestBuild { target: "wasm32-wasip1", packages: &["bench", "busybox", "test-p1", "test-portable"] };
+    GuestBuild { target: "wasm32-wasip1", packages: &["bench", "busybox", "sh", "test-p1", "test-portable"] };
 const WASI_0_2: GuestBuild = GuestBuild {
     target: "wasm32-wasip2",
     packages: &[
@@ -39,7 +39,7 @@ const WASI_0_2: GuestBuild = GuestBuild {
 };
 
 /// The guests that make up the built-in images; every other one is a test's.
-const BUILT_IN: &[&str] = &["busybox.wasm", "grpc-health.wasm", "hello_http.wasm", "httpd.wasm", "nettool.wasm"];
+const BUILT_IN: &[&str] = &["busybox.wasm", "grpc-health.wasm", "hello_http.wasm", "httpd.wasm", "nettool.wasm", "sh.wasm"];
 
 /// Variables that would otherwise be removed with all of cargo's own, but which say how to reach a registry.
 const KEPT_PREFIXES: &[&str] =
@@ -223,7 +223,7 @@ fn tools_layer(sources: &Path, guests: &Path) -> Result<Layer, String> {
     layer.directory("var/tmp/", 0o1777);
     layer.file("etc/passwd", 0o644, include_bytes!("wasm-apps/files/passwd"));
     layer.file("etc/group", 0o644, include_bytes!("wasm-apps/files/group"));
-    for program in ["busybox", "nettool", "httpd"] {
+    for program in ["busybox", "nettool", "httpd", "sh"] {
         layer.file(&format!("bin/{program}"), 0o755, &read(&guests.join(format!("{program}.wasm")))?);
     }
     for program in ["busybox", "nettool"] {

@@ -18,6 +18,7 @@ mod probes;
 mod programs;
 mod restarts;
 mod resume;
+mod shell;
 mod sockets;
 mod story;
 mod support;

@@ -19,8 +19,8 @@ use crate::syntax::{Parser, Source};
 
 pub(crate) use children::{Job, Waited};
 pub(crate) use paths::join;
-pub(crate) use subshells::{SUBSHELL, run_subshell};
 pub(crate) use shell::Shell;
+pub(crate) use subshells::{SUBSHELL, run_subshell};
 
 /// Why the commands that follow are not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,9 @@ impl Shell {
 /// What fails within a compound command has been looked at there already.
 fn exits_on_failure(stages: &[Command]) -> bool {
     match stages {
-        [Command::Compound(compound, _)] => matches!(**compound, Compound::Subshell(_) | Compound::Condition(_) | Compound::Arithmetic(_)),
+        [Command::Compound(compound, _)] => {
+            matches!(**compound, Compound::Subshell(_) | Compound::Condition(_) | Compound::Arithmetic(_))
+        }
         _ => true,
     }
 }

@@ -193,7 +193,8 @@ fn file_to_print(list: &List) -> Option<&Command> {
     let [item] = &list.items[..] else { return None };
     let [stage @ Command::Simple(simple)] = &item.and_or.first.stages[..] else { return None };
     let only_reads = matches!(&simple.redirects[..], [redirect] if redirect.fd == 0 && matches!(redirect.kind, RedirectKind::Read(_)));
-    (only_reads && simple.words.is_empty() && simple.assignments.is_empty() && item.and_or.rest.is_empty()).then_some(stage)
+    (only_reads && simple.words.is_empty() && simple.assignments.is_empty() && item.and_or.rest.is_empty())
+        .then_some(stage)
 }
 
 impl AndOr {
@@ -221,4 +222,3 @@ impl AndOr {
         stages.collect::<Vec<_>>().join(" | ")
     }
 }
-

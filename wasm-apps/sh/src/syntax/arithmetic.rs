@@ -123,12 +123,7 @@ const LEVELS: &[&[(&str, Binary)]] = &[
     &[("^", Binary::BitXor)],
     &[("&", Binary::BitAnd)],
     &[("==", Binary::Equal), ("!=", Binary::NotEqual)],
-    &[
-        ("<=", Binary::LessOrEqual),
-        (">=", Binary::GreaterOrEqual),
-        ("<", Binary::Less),
-        (">", Binary::Greater),
-    ],
+    &[("<=", Binary::LessOrEqual), (">=", Binary::GreaterOrEqual), ("<", Binary::Less), (">", Binary::Greater)],
     &[("<<", Binary::ShiftLeft), (">>", Binary::ShiftRight)],
     &[("+", Binary::Add), ("-", Binary::Subtract)],
     &[("*", Binary::Multiply), ("/", Binary::Divide), ("%", Binary::Remainder)],

@@ -67,12 +67,26 @@ pub(crate) struct Assignment {
 pub(crate) enum Compound {
     Group(List),
     Subshell(List),
-    If { branches: Vec<(List, List)>, otherwise: Option<List> },
+    If {
+        branches: Vec<(List, List)>,
+        otherwise: Option<List>,
+    },
     /// Without words: over the positional parameters.
-    For { name: String, words: Option<Vec<Word>>, body: List },
+    For {
+        name: String,
+        words: Option<Vec<Word>>,
+        body: List,
+    },
     /// `until` runs as long as the condition fails.
-    While { until: bool, condition: List, body: List },
-    Case { word: Word, arms: Vec<Arm> },
+    While {
+        until: bool,
+        condition: List,
+        body: List,
+    },
+    Case {
+        word: Word,
+        arms: Vec<Arm>,
+    },
     /// `[[ … ]]`
     Condition(Condition),
     /// `(( … ))`
@@ -206,13 +220,29 @@ pub(crate) enum Operation {
     /// `${#name}`
     Length,
     /// `-`, `=`, `?` and `+`; with `colon`, empty counts as unset.
-    Unless { action: Unless, colon: bool, word: Word },
+    Unless {
+        action: Unless,
+        colon: bool,
+        word: Word,
+    },
     /// `#`, `##`, `%` and `%%`
-    Remove { suffix: bool, longest: bool, pattern: Word },
+    Remove {
+        suffix: bool,
+        longest: bool,
+        pattern: Word,
+    },
     /// `${name:offset:length}`
-    Substring { offset: Arithmetic, length: Option<Arithmetic> },
+    Substring {
+        offset: Arithmetic,
+        length: Option<Arithmetic>,
+    },
     /// `${name/pattern/with}`
-    Replace { all: bool, anchor: Anchor, pattern: Word, with: Word },
+    Replace {
+        all: bool,
+        anchor: Anchor,
+        pattern: Word,
+        with: Word,
+    },
 }
 
 impl Operation {
@@ -265,7 +295,11 @@ pub(crate) enum Expression {
     /// `name = …`, or `name += …` and the like
     Assign(String, Option<Binary>, Box<Expression>),
     /// `name++` and the like: what is added, and whether the value is that of before.
-    Increment { name: String, by: i64, postfix: bool },
+    Increment {
+        name: String,
+        by: i64,
+        postfix: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use super::ast::{AndOr, Assignment, Command, Connector, Item, List, Pipeline, Piece, Redirect, RedirectKind, Simple, Word};
+use super::ast::{
+    AndOr, Assignment, Command, Connector, Item, List, Piece, Pipeline, Redirect, RedirectKind, Simple, Word,
+};
 use super::here::PendingHere;
 use super::parser::{Parsed, Parser, SyntaxError};
 use super::tokens::Token;

@@ -47,7 +47,7 @@ impl Parser<'_> {
             if let Some(arithmetic) = self.arithmetic_to_close()? {
                 return Ok(Compound::Arithmetic(arithmetic));
             }
-            self.rewind(mark);
+            self.rewind_to_commands(mark)?;
         }
         let list = self.nonempty_list()?;
         self.expect_operator(")")?;

@@ -11,5 +11,8 @@ mod tokens;
 mod words;
 
 pub(crate) use arithmetic::{number, parse_text as parse_arithmetic};
-pub(crate) use parser::{Aliases, Parser, Source, SyntaxError, Text};
+pub(crate) use parser::{Aliases, Parser, Source, SyntaxError, Text, echo};
 pub(crate) use words::is_name;
+
+#[cfg(test)]
+mod tests;

@@ -222,7 +222,7 @@ impl Parser<'_> {
             if let Some(arithmetic) = self.arithmetic_to_close()? {
                 return Ok(Piece::Arithmetic(Box::new(arithmetic)));
             }
-            self.rewind(mark);
+            self.rewind_to_commands(mark)?;
         }
         let pending = std::mem::take(&mut self.pending);
         let list = self.list()?;
