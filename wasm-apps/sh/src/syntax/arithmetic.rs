@@ -87,11 +87,11 @@ pub(crate) fn parse_text(text: &[u8]) -> Result<Expression, String> {
 
 fn parse(pieces: &[Piece]) -> Result<Expression, String> {
     let mut symbols = Vec::new();
-    for piece in pieces {
+    for (index, piece) in pieces.iter().enumerate() {
         match piece {
             Piece::Literal(text) | Piece::Quoted(text) => symbols.extend(text.iter().map(|byte| Symbol::Byte(*byte))),
             Piece::Tilde(_) | Piece::Double(_) => return Err("syntax error".to_owned()),
-            expansion => symbols.push(Symbol::Expansion(expansion)),
+            _ => symbols.push(Symbol::Expansion(index)),
         }
     }
     let mut reader = Reader { symbols: &symbols, at: 0, depth: 0 };
@@ -104,13 +104,14 @@ fn parse(pieces: &[Piece]) -> Result<Expression, String> {
 }
 
 #[derive(Clone, Copy)]
-enum Symbol<'a> {
+enum Symbol {
     Byte(u8),
-    Expansion(&'a Piece),
+    /// The place of a piece.
+    Expansion(usize),
 }
 
 struct Reader<'a> {
-    symbols: &'a [Symbol<'a>],
+    symbols: &'a [Symbol],
     at: usize,
     depth: u32,
 }
@@ -149,7 +150,7 @@ const ASSIGNMENTS: &[(&str, Option<Binary>)] = &[
     ("|=", Some(Binary::BitOr)),
 ];
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn byte(&self, ahead: usize) -> Option<u8> {
         match self.symbols.get(self.at + ahead) {
             Some(Symbol::Byte(byte)) => Some(*byte),
@@ -306,7 +307,7 @@ impl<'a> Reader<'a> {
             let expression = self.nested(Self::comma)?;
             return if self.accept(")") { Ok(expression) } else { Err(self.error()) };
         }
-        if let Some(Symbol::Expansion(piece)) = self.symbols.get(self.at) {
+        if let Some(Symbol::Expansion(index)) = self.symbols.get(self.at).copied() {
             self.at += 1;
             // An expansion next to a digit or letter is part of what that says.
             let glued = |byte: Option<u8>| byte.is_some_and(is_name_byte);
@@ -315,7 +316,7 @@ impl<'a> Reader<'a> {
                 return Err(self.error());
             }
             self.blanks();
-            return Ok(Expression::Expansion((*piece).clone()));
+            return Ok(Expression::Expansion(index));
         }
         if let Some(name) = self.name() {
             return Ok(match self.operator() {

@@ -141,8 +141,18 @@ pub(crate) enum RedirectKind {
 }
 
 /// What becomes any number of fields.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Word(pub(crate) Vec<Piece>);
+
+impl Arithmetic {
+    /// What the numbers of expansions in `compiled` count.
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        match &self.text.0[..] {
+            [Piece::Double(pieces)] => pieces,
+            pieces => pieces,
+        }
+    }
+}
 
 impl Word {
     /// The text of a word that says it plainly, without quotes and expansions.
@@ -174,17 +184,6 @@ pub(crate) enum Piece {
     Arithmetic(Box<Arithmetic>),
     /// `~` or `~user`
     Tilde(String),
-}
-
-impl PartialEq for Piece {
-    /// Equal as far as they are plain text.
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Literal(one), Self::Literal(two)) | (Self::Quoted(one), Self::Quoted(two)) => one == two,
-            (Self::Double(one), Self::Double(two)) => one == two,
-            _ => false,
-        }
-    }
 }
 
 impl Piece {
@@ -286,7 +285,8 @@ pub(crate) struct Arithmetic {
 pub(crate) enum Expression {
     Number(i64),
     Variable(String),
-    Expansion(Piece),
+    /// Which of the text's pieces.
+    Expansion(usize),
     Unary(Unary, Box<Expression>),
     Binary(Binary, Box<Expression>, Box<Expression>),
     And(Box<Expression>, Box<Expression>),

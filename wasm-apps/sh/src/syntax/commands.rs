@@ -50,7 +50,7 @@ impl Parser<'_> {
             }
             let and_or = self.and_or()?;
             let background = self.accept_operator("&")?;
-            let separated = background || self.accept_operator(";")? || *self.peek_token()? == Token::Newline;
+            let separated = background || self.accept_operator(";")? || self.peek_token()?.is_newline();
             list.items.push(Item { and_or, background });
             if !separated {
                 return Ok(list);

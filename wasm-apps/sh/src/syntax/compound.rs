@@ -92,7 +92,7 @@ impl Parser<'_> {
                 list.push(word);
             }
             words = Some(list);
-            if !self.peek_token()?.is(";") && *self.peek_token()? != Token::Newline {
+            if !self.peek_token()?.is(";") && !self.peek_token()?.is_newline() {
                 return Err(self.unexpected(Some("do")));
             }
         }

@@ -63,9 +63,9 @@ fn what_nests_too_deep_is_refused() {
 }
 
 #[test]
-fn going_back_is_bounded() {
+fn what_is_read_twice_takes_no_longer_than_twice() {
     let script = format!("{}echo;{}", "$((".repeat(90), "))".repeat(90));
-    assert!(parse(&script).is_err());
+    assert!(parse(&script).is_ok());
 }
 
 #[test]
@@ -80,8 +80,10 @@ fn here_documents_follow_their_line() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(texts[0].0, [Piece::Double(vec![Piece::Literal(b"one\n".to_vec())])]);
-    assert_eq!(texts[1].0, [Piece::Double(vec![Piece::Literal(b"two\n".to_vec())])]);
+    for (text, expected) in texts.iter().zip(["one\n", "two\n"]) {
+        let [Piece::Double(pieces)] = &text.0[..] else { panic!("{text:?}") };
+        assert!(matches!(&pieces[..], [Piece::Literal(text)] if text == expected.as_bytes()), "{pieces:?}");
+    }
     assert_eq!(list.items.len(), 3);
 }
 
