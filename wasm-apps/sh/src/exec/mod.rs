@@ -19,6 +19,7 @@ use crate::syntax::{Parser, Source};
 
 pub(crate) use children::{Job, Waited};
 pub(crate) use paths::join;
+use shell::Nested;
 pub(crate) use shell::Shell;
 pub(crate) use subshells::{SUBSHELL, run_subshell};
 
@@ -111,8 +112,12 @@ impl Shell {
     pub(crate) fn command(&mut self, command: &Command) -> Run {
         match command {
             Command::Simple(simple) => self.simple(simple),
-            Command::Compound(compound, redirects) if redirects.is_empty() => self.compound(compound),
-            Command::Compound(compound, redirects) => self.redirected(redirects, |shell| shell.compound(compound)),
+            Command::Compound(compound, redirects) if redirects.is_empty() => {
+                self.deeper(Nested::Compound, |shell| shell.compound(compound))
+            }
+            Command::Compound(compound, redirects) => {
+                self.redirected(redirects, |shell| shell.deeper(Nested::Compound, |shell| shell.compound(compound)))
+            }
             Command::Function(name, body) => {
                 self.define_function(name, body);
                 Ok(())

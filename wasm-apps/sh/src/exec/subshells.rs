@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::shell::Nested;
 use super::spawn::Place;
 use super::{Flow, Run, Shell};
 use crate::process::{Group, Pid};
@@ -40,7 +41,7 @@ impl Shell {
         self.enter_subshell();
         self.subshells += 1;
         // However it ends, it ends here.
-        let _ = self.deeper(run);
+        let _ = self.deeper(Nested::Whole, run);
         let status = self.finish();
         self.subshells -= 1;
         self.state = outer;
