@@ -20,7 +20,7 @@ struct GuestBuild {
 }
 
 const WASI_0_1: GuestBuild =
-    GuestBuild { target: "wasm32-wasip1", packages: &["bench", "busybox", "pause", "test-p1", "test-portable"] };
+    GuestBuild { target: "wasm32-wasip1", packages: &["bench", "busybox", "pause", "sh", "test-p1", "test-portable"] };
 const WASI_0_2: GuestBuild = GuestBuild {
     target: "wasm32-wasip2",
     packages: &[
@@ -236,7 +236,8 @@ fn tools_layer(sources: &Path, guests: &Path) -> Result<Layer, String> {
     layer.directory("var/tmp/", 0o1777);
     layer.file("etc/passwd", 0o644, include_bytes!("wasm-apps/files/passwd"));
     layer.file("etc/group", 0o644, include_bytes!("wasm-apps/files/group"));
-    for (name, program) in [("busybox", "busybox"), ("nettool", "nettool"), ("httpd", "nginx")] {
+    let programs = [("busybox", "busybox"), ("nettool", "nettool"), ("httpd", "nginx"), ("sh", "sh")];
+    for (name, program) in programs {
         layer.file(&format!("bin/{name}"), 0o755, &read(&guests.join(format!("{program}.wasm")))?);
     }
     for program in ["busybox", "nettool"] {

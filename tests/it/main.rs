@@ -20,6 +20,7 @@ mod programs;
 mod restarts;
 mod resume;
 mod services;
+mod shell;
 mod sockets;
 mod story;
 mod support;

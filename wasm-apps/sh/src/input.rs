@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::exec::Shell;
 use crate::process::Signal;
 use crate::state::Stream;
-use crate::syntax::{Source, SyntaxError};
+use crate::syntax::{Source, SyntaxError, echo};
 
 /// What to read: up to and with a delimiter.
 pub(crate) struct Wanted {
@@ -145,10 +145,4 @@ impl Source for StreamSource {
     fn set_verbose(&mut self, verbose: bool) {
         self.verbose = verbose;
     }
-}
-
-/// What `set -v` does with a line.
-pub(crate) fn echo(line: &[u8]) {
-    // Nowhere is left to say that this fails.
-    let _ = io::Write::write_all(&mut io::stderr(), line);
 }

@@ -50,11 +50,13 @@ pub(crate) fn run(arguments: Vec<Vec<u8>>) -> u8 {
 }
 
 fn parse(arguments: &[Vec<u8>]) -> Result<Invocation, String> {
-    let mut invocation = Invocation { login: arguments.first().is_some_and(|name| name.starts_with(b"-")), ..Invocation::default() };
+    let mut invocation =
+        Invocation { login: arguments.first().is_some_and(|name| name.starts_with(b"-")), ..Invocation::default() };
     let mut words = arguments.get(1..).unwrap_or_default().to_vec();
     let mut takes_command = false;
     // These letters are of the command line only.
-    for word in words.iter_mut().take_while(|word| word.len() > 1 && matches!(word[0], b'-' | b'+') && **word != b"--") {
+    for word in words.iter_mut().take_while(|word| word.len() > 1 && matches!(word[0], b'-' | b'+') && **word != b"--")
+    {
         if **word == b"--login"[..] {
             *word = b"-l".to_vec();
         }
@@ -80,7 +82,8 @@ fn parse(arguments: &[Vec<u8>]) -> Result<Invocation, String> {
 }
 
 fn start(shell: &mut Shell, invocation: Invocation) -> Result<(), Flow> {
-    let from_input = invocation.command.is_none() && (invocation.rest.is_empty() || invocation.options.has(Flag::Stdin));
+    let from_input =
+        invocation.command.is_none() && (invocation.rest.is_empty() || invocation.options.has(Flag::Stdin));
     shell.state.options = invocation.options;
     let on_terminal = [0, 2].iter().all(|fd| {
         shell.state.streams.get(*fd).and_then(|stream| stream.fd().ok()).is_some_and(|fd| terminal::state(fd).is_ok())
@@ -150,7 +153,8 @@ fn inherited() -> Streams {
 fn is_open(fd: RawFd) -> bool {
     // SAFETY: it is borrowed for this call only, which fails if it is not open.
     let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-    rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Directory)
+    rustix::fs::fstat(fd)
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Directory)
 }
 
 fn import_environment(shell: &mut Shell) {
@@ -165,8 +169,14 @@ fn import_environment(shell: &mut Shell) {
     }
     let directory = variables.get("PWD").filter(|directory| directory.starts_with(b"/")).unwrap_or(b"/").to_vec();
     let parent = crate::process::identity().parent.to_string();
-    let defaults: [(&str, &[u8]); 6] =
-        [("PWD", &directory), ("IFS", b" \t\n"), ("OPTIND", b"1"), ("PS4", b"+ "), ("PPID", parent.as_bytes()), ("PS2", b"> ")];
+    let defaults: [(&str, &[u8]); 6] = [
+        ("PWD", &directory),
+        ("IFS", b" \t\n"),
+        ("OPTIND", b"1"),
+        ("PS4", b"+ "),
+        ("PPID", parent.as_bytes()),
+        ("PS2", b"> "),
+    ];
     for (name, value) in defaults {
         // IFS is not taken from outside.
         if variables.get(name).is_none() || matches!(name, "IFS" | "OPTIND" | "PPID") {

@@ -1,9 +1,6 @@
 //! Byte strings and the system's own kind of text.
 
 use std::ffi::OsStr;
-#[cfg(unix)]
-use std::os::unix::ffi::OsStrExt;
-#[cfg(target_os = "wasi")]
 use std::os::wasi::ffi::OsStrExt;
 
 pub(crate) fn bytes_of(text: &OsStr) -> &[u8] {

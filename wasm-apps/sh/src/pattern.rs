@@ -281,3 +281,72 @@ fn class(name: &[u8]) -> Option<fn(&char) -> bool> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Pattern::new(pattern.as_bytes(), &[]).matches(text.as_bytes())
+    }
+
+    #[test]
+    fn wildcards_match() {
+        for (pattern, text) in
+            [("*", ""), ("a*c", "abbc"), ("a?c", "aüc"), ("**x", "x"), ("*.tar.*", "a.tar.gz"), ("\\*", "*")]
+        {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("a*c", "abd"), ("?", ""), ("?", "ab"), ("abc", "ab"), ("\\*", "x")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn sets_match() {
+        for (pattern, text) in [
+            ("[abc]", "b"),
+            ("[a-c]x", "cx"),
+            ("[!a-c]", "d"),
+            ("[]a]", "]"),
+            ("[a-]", "-"),
+            ("[[:digit:]_]", "7"),
+            ("[a", "[a"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("[abc]", "d"), ("[!a-c]", "b"), ("[[:upper:]]", "a"), ("[]", "x")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn quoted_parts_stand_for_themselves() {
+        let pattern = Pattern::new(b"a*b*", &[1..2]);
+        assert!(pattern.matches(b"a*bc"));
+        assert!(!pattern.matches(b"axbc"));
+    }
+
+    #[test]
+    fn shortest_and_longest_ends_are_found() {
+        let pattern = Pattern::new(b"*/", &[]);
+        assert_eq!(pattern.prefix(b"/usr/lib", false), Some(1));
+        assert_eq!(pattern.prefix(b"/usr/lib", true), Some(5));
+        let pattern = Pattern::new(b".*", &[]);
+        assert_eq!(pattern.suffix(b"a.tar.gz", false), Some(3));
+        assert_eq!(pattern.suffix(b"a.tar.gz", true), Some(7));
+        assert_eq!(pattern.suffix(b"plain", true), None);
+    }
+
+    #[test]
+    fn no_text_takes_long() {
+        let text = "a".repeat(100_000);
+        assert!(!matches("*a*a*a*a*a*a*a*b", &text));
+    }
+
+    #[test]
+    fn bytes_that_are_no_characters_match_as_one() {
+        assert!(Pattern::new(b"a?b", &[]).matches(b"a\xffb"));
+        assert!(Pattern::new(b"\xff*", &[]).matches(b"\xff\xfe"));
+    }
+}

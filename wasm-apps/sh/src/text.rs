@@ -91,3 +91,33 @@ pub(crate) fn quote_if_needed(text: &[u8]) -> Vec<u8> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+=./:@%,".contains(byte);
     if !text.is_empty() && text.iter().all(plain) { text.to_vec() } else { quote(text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, escapes: Escapes, expected: &[u8]) {
+        assert_eq!(unescape(text.as_bytes(), escapes).text, expected, "{text}");
+    }
+
+    #[test]
+    fn escapes_stand_for_bytes() {
+        check(r"a\tb\\c\n", Escapes::Format, b"a\tb\\c\n");
+        check(r"\101 \x41 \q", Escapes::Format, b"A A \\q");
+        check(r"\0101", Escapes::Echo, b"A");
+        check(r"\u00fc\'", Escapes::Ansi, "ü'".as_bytes());
+        check("end\\", Escapes::Echo, b"end\\");
+    }
+
+    #[test]
+    fn nothing_follows_c() {
+        assert_eq!(unescape(br"a\cb", Escapes::Echo), Unescaped { text: b"a".to_vec(), ended: true });
+    }
+
+    #[test]
+    fn quoted_text_is_one_word() {
+        assert_eq!(quote(b"it's"), br"'it'\''s'");
+        assert_eq!(quote_if_needed(b"plain-1.txt"), b"plain-1.txt");
+        assert_eq!(quote_if_needed(b""), b"''");
+    }
+}

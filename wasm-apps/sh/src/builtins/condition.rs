@@ -35,7 +35,9 @@ pub(crate) fn condition(shell: &Shell, words: &[Vec<u8>]) -> Result<bool, String
         [word] => Ok(!word.is_empty()),
         [b"!", word] => Ok(word.is_empty()),
         [left, operator, right] if is_binary(operator) => reader.compare(left, operator, right),
-        [b"!", left, operator, right] if is_binary(operator) => reader.compare(left, operator, right).map(|holds| !holds),
+        [b"!", left, operator, right] if is_binary(operator) => {
+            reader.compare(left, operator, right).map(|holds| !holds)
+        }
         [b"(", word, b")"] => Ok(!word.is_empty()),
         _ => {
             let holds = reader.any_of()?;
@@ -183,10 +185,6 @@ impl<'a> Reader<'a> {
             b's' => self.metadata(operand).is_some_and(|metadata| metadata.len() > 0),
             b'b' => is(FileType::BlockDevice),
             b'c' => is(FileType::CharacterDevice),
-            #[cfg(unix)]
-            b'p' => is(FileType::Fifo),
-            #[cfg(unix)]
-            b'S' => is(FileType::Socket),
             // WASI shows no permissions: what exists may be read, written and executed, and is nobody's.
             b'e' | b'r' | b'w' | b'x' | b'O' | b'G' => self.metadata(operand).is_some(),
             _ => false,
@@ -197,6 +195,18 @@ impl<'a> Reader<'a> {
 fn is_binary(word: &[u8]) -> bool {
     matches!(
         word,
-        b"=" | b"==" | b"!=" | b"<" | b">" | b"-eq" | b"-ne" | b"-lt" | b"-le" | b"-gt" | b"-ge" | b"-nt" | b"-ot" | b"-ef"
+        b"=" | b"=="
+            | b"!="
+            | b"<"
+            | b">"
+            | b"-eq"
+            | b"-ne"
+            | b"-lt"
+            | b"-le"
+            | b"-gt"
+            | b"-ge"
+            | b"-nt"
+            | b"-ot"
+            | b"-ef"
     )
 }

@@ -22,7 +22,8 @@ pub(super) fn pwd(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
 pub(super) fn cd(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
     let mut physical = false;
     let mut operands = &arguments[1..];
-    while let Some((option, rest)) = operands.split_first().filter(|(option, _)| option.len() > 1 && option[0] == b'-') {
+    while let Some((option, rest)) = operands.split_first().filter(|(option, _)| option.len() > 1 && option[0] == b'-')
+    {
         match option.as_slice() {
             b"-P" => physical = true,
             b"-L" => physical = false,

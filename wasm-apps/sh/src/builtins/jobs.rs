@@ -14,18 +14,21 @@ pub(super) fn jobs(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
     let only_pids = arguments[1..].iter().any(|option| option == b"-p");
     let with_pids = arguments[1..].iter().any(|option| option == b"-l");
     let last = shell.jobs.len();
-    let lines: String = (1..).zip(&shell.jobs).map(|(place, job)| {
-        if only_pids {
-            return format!("{}\n", job.pid);
-        }
-        let mark = match last - place {
-            0 => '+',
-            1 => '-',
-            _ => ' ',
-        };
-        let pid = if with_pids { format!("{} ", job.pid) } else { String::new() };
-        format!("[{}] {mark} {pid}{:<20} {}\n", job.number, describe(job), job.text)
-    }).collect();
+    let lines: String = (1..)
+        .zip(&shell.jobs)
+        .map(|(place, job)| {
+            if only_pids {
+                return format!("{}\n", job.pid);
+            }
+            let mark = match last - place {
+                0 => '+',
+                1 => '-',
+                _ => ' ',
+            };
+            let pid = if with_pids { format!("{} ", job.pid) } else { String::new() };
+            format!("[{}] {mark} {pid}{:<20} {}\n", job.number, describe(job), job.text)
+        })
+        .collect();
     forget_ended(shell);
     shell.print(lines)
 }

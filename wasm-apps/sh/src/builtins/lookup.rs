@@ -41,7 +41,9 @@ fn meaning(shell: &mut Shell, name: &[u8]) -> Option<Meaning> {
         return Some(Meaning::Builtin { special: builtin.special });
     }
     let path = shell.find_program(name)?;
-    std::fs::metadata(crate::os::os_str(&path)).is_ok_and(|metadata| metadata.is_file()).then_some(Meaning::Program(path))
+    std::fs::metadata(crate::os::os_str(&path))
+        .is_ok_and(|metadata| metadata.is_file())
+        .then_some(Meaning::Program(path))
 }
 
 pub(super) fn type_(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
@@ -72,7 +74,9 @@ fn describe(shell: &mut Shell, name: &[u8]) -> Outcome {
 pub(super) fn command(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
     let mut words = &arguments[1..];
     let (mut brief, mut verbose) = (false, false);
-    while let Some((option, rest)) = words.split_first().filter(|(option, _)| option.starts_with(b"-") && option.len() > 1) {
+    while let Some((option, rest)) =
+        words.split_first().filter(|(option, _)| option.starts_with(b"-") && option.len() > 1)
+    {
         match option.as_slice() {
             b"-v" => brief = true,
             b"-V" => verbose = true,

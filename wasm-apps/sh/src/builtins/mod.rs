@@ -16,6 +16,7 @@ mod variables;
 use crate::exec::{Flow, Shell};
 
 pub(crate) use condition::condition;
+pub(crate) use jobs::announce_ended;
 pub(crate) use options::set_options;
 
 /// What a built-in command gives: its status.
@@ -76,9 +77,9 @@ pub(crate) fn find(name: &[u8]) -> Option<Builtin> {
 
 /// All names, for completion.
 pub(crate) const NAMES: &[&str] = &[
-    ".", ":", "[", "alias", "bg", "break", "cd", "command", "continue", "echo", "eval", "exec", "exit", "export", "false",
-    "fg", "getopts", "hash", "jobs", "kill", "let", "local", "printf", "pwd", "read", "readonly", "return", "set", "shift",
-    "source", "test", "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "wait",
+    ".", ":", "[", "alias", "bg", "break", "cd", "command", "continue", "echo", "eval", "exec", "exit", "export",
+    "false", "fg", "getopts", "hash", "jobs", "kill", "let", "local", "printf", "pwd", "read", "readonly", "return",
+    "set", "shift", "source", "test", "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "wait",
 ];
 
 /// Whether arguments that look like assignments are treated as such.

@@ -74,7 +74,9 @@ impl Printer<'_> {
             while let Some((b'l' | b'h' | b'j' | b'z' | b't' | b'L', after)) = rest.split_first() {
                 rest = after;
             }
-            let Some((letter, after)) = rest.split_first() else { return Err("%: missing format character".to_owned()) };
+            let Some((letter, after)) = rest.split_first() else {
+                return Err("%: missing format character".to_owned());
+            };
             rest = after;
             self.convert(*letter, &layout)?;
             if self.ended {
@@ -253,7 +255,8 @@ fn float_digits(value: f64, letter: u8, precision: usize) -> String {
         _ => {
             let precision = precision.max(1);
             let shown = format!("{value:.*e}", precision - 1);
-            let exponent: i32 = shown.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or_default();
+            let exponent: i32 =
+                shown.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or_default();
             let fits = exponent >= -4 && usize::try_from(exponent.max(0)).is_ok_and(|exponent| exponent < precision);
             if fits {
                 let decimals = usize::try_from(i32::try_from(precision).unwrap_or(i32::MAX) - 1 - exponent);

@@ -7,7 +7,7 @@ use bstr::ByteSlice;
 
 use super::Outcome;
 use crate::exec::Shell;
-use crate::expand::split_line;
+use crate::fields::split_line;
 use crate::input::{Ended, Wanted, read_bytes};
 use crate::process::terminal::{self, Mode};
 use crate::state::Stream;
@@ -28,7 +28,9 @@ struct Options {
 fn options(arguments: &[Vec<u8>]) -> Result<(Options, usize), String> {
     let mut options = Options::default();
     let mut index = 1;
-    while let Some(letters) = arguments.get(index).and_then(|word| word.strip_prefix(b"-")).filter(|word| !word.is_empty()) {
+    while let Some(letters) =
+        arguments.get(index).and_then(|word| word.strip_prefix(b"-")).filter(|word| !word.is_empty())
+    {
         index += 1;
         if letters == b"-" {
             break;
@@ -40,7 +42,10 @@ fn options(arguments: &[Vec<u8>]) -> Result<(Options, usize), String> {
                 b'p' | b't' | b'n' | b'd' | b'u' => {
                     let mut value = letters[at + 1..].to_vec();
                     if value.is_empty() {
-                        value = arguments.get(index).cloned().ok_or_else(|| format!("-{}: value expected", char::from(*letter)))?;
+                        value = arguments
+                            .get(index)
+                            .cloned()
+                            .ok_or_else(|| format!("-{}: value expected", char::from(*letter)))?;
                         index += 1;
                     }
                     options.take(*letter, value)?;

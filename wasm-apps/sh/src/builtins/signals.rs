@@ -25,7 +25,8 @@ pub(super) fn trap(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
     }
     // Without an action, or with a number in its place, the default is meant.
     let reset = words.len() == 1 || number(&words[0]).is_some();
-    let (action, conditions) = if reset { (None, words) } else { (Some(&words[0]).filter(|action| *action != b"-"), &words[1..]) };
+    let (action, conditions) =
+        if reset { (None, words) } else { (Some(&words[0]).filter(|action| *action != b"-"), &words[1..]) };
     let mut status = 0;
     for word in conditions {
         match Condition::parse(&word.to_str_lossy()) {

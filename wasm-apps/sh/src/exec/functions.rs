@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::shell::Nested;
 use super::{Flow, Run, Shell};
 use crate::state::Locals;
 use crate::syntax::ast::Command;
@@ -27,7 +28,7 @@ impl Shell {
     pub(crate) fn frame(&mut self, run: impl FnOnce(&mut Self) -> Run) -> Run {
         let loops = std::mem::take(&mut self.state.loops);
         self.state.frames += 1;
-        let result = self.deeper(run);
+        let result = self.deeper(Nested::Function, run);
         self.state.frames -= 1;
         self.state.loops = loops;
         match result {

@@ -19,8 +19,9 @@ use crate::syntax::{Parser, Source};
 
 pub(crate) use children::{Job, Waited};
 pub(crate) use paths::join;
-pub(crate) use subshells::{SUBSHELL, run_subshell};
+use shell::Nested;
 pub(crate) use shell::Shell;
+pub(crate) use subshells::{SUBSHELL, run_subshell};
 
 /// Why the commands that follow are not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +112,12 @@ impl Shell {
     pub(crate) fn command(&mut self, command: &Command) -> Run {
         match command {
             Command::Simple(simple) => self.simple(simple),
-            Command::Compound(compound, redirects) if redirects.is_empty() => self.compound(compound),
-            Command::Compound(compound, redirects) => self.redirected(redirects, |shell| shell.compound(compound)),
+            Command::Compound(compound, redirects) if redirects.is_empty() => {
+                self.deeper(Nested::Compound, |shell| shell.compound(compound))
+            }
+            Command::Compound(compound, redirects) => {
+                self.redirected(redirects, |shell| shell.deeper(Nested::Compound, |shell| shell.compound(compound)))
+            }
             Command::Function(name, body) => {
                 self.define_function(name, body);
                 Ok(())
@@ -124,7 +129,9 @@ impl Shell {
 /// What fails within a compound command has been looked at there already.
 fn exits_on_failure(stages: &[Command]) -> bool {
     match stages {
-        [Command::Compound(compound, _)] => matches!(**compound, Compound::Subshell(_) | Compound::Condition(_) | Compound::Arithmetic(_)),
+        [Command::Compound(compound, _)] => {
+            matches!(**compound, Compound::Subshell(_) | Compound::Condition(_) | Compound::Arithmetic(_))
+        }
         _ => true,
     }
 }

@@ -19,7 +19,10 @@ enum Stage {
     /// It ran here, or could not be started.
     Ended(u8),
     /// The one that is to run here.
-    Here { input: Option<Rc<Stream>>, output: Option<Rc<Stream>> },
+    Here {
+        input: Option<Rc<Stream>>,
+        output: Option<Rc<Stream>>,
+    },
 }
 
 impl Shell {
@@ -31,13 +34,13 @@ impl Shell {
         let mut input: Option<Rc<Stream>> = None;
         for (index, stage) in stages.iter().enumerate() {
             let last = index + 1 == stages.len();
-            if index == 0 && here != Some(0) && !programs[0] && prints_only(stage) {
+            if index == 0 && here != Some(0) && !programs[0] && self.prints_only(stage) {
                 let (status, text) = self.printed(stage);
                 running.push(Stage::Ended(status));
                 input = Some(text);
                 continue;
             }
-            let (output, next_input) = match self.pipe(last) {
+            let [output, next_input] = match self.pipe(last) {
                 Ok(ends) => ends,
                 Err(error) => return Err(self.fatal(format!("cannot create a pipe: {error}"))),
             };
@@ -59,13 +62,13 @@ impl Shell {
         Ok(())
     }
 
-    /// The ends of the pipe behind a stage, unless that is the last one.
-    fn pipe(&self, last: bool) -> io::Result<(Option<Rc<Stream>>, Option<Rc<Stream>>)> {
+    /// The ends of the pipe behind a stage, the one to write to first, unless it is the last stage.
+    fn pipe(&self, last: bool) -> io::Result<[Option<Rc<Stream>>; 2]> {
         if last {
-            return Ok((None, None));
+            return Ok([None, None]);
         }
         let (reading, writing) = process::pipe()?;
-        Ok((Some(Rc::new(writing.into())), Some(Rc::new(reading.into()))))
+        Ok([Some(Rc::new(writing.into())), Some(Rc::new(reading.into()))])
     }
 
     fn finish_stages(&mut self, stages: &[Command], running: Vec<Stage>, group: Option<Pid>) {
@@ -193,11 +196,11 @@ impl Shell {
             }
         }
     }
-}
 
-/// Whether a command prints a bounded text and does nothing else.
-fn prints_only(command: &Command) -> bool {
-    let Command::Simple(simple) = command else { return false };
-    let prints = simple.words.first().and_then(|word| word.plain()).is_some_and(|name| matches!(name, "echo" | "printf"));
-    prints && simple.redirects.is_empty()
+    /// Whether a command prints a bounded text and does nothing else.
+    fn prints_only(&self, command: &Command) -> bool {
+        let Command::Simple(simple) = command else { return false };
+        let name = simple.words.first().and_then(|word| word.plain()).unwrap_or_default();
+        matches!(name, "echo" | "printf") && !self.state.functions.contains_key(name) && simple.redirects.is_empty()
+    }
 }

@@ -121,11 +121,8 @@ impl Shell {
     }
 
     fn open(&self, path: &[u8], what: &str, options: &OpenOptions) -> Result<Stream, String> {
-        let opened: io::Result<File> = if path.is_empty() {
-            Err(io::ErrorKind::NotFound.into())
-        } else {
-            options.open(self.absolute(path))
-        };
+        let opened: io::Result<File> =
+            if path.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { options.open(self.absolute(path)) };
         opened.map(Stream::File).map_err(|error| {
             let reason = match error.kind() {
                 io::ErrorKind::NotFound if what == "open" => "No such file".to_owned(),

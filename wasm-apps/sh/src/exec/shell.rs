@@ -9,8 +9,17 @@ use super::children::{Children, Job};
 use crate::process::{self, Pid, Signal};
 use crate::state::{Locals, Options, ReadOnly, State, Stream, Streams, Traps, Variables};
 
-/// How deeply functions, subshells and sourced files may nest. Running recurses, and the stack is small.
-const MAX_DEPTH: u32 = 200;
+/// What may nest, in units of about a kilobyte of stack, of which there is a megabyte: parsing needs some of it as well.
+const MAX_DEPTH: u32 = 700;
+
+/// How much stack something that is run within something else needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nested {
+    Compound = 1,
+    Function = 2,
+    /// Text that is parsed first, and subshells.
+    Whole = 3,
+}
 
 pub(crate) struct Shell {
     /// What a subshell has its own copy of.
@@ -97,13 +106,17 @@ impl Shell {
     }
 
     /// Runs something that may contain itself, unless that has gone too deep.
-    pub(crate) fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, Flow>) -> Result<T, Flow> {
-        if self.depth >= MAX_DEPTH {
-            return Err(self.fatal(format!("nested more than {MAX_DEPTH} levels deep")));
+    pub(crate) fn deeper<T>(
+        &mut self,
+        nested: Nested,
+        run: impl FnOnce(&mut Self) -> Result<T, Flow>,
+    ) -> Result<T, Flow> {
+        if self.depth + nested as u32 > MAX_DEPTH {
+            return Err(self.fatal("commands nested too many levels deep"));
         }
-        self.depth += 1;
+        self.depth += nested as u32;
         let result = run(self);
-        self.depth -= 1;
+        self.depth -= nested as u32;
         result
     }
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::shell::Nested;
 use super::{Flow, Run, Shell};
 use crate::process::{self, Action, SIGNALS, Signal, SignalSet};
 use crate::state::{Condition, Flag};
@@ -119,7 +120,7 @@ impl Shell {
     /// Runs commands given as text.
     pub(crate) fn run_text(&mut self, text: Vec<u8>) -> Run {
         let line = self.state.line;
-        self.deeper(|shell| shell.run_source(&mut Text::new(text), line))
+        self.deeper(Nested::Whole, |shell| shell.run_source(&mut Text::new(text), line))
     }
 
     /// Runs the trap of the shell's end, and gives the status to end with.

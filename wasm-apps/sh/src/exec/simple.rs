@@ -148,7 +148,9 @@ impl Shell {
 
 fn is_assignment(word: &Word) -> bool {
     match word.0.first() {
-        Some(Piece::Literal(text)) => text.iter().position(|byte| *byte == b'=').is_some_and(|equals| is_name(&text[..equals])),
+        Some(Piece::Literal(text)) => {
+            text.iter().position(|byte| *byte == b'=').is_some_and(|equals| is_name(&text[..equals]))
+        }
         _ => false,
     }
 }

@@ -118,7 +118,8 @@ impl Shell {
         group: Group,
         more: Option<(u32, &crate::state::Stream)>,
     ) -> io::Result<Pid> {
-        let mut environment: Vec<_> = self.state.variables.environment().filter(|entry| !entry.starts_with(b"PWD=")).collect();
+        let mut environment: Vec<_> =
+            self.state.variables.environment().filter(|entry| !entry.starts_with(b"PWD=")).collect();
         environment.push([b"PWD=", self.state.directory.as_slice()].concat());
         let environment: Vec<_> = environment.iter().map(|entry| os::os_str(entry)).collect();
         let detached = place == Place::Background && self.own_group.is_none();

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::shell::Nested;
 use super::spawn::Place;
 use super::{Flow, Run, Shell};
 use crate::process::{Group, Pid};
@@ -40,7 +41,7 @@ impl Shell {
         self.enter_subshell();
         self.subshells += 1;
         // However it ends, it ends here.
-        let _ = self.deeper(run);
+        let _ = self.deeper(Nested::Whole, run);
         let status = self.finish();
         self.subshells -= 1;
         self.state = outer;
@@ -193,7 +194,8 @@ fn file_to_print(list: &List) -> Option<&Command> {
     let [item] = &list.items[..] else { return None };
     let [stage @ Command::Simple(simple)] = &item.and_or.first.stages[..] else { return None };
     let only_reads = matches!(&simple.redirects[..], [redirect] if redirect.fd == 0 && matches!(redirect.kind, RedirectKind::Read(_)));
-    (only_reads && simple.words.is_empty() && simple.assignments.is_empty() && item.and_or.rest.is_empty()).then_some(stage)
+    (only_reads && simple.words.is_empty() && simple.assignments.is_empty() && item.and_or.rest.is_empty())
+        .then_some(stage)
 }
 
 impl AndOr {
@@ -221,4 +223,3 @@ impl AndOr {
         stages.collect::<Vec<_>>().join(" | ")
     }
 }
-

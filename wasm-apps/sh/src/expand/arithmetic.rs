@@ -1,7 +1,7 @@
 //! The values of arithmetic expressions.
 
 use crate::exec::{Flow, Shell};
-use crate::syntax::ast::{Arithmetic, Binary, Expression, Unary};
+use crate::syntax::ast::{Arithmetic, Binary, Expression, Piece, Unary};
 use crate::syntax::parse_arithmetic;
 
 /// How deeply variables may stand for expressions that name variables.
@@ -27,7 +27,7 @@ impl Shell {
     /// The value of `$((…))`. An error has been reported.
     pub(crate) fn arithmetic(&mut self, arithmetic: &Arithmetic) -> Result<i64, Flow> {
         if let Some(compiled) = &arithmetic.compiled {
-            match self.evaluate(compiled, 0) {
+            match self.evaluate(compiled, arithmetic.pieces(), 0) {
                 Ok(value) => return Ok(value),
                 Err(Problem::NotPlain) => {}
                 Err(problem) => return Err(self.arithmetic_problem(problem)),
@@ -40,7 +40,7 @@ impl Shell {
     /// The value of an expression's text.
     pub(crate) fn arithmetic_text(&mut self, text: &[u8]) -> Result<i64, Flow> {
         let value = match parse_arithmetic(text) {
-            Ok(expression) => self.evaluate(&expression, 0),
+            Ok(expression) => self.evaluate(&expression, &[], 0),
             Err(message) => Err(Problem::Message(message)),
         };
         value.map_err(|problem| self.arithmetic_problem(problem))
@@ -54,16 +54,17 @@ impl Shell {
         }
     }
 
-    fn evaluate(&mut self, expression: &Expression, depth: u32) -> Value {
+    fn evaluate(&mut self, expression: &Expression, pieces: &[Piece], depth: u32) -> Value {
         match expression {
             Expression::Number(number) => Ok(*number),
             Expression::Variable(name) => self.variable_number(name, depth),
-            Expression::Expansion(piece) => {
+            Expression::Expansion(index) => {
+                let piece = pieces.get(*index).ok_or(Problem::NotPlain)?;
                 let text = self.expand_piece_to_text(piece)?;
                 plain_number(&text).ok_or(Problem::NotPlain)
             }
             Expression::Unary(unary, operand) => {
-                let value = self.evaluate(operand, depth)?;
+                let value = self.evaluate(operand, pieces, depth)?;
                 Ok(match unary {
                     Unary::Plus => value,
                     Unary::Minus => value.wrapping_neg(),
@@ -72,23 +73,23 @@ impl Shell {
                 })
             }
             Expression::Binary(binary, left, right) => {
-                let left = self.evaluate(left, depth)?;
-                let right = self.evaluate(right, depth)?;
+                let left = self.evaluate(left, pieces, depth)?;
+                let right = self.evaluate(right, pieces, depth)?;
                 compute(*binary, left, right)
             }
             Expression::And(left, right) => {
-                Ok(i64::from(self.evaluate(left, depth)? != 0 && self.evaluate(right, depth)? != 0))
+                Ok(i64::from(self.evaluate(left, pieces, depth)? != 0 && self.evaluate(right, pieces, depth)? != 0))
             }
             Expression::Or(left, right) => {
-                Ok(i64::from(self.evaluate(left, depth)? != 0 || self.evaluate(right, depth)? != 0))
+                Ok(i64::from(self.evaluate(left, pieces, depth)? != 0 || self.evaluate(right, pieces, depth)? != 0))
             }
             Expression::Conditional(parts) => {
                 let [condition, then, otherwise] = &**parts;
-                let chosen = if self.evaluate(condition, depth)? != 0 { then } else { otherwise };
-                self.evaluate(chosen, depth)
+                let chosen = if self.evaluate(condition, pieces, depth)? != 0 { then } else { otherwise };
+                self.evaluate(chosen, pieces, depth)
             }
             Expression::Assign(name, binary, value) => {
-                let mut value = self.evaluate(value, depth)?;
+                let mut value = self.evaluate(value, pieces, depth)?;
                 if let Some(binary) = binary {
                     value = compute(*binary, self.variable_number(name, depth)?, value)?;
                 }
@@ -116,7 +117,7 @@ impl Shell {
             return Err(Problem::Message(format!("{name}: expression recursion level exceeded")));
         }
         let expression = parse_arithmetic(&text).map_err(Problem::Message)?;
-        self.evaluate(&expression, depth + 1)
+        self.evaluate(&expression, &[], depth + 1)
     }
 }
 

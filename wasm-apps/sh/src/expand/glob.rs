@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::fields::Field;
 use crate::exec::Shell;
+use crate::fields::Field;
 use crate::os;
 
 impl Shell {
@@ -38,7 +38,8 @@ impl Shell {
         let directory = if path.is_empty() { b"." } else { path.as_slice() };
         let Ok(entries) = fs::read_dir(self.absolute(directory)) else { return Vec::new() };
         let pattern = component.pattern();
-        let mut names: Vec<Vec<u8>> = entries.flatten().map(|entry| os::bytes_of(&entry.file_name()).to_vec()).collect();
+        let mut names: Vec<Vec<u8>> =
+            entries.flatten().map(|entry| os::bytes_of(&entry.file_name()).to_vec()).collect();
         if pattern.begins_with_dot() {
             names.extend([b".".to_vec(), b"..".to_vec()]);
             names.sort();

@@ -1,7 +1,6 @@
 //! Expansion: from words to fields.
 
 mod arithmetic;
-mod fields;
 mod glob;
 mod parameters;
 
@@ -10,9 +9,7 @@ use crate::pattern::Pattern;
 use crate::state::Flag;
 use crate::syntax::ast::{Piece, Word};
 
-use fields::{Builder, Field, has_pattern};
-
-pub(crate) use fields::split_line;
+use crate::fields::{Builder, Field, has_pattern};
 
 /// How the pieces of a word are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +24,10 @@ const PLAIN: Manner = Manner { quoted: false, inner: false };
 
 impl Shell {
     /// The fields that a command's words become.
-    pub(crate) fn expand_fields<'w>(&mut self, words: impl IntoIterator<Item = &'w Word>) -> Result<Vec<Vec<u8>>, Flow> {
+    pub(crate) fn expand_fields<'w>(
+        &mut self,
+        words: impl IntoIterator<Item = &'w Word>,
+    ) -> Result<Vec<Vec<u8>>, Flow> {
         let mut fields = Vec::new();
         for word in words {
             self.expand_word(word, &mut fields)?;

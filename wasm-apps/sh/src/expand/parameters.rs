@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use bstr::ByteSlice;
 
-use super::fields::Builder;
 use super::{Manner, push};
 use crate::exec::{Flow, Shell};
+use crate::fields::Builder;
 use crate::pattern::Pattern;
 use crate::state::Flag;
 use crate::syntax::ast::{Anchor, Name, Operation, Parameter, Unless, Word};
@@ -34,12 +34,6 @@ impl Shell {
 
     pub(crate) fn unset(&mut self, name: &str) -> Flow {
         self.fatal(format!("{name}: parameter not set"))
-    }
-
-    /// Joins the positional parameters as `"$*"` does.
-    pub(crate) fn joined_parameters(&self) -> Vec<u8> {
-        let separators = self.separators();
-        self.state.positional.join(&separators[..separators.len().min(1)])
     }
 
     pub(super) fn parameter(
@@ -226,7 +220,9 @@ fn range(count: usize, offset: i64, length: Option<i64>) -> Option<std::ops::Ran
         Some(length) if length < 0 => count + length,
         Some(length) => start.saturating_add(length).min(count),
     };
-    (0 <= start && start <= end).then(|| usize::try_from(start).ok().zip(usize::try_from(end).ok()))?.map(|(start, end)| start..end)
+    (0 <= start && start <= end)
+        .then(|| usize::try_from(start).ok().zip(usize::try_from(end).ok()))?
+        .map(|(start, end)| start..end)
 }
 
 fn substring(value: &[u8], offset: i64, length: Option<i64>) -> Vec<u8> {
@@ -241,13 +237,12 @@ fn replace(value: &[u8], pattern: &Pattern, all: bool, anchor: Anchor, with: &[u
     let mut result = Vec::new();
     let mut at = 0;
     match anchor {
-        Anchor::Start => match pattern.prefix(value, true) {
-            Some(length) => {
+        Anchor::Start => {
+            if let Some(length) = pattern.prefix(value, true) {
                 result.extend_from_slice(with);
                 at = length;
             }
-            None => {}
-        },
+        }
         Anchor::End => {
             let Some(length) = pattern.suffix(value, true) else { return Some(value.to_vec()) };
             return Some([&value[..value.len() - length], with].concat());

@@ -14,7 +14,10 @@ use crate::process;
 pub(crate) enum Stream {
     File(File),
     /// Collects what is written. It becomes a file as soon as another process is to write to it.
-    Capture { buffer: RefCell<Vec<u8>>, file: OnceCell<File> },
+    Capture {
+        buffer: RefCell<Vec<u8>>,
+        file: OnceCell<File>,
+    },
 }
 
 impl From<OwnedFd> for Stream {

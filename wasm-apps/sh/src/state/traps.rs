@@ -25,7 +25,10 @@ impl Condition {
             // Signals that husk never delivers can be named all the same.
             let upper = text.to_ascii_uppercase();
             let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-            OTHERS.iter().find(|(number, own)| *own == name || name.parse() == Ok(*number)).map(|(number, _)| Self(*number))
+            OTHERS
+                .iter()
+                .find(|(number, own)| *own == name || name.parse() == Ok(*number))
+                .map(|(number, _)| Self(*number))
         })
     }
 
@@ -78,11 +81,6 @@ impl Traps {
 
     pub(crate) fn ignored(&self) -> impl Iterator<Item = Signal> {
         self.iter().filter(|(_, action)| action.is_empty()).filter_map(|(condition, _)| condition.signal())
-    }
-
-    /// Whether something is to be run for a signal.
-    pub(crate) fn catch_signals(&self) -> bool {
-        self.iter().any(|(condition, action)| condition != Condition::EXIT && !action.is_empty())
     }
 
     /// What is left of them in a subshell: what is ignored stays so.

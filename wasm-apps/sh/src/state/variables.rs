@@ -28,10 +28,6 @@ impl Variables {
         self.0.get(name)?.value.as_deref()
     }
 
-    pub(crate) fn variable(&self, name: &str) -> Option<&Variable> {
-        self.0.get(name)
-    }
-
     pub(crate) fn is_read_only(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|variable| variable.read_only)
     }

@@ -67,12 +67,26 @@ pub(crate) struct Assignment {
 pub(crate) enum Compound {
     Group(List),
     Subshell(List),
-    If { branches: Vec<(List, List)>, otherwise: Option<List> },
+    If {
+        branches: Vec<(List, List)>,
+        otherwise: Option<List>,
+    },
     /// Without words: over the positional parameters.
-    For { name: String, words: Option<Vec<Word>>, body: List },
+    For {
+        name: String,
+        words: Option<Vec<Word>>,
+        body: List,
+    },
     /// `until` runs as long as the condition fails.
-    While { until: bool, condition: List, body: List },
-    Case { word: Word, arms: Vec<Arm> },
+    While {
+        until: bool,
+        condition: List,
+        body: List,
+    },
+    Case {
+        word: Word,
+        arms: Vec<Arm>,
+    },
     /// `[[ … ]]`
     Condition(Condition),
     /// `(( … ))`
@@ -127,8 +141,18 @@ pub(crate) enum RedirectKind {
 }
 
 /// What becomes any number of fields.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Word(pub(crate) Vec<Piece>);
+
+impl Arithmetic {
+    /// What the numbers of expansions in `compiled` count.
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        match &self.text.0[..] {
+            [Piece::Double(pieces)] => pieces,
+            pieces => pieces,
+        }
+    }
+}
 
 impl Word {
     /// The text of a word that says it plainly, without quotes and expansions.
@@ -160,17 +184,6 @@ pub(crate) enum Piece {
     Arithmetic(Box<Arithmetic>),
     /// `~` or `~user`
     Tilde(String),
-}
-
-impl PartialEq for Piece {
-    /// Equal as far as they are plain text.
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Literal(one), Self::Literal(two)) | (Self::Quoted(one), Self::Quoted(two)) => one == two,
-            (Self::Double(one), Self::Double(two)) => one == two,
-            _ => false,
-        }
-    }
 }
 
 impl Piece {
@@ -206,13 +219,29 @@ pub(crate) enum Operation {
     /// `${#name}`
     Length,
     /// `-`, `=`, `?` and `+`; with `colon`, empty counts as unset.
-    Unless { action: Unless, colon: bool, word: Word },
+    Unless {
+        action: Unless,
+        colon: bool,
+        word: Word,
+    },
     /// `#`, `##`, `%` and `%%`
-    Remove { suffix: bool, longest: bool, pattern: Word },
+    Remove {
+        suffix: bool,
+        longest: bool,
+        pattern: Word,
+    },
     /// `${name:offset:length}`
-    Substring { offset: Arithmetic, length: Option<Arithmetic> },
+    Substring {
+        offset: Arithmetic,
+        length: Option<Arithmetic>,
+    },
     /// `${name/pattern/with}`
-    Replace { all: bool, anchor: Anchor, pattern: Word, with: Word },
+    Replace {
+        all: bool,
+        anchor: Anchor,
+        pattern: Word,
+        with: Word,
+    },
 }
 
 impl Operation {
@@ -256,7 +285,8 @@ pub(crate) struct Arithmetic {
 pub(crate) enum Expression {
     Number(i64),
     Variable(String),
-    Expansion(Piece),
+    /// Which of the text's pieces.
+    Expansion(usize),
     Unary(Unary, Box<Expression>),
     Binary(Binary, Box<Expression>, Box<Expression>),
     And(Box<Expression>, Box<Expression>),
@@ -265,7 +295,11 @@ pub(crate) enum Expression {
     /// `name = …`, or `name += …` and the like
     Assign(String, Option<Binary>, Box<Expression>),
     /// `name++` and the like: what is added, and whether the value is that of before.
-    Increment { name: String, by: i64, postfix: bool },
+    Increment {
+        name: String,
+        by: i64,
+        postfix: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

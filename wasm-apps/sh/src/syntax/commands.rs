@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use super::ast::{AndOr, Assignment, Command, Connector, Item, List, Pipeline, Piece, Redirect, RedirectKind, Simple, Word};
+use super::ast::{
+    AndOr, Assignment, Command, Connector, Item, List, Piece, Pipeline, Redirect, RedirectKind, Simple, Word,
+};
 use super::here::PendingHere;
 use super::parser::{Parsed, Parser, SyntaxError};
 use super::tokens::Token;
@@ -48,7 +50,7 @@ impl Parser<'_> {
             }
             let and_or = self.and_or()?;
             let background = self.accept_operator("&")?;
-            let separated = background || self.accept_operator(";")? || *self.peek_token()? == Token::Newline;
+            let separated = background || self.accept_operator(";")? || self.peek_token()?.is_newline();
             list.items.push(Item { and_or, background });
             if !separated {
                 return Ok(list);

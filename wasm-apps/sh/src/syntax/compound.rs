@@ -47,7 +47,7 @@ impl Parser<'_> {
             if let Some(arithmetic) = self.arithmetic_to_close()? {
                 return Ok(Compound::Arithmetic(arithmetic));
             }
-            self.rewind(mark);
+            self.rewind_to_commands(mark)?;
         }
         let list = self.nonempty_list()?;
         self.expect_operator(")")?;
@@ -92,7 +92,7 @@ impl Parser<'_> {
                 list.push(word);
             }
             words = Some(list);
-            if !self.peek_token()?.is(";") && *self.peek_token()? != Token::Newline {
+            if !self.peek_token()?.is(";") && !self.peek_token()?.is_newline() {
                 return Err(self.unexpected(Some("do")));
             }
         }

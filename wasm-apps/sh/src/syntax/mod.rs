@@ -5,11 +5,16 @@ pub(crate) mod ast;
 mod commands;
 mod compound;
 mod conditions;
+mod expressions;
 mod here;
+mod parameters;
 mod parser;
 mod tokens;
 mod words;
 
-pub(crate) use arithmetic::{number, parse_text as parse_arithmetic};
-pub(crate) use parser::{Aliases, Parser, Source, SyntaxError, Text};
+pub(crate) use expressions::{number, parse_text as parse_arithmetic};
+pub(crate) use parser::{Aliases, Parser, Source, SyntaxError, Text, echo};
 pub(crate) use words::is_name;
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ use super::tokens::Token;
 /// How deeply commands, substitutions and quotes may nest. Parsing recurses, and the stack is small.
 const MAX_DEPTH: u32 = 100;
 
+/// How often text may be read as arithmetic in vain.
+const MAX_MISREADINGS: u32 = 2000;
+
 /// What each alias stands for.
 pub(crate) type Aliases = Rc<BTreeMap<String, Vec<u8>>>;
 
@@ -43,7 +46,7 @@ impl Source for Text {
         let length = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |newline| newline + 1);
         self.at += length;
         if self.verbose {
-            crate::input::echo(&rest[..length]);
+            echo(&rest[..length]);
         }
         Ok((length > 0).then(|| rest[..length].to_vec()))
     }
@@ -80,6 +83,12 @@ impl fmt::Display for SyntaxError {
     }
 }
 
+/// What `set -v` does with a line.
+pub(crate) fn echo(line: &[u8]) {
+    // Nowhere is left to say that this fails.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line);
+}
+
 pub(super) type Parsed<T> = Result<T, SyntaxError>;
 
 pub(crate) struct Parser<'a> {
@@ -88,6 +97,8 @@ pub(crate) struct Parser<'a> {
     at: usize,
     line: u32,
     depth: u32,
+    /// How often parentheses that looked like arithmetic turned out to be commands'.
+    misreadings: u32,
     /// Something of the command under way has been read.
     begun: bool,
     ended: bool,
@@ -107,6 +118,7 @@ impl<'a> Parser<'a> {
             at: 0,
             line: 1,
             depth: 0,
+            misreadings: 0,
             begun: false,
             ended: false,
             peeked: None,
@@ -163,6 +175,7 @@ impl<'a> Parser<'a> {
     pub(super) fn within<'b>(&self, source: &'b mut dyn Source, line: u32) -> Parsed<Parser<'b>> {
         let mut parser = Parser::new(source).at_line(line);
         parser.depth = self.depth + 1;
+        parser.misreadings = self.misreadings;
         parser.aliases = Rc::clone(&self.aliases);
         if parser.depth > MAX_DEPTH { Err(self.too_deep()) } else { Ok(parser) }
     }
@@ -260,6 +273,16 @@ impl<'a> Parser<'a> {
     pub(super) fn rewind(&mut self, (at, line): (usize, u32)) {
         self.at = at;
         self.line = line;
+    }
+
+    /// Goes back to read as commands what was read as arithmetic. Within each other these double the work.
+    pub(super) fn rewind_to_commands(&mut self, mark: (usize, u32)) -> Parsed<()> {
+        self.misreadings += 1;
+        if self.misreadings > MAX_MISREADINGS {
+            return Err(self.error("too many parentheses that may be arithmetic or commands"));
+        }
+        self.rewind(mark);
+        Ok(())
     }
 
     /// Reads on with what `name` is an alias of, if it is one.

@@ -3,7 +3,7 @@
 use super::ast::Word;
 use super::parser::{Parsed, Parser};
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) enum Token {
     Word(Word),
     /// A number right before `<` or `>`.
@@ -26,6 +26,10 @@ impl Token {
             Self::Newline => "newline".to_owned(),
             Self::End => "end of file".to_owned(),
         }
+    }
+
+    pub(super) fn is_newline(&self) -> bool {
+        matches!(self, Self::Newline)
     }
 
     pub(super) fn is(&self, operator: &str) -> bool {
@@ -85,7 +89,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn skip_newlines(&mut self) -> Parsed<()> {
-        while *self.peek_token()? == Token::Newline {
+        while self.peek_token()?.is_newline() {
             self.peeked = None;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::ast::{Anchor, Name, Operation, Parameter, Piece, Unless, Word};
+use super::ast::{Name, Operation, Parameter, Piece, Word};
 use super::parser::{Parsed, Parser, Text};
 use super::tokens::is_meta;
 
@@ -49,7 +49,7 @@ pub(crate) fn is_name(text: &[u8]) -> bool {
     text.first().is_some_and(|first| is_name_start(*first)) && text.iter().all(|byte| is_name_byte(*byte))
 }
 
-fn is_name_start(byte: u8) -> bool {
+pub(super) fn is_name_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_'
 }
 
@@ -222,7 +222,7 @@ impl Parser<'_> {
             if let Some(arithmetic) = self.arithmetic_to_close()? {
                 return Ok(Piece::Arithmetic(Box::new(arithmetic)));
             }
-            self.rewind(mark);
+            self.rewind_to_commands(mark)?;
         }
         let pending = std::mem::take(&mut self.pending);
         let list = self.list()?;
@@ -255,7 +255,7 @@ impl Parser<'_> {
         Ok(Piece::Command(Rc::new(list)))
     }
 
-    fn name(&mut self) -> Parsed<String> {
+    pub(super) fn name(&mut self) -> Parsed<String> {
         let mut name = String::new();
         while let Some(byte) = self.peek()?.filter(|byte| is_name_byte(*byte)) {
             self.bump();
@@ -264,93 +264,8 @@ impl Parser<'_> {
         Ok(name)
     }
 
-    /// A parameter's name within braces.
-    fn parameter_name(&mut self) -> Parsed<Option<Name>> {
-        Ok(match self.peek()? {
-            Some(byte) if is_name_start(byte) => Some(Name::Variable(self.name()?)),
-            Some(byte) if byte.is_ascii_digit() => {
-                let mut number: usize = 0;
-                while let Some(digit @ b'0'..=b'9') = self.peek()? {
-                    self.bump();
-                    number = number.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
-                }
-                Some(Name::Positional(number))
-            }
-            Some(byte) if b"@*#?-$!".contains(&byte) => {
-                self.bump();
-                Some(Name::Special(byte))
-            }
-            _ => None,
-        })
-    }
-
-    /// What follows `${`, and the closing brace.
-    fn braced(&mut self, quoted: bool) -> Parsed<Parameter> {
-        let mark = self.mark();
-        if self.accept(b'#')? {
-            if let Some(name) = self.parameter_name()?
-                && self.accept(b'}')?
-            {
-                return Ok(Parameter { name, operation: Operation::Length });
-            }
-            self.rewind(mark);
-        }
-        let Some(name) = self.parameter_name()? else { return Err(self.error("bad substitution")) };
-        let operation = self.operation(quoted)?;
-        if !self.accept(b'}')? {
-            return Err(self.error("bad substitution"));
-        }
-        Ok(Parameter { name, operation })
-    }
-
-    fn operation(&mut self, quoted: bool) -> Parsed<Operation> {
-        let colon = self.accept(b':')?;
-        let Some(byte) = self.peek()? else { return Err(self.error("missing '}'")) };
-        let action = match byte {
-            b'-' => Some(Unless::Default),
-            b'=' => Some(Unless::Assign),
-            b'?' => Some(Unless::Error),
-            b'+' => Some(Unless::Alternative),
-            _ => None,
-        };
-        if let Some(action) = action {
-            self.bump();
-            return Ok(Operation::Unless { action, colon, word: self.brace_word(quoted, 0)? });
-        }
-        if colon {
-            let offset = self.arithmetic_to(b':')?;
-            let length = if self.accept(b':')? { Some(self.arithmetic_to(b'}')?) } else { None };
-            return Ok(Operation::Substring { offset, length });
-        }
-        match byte {
-            b'}' => Ok(Operation::Value),
-            b'#' | b'%' => {
-                self.bump();
-                let longest = self.accept(byte)?;
-                Ok(Operation::Remove { suffix: byte == b'%', longest, pattern: self.brace_word(false, 0)? })
-            }
-            b'/' => self.replacement(),
-            _ => Err(self.error("bad substitution")),
-        }
-    }
-
-    fn replacement(&mut self) -> Parsed<Operation> {
-        self.bump();
-        let all = self.accept(b'/')?;
-        let anchor = match self.peek()? {
-            Some(b'#') if !all => Anchor::Start,
-            Some(b'%') if !all => Anchor::End,
-            _ => Anchor::None,
-        };
-        if anchor != Anchor::None {
-            self.bump();
-        }
-        let pattern = self.brace_word(false, b'/')?;
-        let with = if self.accept(b'/')? { self.brace_word(false, 0)? } else { Word::default() };
-        Ok(Operation::Replace { all, anchor, pattern, with })
-    }
-
-    fn brace_word(&mut self, quoted: bool, stop: u8) -> Parsed<Word> {
+    /// A word within `${…}`, up to `}` or `stop`.
+    pub(super) fn brace_word(&mut self, quoted: bool, stop: u8) -> Parsed<Word> {
         let mut pieces = self.pieces(Place::Brace { quoted, stop })?;
         if !quoted {
             mark_tildes(&mut pieces, false);

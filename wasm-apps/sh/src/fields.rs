@@ -167,7 +167,12 @@ pub(crate) fn split_line(line: &[u8], escaped: &[bool], separators: &[u8], count
 }
 
 /// Blanks, one other separator, and blanks again.
-fn after_separator(end: usize, mut at: usize, ordinary: &dyn Fn(usize) -> bool, blank: &dyn Fn(usize) -> bool) -> usize {
+fn after_separator(
+    end: usize,
+    mut at: usize,
+    ordinary: &dyn Fn(usize) -> bool,
+    blank: &dyn Fn(usize) -> bool,
+) -> usize {
     while at < end && blank(at) {
         at += 1;
     }
@@ -191,4 +196,62 @@ fn last_field(line: &[u8], start: usize, ordinary: &dyn Fn(usize) -> bool, blank
         end = first_end;
     }
     line[start..end].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(separators: &str, text: &str) -> Vec<String> {
+        let mut builder = Builder::new(Some(separators.as_bytes().to_vec()));
+        builder.expanded(text.as_bytes());
+        builder.finish().into_iter().map(|field| String::from_utf8(field.text).unwrap()).collect()
+    }
+
+    #[test]
+    fn blanks_separate_together() {
+        assert_eq!(split(" \t\n", "  a  b\tc\n"), ["a", "b", "c"]);
+        assert!(split(" ", "   ").is_empty());
+    }
+
+    #[test]
+    fn other_separators_make_empty_fields() {
+        assert_eq!(split(":", "a::b:"), ["a", "", "b"]);
+        assert_eq!(split(":", ":a"), ["", "a"]);
+        assert_eq!(split(": ", "a : b::c"), ["a", "b", "", "c"]);
+    }
+
+    #[test]
+    fn quotes_keep_fields_together() {
+        let mut builder = Builder::new(Some(b" ".to_vec()));
+        builder.literal(b"x");
+        builder.expanded(b"1 2");
+        builder.quoted(b" y ");
+        builder.end_field();
+        builder.quoted(b"");
+        let fields: Vec<_> = builder.finish().into_iter().map(|field| field.text).collect();
+        assert_eq!(fields, [&b"x1"[..], b"2 y ", b""]);
+    }
+
+    #[test]
+    fn only_open_patterns_are_globs() {
+        for (text, is_glob) in [("*", true), ("[", false), ("[a]", true), ("[]", false), ("a]", false), ("?", true)] {
+            assert_eq!(has_pattern(text.as_bytes(), |_| true), is_glob, "{text}");
+        }
+        assert!(!has_pattern(b"*", |_| false));
+    }
+
+    fn read(separators: &str, line: &str, count: usize) -> Vec<String> {
+        let fields = split_line(line.as_bytes(), &vec![false; line.len()], separators.as_bytes(), count);
+        fields.into_iter().map(|field| String::from_utf8(field).unwrap()).collect()
+    }
+
+    #[test]
+    fn read_gives_the_rest_to_the_last() {
+        assert_eq!(read(" ", " a  b c ", 2), ["a", "b c"]);
+        assert_eq!(read(":", "a:b::c", 3), ["a", "b", ":c"]);
+        assert_eq!(read(",", "a,b,", 2), ["a", "b"]);
+        assert_eq!(read("", " a ", 1), [" a "]);
+        assert_eq!(read(" ", "one", 3), ["one"]);
+    }
 }
