@@ -20,6 +20,7 @@
 mod addr;
 mod dns;
 mod egress;
+mod flow;
 mod io;
 mod pod;
 mod ports;

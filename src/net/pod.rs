@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addr::{Family, NODE, Scope};
+use super::dns;
 use super::ports::{PortKey, PortTable};
 use super::resolve::{LookupConfig, Names};
 use super::tcp::{self, AcceptQueue};
@@ -79,7 +80,7 @@ impl PodNetwork {
     /// Resolves a name as a guest would see it: literals, localhost, the pod's own names, hostAliases, then DNS with
     /// the pod's search list, the switch's and the host's. Never an empty list.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, NetError> {
-        self.switch.dns().resolve(&self.core.names, name).await
+        dns::resolve(&self.switch, &self.core, name).await
     }
 
     /// Says how names are looked up that the pod does not know itself. Before, they are only asked of the host.

@@ -19,7 +19,7 @@ const MAX_LOOKUPS: usize = 16;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Addresses kept of one answer.
-const MAX_ADDRESSES: usize = 64;
+pub(super) const MAX_ADDRESSES: usize = 64;
 
 /// The longest name DNS allows, without the final dot.
 const MAX_NAME: usize = 253;
@@ -27,8 +27,8 @@ const MAX_NAME: usize = 253;
 /// How a pod looks up names that it does not know itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupConfig {
-    /// Whether the switch's DNS is asked before the host.
-    pub zone: bool,
+    /// The servers that are asked, one after the other until one answers; without any, the host is asked.
+    pub servers: Vec<IpAddr>,
     /// Domains that complete a name.
     pub searches: Vec<String>,
     /// A name with at least so many dots is tried as it is first.
@@ -38,7 +38,7 @@ pub struct LookupConfig {
 impl Default for LookupConfig {
     /// What a resolver does without a configuration: asks for the name as it is.
     fn default() -> Self {
-        Self { zone: false, searches: Vec::new(), ndots: 1 }
+        Self { servers: Vec::new(), searches: Vec::new(), ndots: 1 }
     }
 }
 

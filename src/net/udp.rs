@@ -9,16 +9,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::UdpSocket as HostSocket;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::addr::{self, Family};
 use super::dns::Server;
+use super::flow::Flows;
 use super::pod::{PodCore, PortLease};
 use super::switch::{self, Route};
 use super::{NetError, Protocol, Switch, egress};
@@ -36,12 +35,6 @@ const DATAGRAM_OVERHEAD: usize = 256;
 
 /// Outside peers whose answers a socket lets in; the one it has not written to for longest is forgotten first.
 const MAX_OUTSIDE_PEERS: usize = 64;
-
-/// Virtual addresses a socket has a backend of; the one it has not written to for longest is forgotten first.
-const MAX_FLOWS: usize = 64;
-
-/// How long a socket stays with a backend without writing to it (Linux's `nf_conntrack_udp_timeout_stream`).
-const FLOW_IDLE: Duration = Duration::from_secs(120);
 
 /// A datagram and where it came from or goes to.
 #[derive(Debug, Clone)]
@@ -143,13 +136,13 @@ impl UdpSocket {
         if let Ok(Some(balancer)) = services.find(Protocol::Udp, target)
             && !switch::is_dns(target)
         {
-            let backend = self.queue.lock().backend_of(target).filter(|backend| balancer.has(*backend));
+            let backend = self.queue.lock().flows.backend_of(target).filter(|backend| balancer.has(*backend));
             let backend = backend.map_or_else(|| balancer.choose(core.ip.into()), Ok)?;
-            self.queue.lock().remember_flow(target, backend);
+            self.queue.lock().flows.remember(target, backend);
             return Ok((self.switch.route(core, backend.ip())?, backend));
         }
         let (route, leads_to) = self.switch.lead(core, Protocol::Udp, target)?;
-        self.queue.lock().forget_flow_to(target);
+        self.queue.lock().flows.forget(target);
         Ok((route, leads_to))
     }
 
@@ -299,19 +292,10 @@ struct State {
     peer: Option<SocketAddr>,
     /// Outside peers written to, the latest last.
     outside: VecDeque<SocketAddr>,
-    /// Virtual addresses written to, the latest last.
-    flows: VecDeque<Flow>,
+    flows: Flows,
     error: Option<NetError>,
     closed: bool,
     readers: Wakers,
-}
-
-/// The backend that stands for a virtual address.
-#[derive(Debug)]
-struct Flow {
-    shown: SocketAddr,
-    backend: SocketAddr,
-    used: Instant,
 }
 
 impl DatagramQueue {
@@ -326,7 +310,7 @@ impl DatagramQueue {
     /// Queues a datagram or, for want of room, drops it; says whether the sender found somebody here.
     fn deliver(&self, bytes: Bytes, source: SocketAddr) -> bool {
         let mut state = self.lock();
-        let source = state.shown(source);
+        let source = state.flows.shown(source);
         if state.closed || state.peer.is_some_and(|peer| peer != source) {
             return false;
         }
@@ -378,30 +362,6 @@ impl State {
         let datagram = self.waiting.pop_front()?;
         self.cost -= datagram.bytes.len() + DATAGRAM_OVERHEAD;
         Some(datagram)
-    }
-
-    /// The virtual address that `source` answers for, or itself.
-    fn shown(&self, source: SocketAddr) -> SocketAddr {
-        self.flows.iter().find(|flow| flow.backend == source).map_or(source, |flow| flow.shown)
-    }
-
-    fn backend_of(&self, shown: SocketAddr) -> Option<SocketAddr> {
-        let flow = self.flows.iter().find(|flow| flow.shown == shown)?;
-        (flow.used.elapsed() < FLOW_IDLE).then_some(flow.backend)
-    }
-
-    /// Answers of `backend` show `shown` from now on.
-    fn remember_flow(&mut self, shown: SocketAddr, backend: SocketAddr) {
-        self.flows.retain(|flow| flow.shown != shown && flow.backend != backend);
-        if self.flows.len() == MAX_FLOWS {
-            self.flows.pop_front();
-        }
-        self.flows.push_back(Flow { shown, backend, used: Instant::now() });
-    }
-
-    /// Who is written to directly answers as itself.
-    fn forget_flow_to(&mut self, backend: SocketAddr) {
-        self.flows.retain(|flow| flow.backend != backend);
     }
 
     fn remember_outside(&mut self, peer: SocketAddr) {

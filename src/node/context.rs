@@ -150,11 +150,13 @@ fn resolv_conf(config: &NodeConfig, pod: &Pod, host: &ResolvConf) -> ResolvConf 
     dns::resolv_conf(pod, &[DNS_ADDRESS.to_string()], &config.cluster_domain, host)
 }
 
-/// How the pod's network looks names up. The host's own search list is left to the host, which is asked last.
+/// How the pod's network looks names up. The host's own servers and search list are left to the host.
 fn lookups(config: &NodeConfig, pod: &Pod) -> LookupConfig {
     let conf = resolv_conf(config, pod, &ResolvConf::default());
-    let zone = conf.nameservers.contains(&DNS_ADDRESS.to_string());
-    LookupConfig { zone, ndots: conf.ndots(), searches: conf.searches }
+    let policy = pod.spec.as_ref().and_then(|spec| spec.dns_policy.as_deref());
+    let servers = conf.nameservers.iter().filter(|_| policy != Some("Default"));
+    let servers = servers.filter_map(|server| server.parse().ok()).collect();
+    LookupConfig { servers, ndots: conf.ndots(), searches: conf.searches }
 }
 
 /// What the pod's containers share.

@@ -42,8 +42,6 @@ const WORKING_DIR: &str = "in $PWD: WASI has no working directory, so programs g
 const NO_USERS: &str = "ignored: there are no users inside the sandbox";
 const NON_ROOT: &str = "a container whose runAsUser or image says root is not started";
 const ONLY_FILE: &str = "written to /etc/resolv.conf only: lookups of the sandbox itself do without it";
-const OTHER_SERVERS: &str = "written to /etc/resolv.conf: lookups of the sandbox itself ask the cluster's DNS where it is \
-    there, and the host instead of others";
 const NO_CLOUD: &str = "volumes of network and cloud storage are not supported; use hostPath, emptyDir or a claim";
 const NO_DEVICES: &str = "there are no devices inside the sandbox";
 const NO_HOST_NAMESPACES: &str = "a WebAssembly container shares no namespace with the host";
@@ -264,7 +262,7 @@ pub const TABLE: &[Row] = &[
     yes("spec.hostAliases[*].ip"),
     yes("spec.hostAliases[*].hostnames"),
     yes("spec.dnsPolicy"),
-    warned("spec.dnsConfig.nameservers", OTHER_SERVERS),
+    yes("spec.dnsConfig.nameservers"),
     yes("spec.dnsConfig.searches"),
     yes("spec.dnsConfig.options[*].name"),
     warned("spec.dnsConfig.options[*].name", ONLY_FILE).when(When::Not("ndots")),

@@ -249,7 +249,7 @@ const JUDGED: &[(&str, &[&str], &[&str])] = &[
         "{automountServiceAccountToken: true, dnsConfig: {nameservers: [192.0.2.1], searches: [a], options: \
          [{name: ndots, value: '2'}, {name: rotate}]}}",
         &[],
-        &["spec.automountServiceAccountToken", "spec.dnsConfig.nameservers", "spec.dnsConfig.options[1].name"],
+        &["spec.automountServiceAccountToken", "spec.dnsConfig.options[1].name"],
     ),
     (
         "{securityContext: {runAsUser: 5, runAsNonRoot: true, seLinuxOptions: {level: x}}, os: {name: linux}}",

@@ -186,7 +186,11 @@ async fn every_cluster_has_the_services_of_its_api_and_its_dns() {
     let expected = [("kubernetes", "10.96.0.1"), ("kube-dns", "10.96.0.10")];
     assert_eq!(shown, expected.map(|(name, ip)| (name.to_owned(), ip.to_owned(), "ClusterIP".to_owned())));
     let pod = cluster.switch.attach("p", None).unwrap();
-    pod.set_lookups(crate::net::LookupConfig { zone: true, searches: vec![format!("svc.{DOMAIN}")], ndots: 5 });
+    pod.set_lookups(crate::net::LookupConfig {
+        servers: vec![crate::net::DNS_ADDRESS.into()],
+        searches: vec![format!("svc.{DOMAIN}")],
+        ndots: 5,
+    });
     assert_eq!(pod.resolve("kubernetes.default").await.unwrap(), [std::net::IpAddr::from([10, 96, 0, 1])]);
     assert_eq!(pod.connect(None, "10.96.0.1:443".parse().unwrap()).await.unwrap_err(), NetError::ConnectionRefused);
 }

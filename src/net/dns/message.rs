@@ -14,7 +14,7 @@ const MAX_QUESTION: usize = 4096;
 /// The longest answer in a datagram for who asks for no more.
 const PLAIN_DATAGRAM: u16 = 512;
 
-/// The longest answer in a datagram (the RFC 9715 limit and what goes without fragments nearly anywhere).
+/// The longest answer in a datagram for anybody: what passes unfragmented nearly everywhere (DNS flag day 2020).
 const MAX_DATAGRAM: u16 = 1232;
 
 /// The longest answer over a connection.

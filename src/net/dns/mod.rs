@@ -4,6 +4,7 @@
 //! answers. Questions are hostile: what is read is bounded, and so is what a pod may have under way.
 
 mod message;
+mod stub;
 mod zone;
 
 use std::net::IpAddr;
@@ -19,9 +20,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::message::{Carrier, Question, Received};
 use self::zone::{End, Found};
-use super::resolve::{HostResolver, Names};
+use super::resolve::HostResolver;
 use super::{Egress, NetError, TcpStream};
 
+pub(super) use stub::resolve;
 pub use zone::{Record, Zone};
 
 /// How long a connection may be silent.
@@ -158,50 +160,25 @@ impl Server {
         found
     }
 
-    /// Resolves a name as the pod with these `names` sees it: completed by its search list, asked of the zone if the pod
-    /// uses it, and of the host. Fails with [`NetError::Invalid`] for what cannot be a name at all.
-    pub(super) async fn resolve(&self, names: &Names, name: &str) -> Result<Vec<IpAddr>, NetError> {
-        if let Ok(ip) = name.parse() {
-            return Ok(vec![ip]);
-        }
-        let normal = super::resolve::checked(name)?;
-        if let Some(addresses) = names.find(&normal) {
-            return Ok(addresses);
-        }
-        let (mut failure, config) = (NetError::NameNotFound, names.lookups());
-        let absolute = name.ends_with('.');
-        for candidate in config.candidates(&normal, absolute) {
-            let completed = absolute || candidate != normal;
-            match self.addresses(candidate, completed, config.zone).await {
-                Ok(addresses) => return Ok(addresses),
-                Err(NetError::NameNotFound) => {}
-                Err(error) => failure = error,
+    /// The addresses of a name, from the zone or from the host. The host may complete one that is not `full`.
+    async fn addresses(&self, name: &str, full: bool) -> Result<Vec<IpAddr>, NetError> {
+        let zone = self.zone();
+        let found = self.look_up(&zone, name, RecordType::A);
+        match found.end {
+            End::Here | End::Nowhere => {
+                let addresses: Vec<IpAddr> = zone::addresses(&found.answers).collect();
+                if addresses.is_empty() { Err(NetError::NameNotFound) } else { Ok(addresses) }
             }
+            End::Outside(outside) => self.ask_host(&outside, full || outside != name).await,
         }
-        Err(failure)
     }
 
-    /// The addresses of a full name.
-    async fn addresses(&self, name: String, completed: bool, zone: bool) -> Result<Vec<IpAddr>, NetError> {
-        let outside = if zone {
-            let zone = self.zone();
-            let found = self.look_up(&zone, &name, RecordType::A);
-            match found.end {
-                End::Here | End::Nowhere => {
-                    let addresses: Vec<IpAddr> = zone::addresses(&found.answers).collect();
-                    return if addresses.is_empty() { Err(NetError::NameNotFound) } else { Ok(addresses) };
-                }
-                End::Outside(outside) => outside,
-            }
-        } else {
-            name.clone()
-        };
+    /// The addresses the host knows of a name, if egress allows asking.
+    async fn ask_host(&self, name: &str, full: bool) -> Result<Vec<IpAddr>, NetError> {
         if !self.host.may_ask() {
             return Err(NetError::NameNotFound);
         }
-        // The host may complete, by its own search list, only what the guest asked for.
-        let complete = !completed && outside == name;
-        self.host.ask(if complete { outside } else { format!("{outside}.") }).await
+        self.host.ask(if full { format!("{name}.") } else { name.to_owned() }).await
     }
 }
 

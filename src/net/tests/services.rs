@@ -247,7 +247,7 @@ async fn names_are_completed_by_the_search_list() {
     pod.switch.set_zone(zone);
     assert_eq!(pod.resolve("web.ns.svc.cluster.local").await, Err(NetError::NameNotFound), "not asked yet");
     let searches = ["ns.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(str::to_owned).to_vec();
-    pod.set_lookups(LookupConfig { zone: true, searches, ndots: 5 });
+    pod.set_lookups(LookupConfig { servers: vec![crate::net::DNS_ADDRESS.into()], searches, ndots: 5 });
     for (name, expected) in [
         ("web", Some("10.96.1.1")),
         ("WEB", Some("10.96.1.1")),
@@ -268,4 +268,46 @@ async fn names_are_completed_by_the_search_list() {
         let expected = expected.map(|ip| vec![ip.parse::<IpAddr>().unwrap()]).ok_or(NetError::NameNotFound);
         assert_eq!(pod.resolve(name).await, expected, "{name}");
     }
+}
+
+/// Answers questions as a name server at port 53 of a pod would, `192.0.2.<count>` for the first names and then that there
+/// is no such name.
+async fn serve_names(pod: Arc<PodNetwork>, known: &'static str) {
+    use hickory_proto::op::{Message, ResponseCode};
+    use hickory_proto::rr::{RData, Record, RecordType, rdata::A};
+    let socket = pod.bind_udp("0.0.0.0:53".parse().unwrap()).unwrap();
+    while let Ok(datagram) = socket.recv().await {
+        let mut answer = Message::from_vec(&datagram.bytes).unwrap().into_response();
+        let query = answer.queries[0].clone();
+        if query.name().to_ascii() != known {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        } else if query.query_type() == RecordType::A {
+            let address = RData::A(A::new(192, 0, 2, 7));
+            answer.add_answer(Record::from_rdata(query.name().clone(), 1, address));
+        }
+        let mut forged = answer.clone();
+        forged.metadata.id = forged.metadata.id.wrapping_add(1);
+        forged.answers.clear();
+        for message in [forged, answer] {
+            socket.try_send(message.to_vec().unwrap().into(), Some(datagram.peer)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_can_have_servers_of_its_own() {
+    let pods = attach(3);
+    let server = tokio::spawn(serve_names(Arc::clone(&pods[0]), "db.corp."));
+    tokio::task::yield_now().await;
+    let (client, silent) = (&pods[2], pods[1].ips()[0]);
+    let _silent = bind(&pods[1], "0.0.0.0:53");
+    for servers in [vec![pods[0].ips()[0]], vec![silent, pods[0].ips()[0]]] {
+        client.set_lookups(LookupConfig { servers, searches: vec!["corp".to_owned()], ndots: 1 });
+        assert_eq!(client.resolve("db").await, Ok(vec!["192.0.2.7".parse().unwrap()]));
+        assert_eq!(client.resolve("db.corp.").await, Ok(vec!["192.0.2.7".parse().unwrap()]));
+        assert_eq!(client.resolve("no").await, Err(NetError::NameNotFound));
+    }
+    client.set_lookups(LookupConfig { servers: vec![silent], ..LookupConfig::default() });
+    assert_eq!(client.resolve("db.corp").await, Err(NetError::NameTemporary));
+    server.abort();
 }
