@@ -1,6 +1,7 @@
 //! Composition root: arguments to exit code. Wires the layers together, runs a command and drains it.
 
 mod cluster;
+mod console;
 mod images;
 mod manifests;
 mod notices;

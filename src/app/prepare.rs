@@ -1,17 +1,16 @@
 //! Before anything runs: loads manifests, fills the store, and refuses what could not work, all problems at once.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use bytes::Bytes;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, EnvVar, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::cluster::PodKey;
+use super::console::Console;
 use super::manifests::{self, Input};
 use super::paths::Paths;
 use super::resume::{self, Leftovers, Resumed};
@@ -20,16 +19,12 @@ use crate::api::support::RuntimeKind;
 use crate::api::{self, LoadOptions, Object};
 use crate::base::clock::Timestamp;
 use crate::base::id::PodUid;
-use crate::base::pipe::{self, PipeReader, PipeWriter};
 use crate::cli::run::{PublishSpec, RunArgs};
 use crate::cli::{Global, Switch as OnOff};
 use crate::image::ImageStore;
-use crate::node::{Publish, StdinSource, host_ports};
+use crate::node::{Publish, host_ports};
 use crate::pod::PodSnapshot;
 use crate::store::Store;
-
-/// Bytes of standard input read at a time.
-const STDIN_CHUNK: usize = 64 * 1024;
 
 /// A run that is ready to start.
 pub(super) struct Session {
@@ -322,22 +317,9 @@ impl Session {
         Ok(())
     }
 
-    /// Standard input goes to the first container that wants it.
-    pub(super) fn stdin_source(&self) -> Box<StdinSource> {
-        let wants = self.pods.iter().find_map(|pod| {
-            let mut containers = pod.spec.as_ref()?.containers.iter();
-            let container = containers.find(|container| container.stdin == Some(true))?;
-            Some((PodKey::of(pod), container.name.clone()))
-        });
-        let Some((key, name)) = wants.filter(|_| self.stdin_free) else { return Box::new(|_, _| None) };
-        let input = Mutex::new(None);
-        Box::new(move |pod, container| {
-            if PodKey::of(pod) != key || container.name != name {
-                return None;
-            }
-            let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
-            Some(input.get_or_insert_with(read_stdin).clone())
-        })
+    /// Who gets standard input, and the terminal.
+    pub(super) fn console(&self) -> Console {
+        Console::new(&self.pods, self.stdin_free)
     }
 }
 
@@ -357,23 +339,4 @@ fn random_name_suffix() -> String {
 /// The address itself if nobody has it; for port 0, the address with a free port.
 fn find_free(addr: SocketAddr, udp: bool) -> std::io::Result<SocketAddr> {
     if udp { UdpSocket::bind(addr)?.local_addr() } else { TcpListener::bind(addr)?.local_addr() }
-}
-
-/// Reads this process's standard input on a thread of its own, which ends with the input or the process.
-fn read_stdin() -> PipeReader {
-    let (writer, reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
-    let runtime = tokio::runtime::Handle::current();
-    std::thread::spawn(move || pass_on_stdin(&runtime, &writer));
-    reader
-}
-
-fn pass_on_stdin(runtime: &tokio::runtime::Handle, writer: &PipeWriter) {
-    let mut input = std::io::stdin().lock();
-    let mut buffer = vec![0; STDIN_CHUNK];
-    while let Ok(count @ 1..) = input.read(&mut buffer) {
-        let bytes = Bytes::copy_from_slice(&buffer[..count]);
-        if runtime.block_on(writer.write_all(bytes)).is_err() {
-            return;
-        }
-    }
 }

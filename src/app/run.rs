@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::cluster::{PodKey, QUEUE, StoreCluster};
+use super::console::Console;
 use super::notices::Notices;
 use super::outcome::{self, Account};
 use super::prepare::{Session, cannot_keep_files};
@@ -25,6 +26,7 @@ use crate::cli::output::printer::{PrintOptions, Printer, Tone};
 use crate::cli::output::{objects, table};
 use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
+use crate::image;
 use crate::net::{Egress, Switch};
 use crate::node::{Journal, LogChunk, Node, NodeConfig, PodHandle, Publish, RunDirectory, host_ports};
 use crate::pod::print;
@@ -54,6 +56,21 @@ pub(super) fn run(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
     code
 }
 
+/// Tells the container that has the terminal whenever its size changes.
+async fn pass_on_sizes(console: Console, pods: Arc<[(Arc<Pod>, PodHandle)]>) {
+    let Some((key, container)) = console.borrower() else { return };
+    let Some((_, handle)) = pods.iter().find(|(pod, _)| PodKey::of(pod) == *key) else { return };
+    #[cfg(unix)]
+    if let Ok(mut changed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) {
+        while changed.recv().await.is_some() {
+            if let Some(size) = console.size() {
+                // One that does not run learns it when it starts.
+                let _ = handle.resize(container, size);
+            }
+        }
+    }
+}
+
 /// Why the pods are being ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -75,7 +92,8 @@ impl Ending {
 impl Session {
     /// Runs all pods to their end and prints the outcome.
     async fn run(mut self, progress: &CompileProgress, containers: Arc<WasmRuntime>) -> anyhow::Result<u8> {
-        let (printer, printing) = Printer::start(self.print_options(progress))?;
+        let console = self.console();
+        let (printer, printing) = Printer::start(self.print_options(progress, &console))?;
         for warning in self.warnings.iter().filter(|_| !self.args.quiet) {
             printer.notice(Tone::Warning, format!("warning: {warning}")).await;
         }
@@ -88,14 +106,18 @@ impl Session {
         let clock = Clock::system();
         let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
         let directory = self.run_directory(clock.now())?;
-        let node = self.node(clock, &directory, Arc::clone(&cluster), (logs, containers))?;
+        let node = self.node(clock, &directory, Arc::clone(&cluster), (logs, containers), console.clone())?;
         let notices = self.tells().then(|| self.notices());
-        let output = tokio::spawn(Show::new(printer.clone(), self.names(), notices).run(log_chunks, changed));
+        let output =
+            tokio::spawn(Show::new(printer.clone(), self.names(), notices, console.clone()).run(log_chunks, changed));
         // Before anything runs that a signal would leave behind.
         let signals = Signals::listen();
         let pods = self.start_pods(&node, &cluster);
         let tidying = self.tidy();
+        let resizing = tokio::spawn(pass_on_sizes(console.clone(), Arc::clone(&pods)));
         let ending = self.watch(&pods, &printer, signals, (clock, &cluster)).await;
+        resizing.abort();
+        console.restore();
         let accounts = self.accounts(&cluster);
         // With them goes the way for further changes.
         drop((pods, node, cluster));
@@ -130,7 +152,7 @@ impl Session {
         Ok(directory)
     }
 
-    fn start_pods(&self, node: &Node, cluster: &StoreCluster) -> Vec<(Arc<Pod>, PodHandle)> {
+    fn start_pods(&self, node: &Node, cluster: &StoreCluster) -> Arc<[(Arc<Pod>, PodHandle)]> {
         let start = |pod: &Arc<Pod>| {
             let key = PodKey::of(pod);
             let (pod, publish) = (Arc::clone(pod), self.publish.get(&key).cloned().unwrap_or_default());
@@ -160,10 +182,12 @@ impl Session {
         !self.args.quiet && !self.program
     }
 
-    fn print_options(&self, progress: &CompileProgress) -> PrintOptions {
+    fn print_options(&self, progress: &CompileProgress, console: &Console) -> PrintOptions {
         let prefixes = (!self.args.no_prefix && !self.program).then(|| self.names().sources(&self.pods));
         let logs_to_stderr = self.args.output.is_some();
-        PrintOptions { prefixes, timestamps: self.args.timestamps, logs_to_stderr, progress: progress.bars() }
+        let as_it_is = console.borrower().map(|(pod, name)| self.names().source(&pod.namespace, &pod.name, name));
+        let timestamps = self.args.timestamps;
+        PrintOptions { prefixes, timestamps, logs_to_stderr, as_it_is, progress: progress.bars() }
     }
 
     /// What pods did before husk was killed, it has told.
@@ -201,6 +225,7 @@ impl Session {
         directory: &RunDirectory,
         cluster: Arc<StoreCluster>,
         (logs, containers): (mpsc::Sender<LogChunk>, Arc<WasmRuntime>),
+        console: Console,
     ) -> anyhow::Result<Node> {
         let journal = Journal::create(directory.path()).with_context(|| cannot_keep_files(&self.paths))?;
         let egress = match self.args.egress {
@@ -225,13 +250,14 @@ impl Session {
             switch: Switch::new(egress),
             cluster,
             logs,
-            stdin: self.stdin_source(),
+            stdin: Box::new(move |pod, container| console.keyboard(pod, container)),
         }))
     }
 
     fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {
         let config = WasmRuntimeConfig {
             cache_dir: Some(self.paths.code.clone()),
+            tools: image::tool_layers(),
             observer: Some(progress),
             ..WasmRuntimeConfig::default()
         };

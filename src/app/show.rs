@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cluster::{Change, PodKey};
+use super::console::Console;
 use super::notices::{Notice, Notices};
 use crate::cli::output::printer::{OutputStream, Printer};
 use crate::node::{LogChunk, LogStream};
@@ -64,13 +65,14 @@ pub(super) struct Show {
     started: HashSet<String>,
     held: HashMap<String, VecDeque<LogChunk>>,
     release_at: Option<Instant>,
+    console: Console,
 }
 
 impl Show {
     /// Shows output alone, or `notices` too.
-    pub(super) fn new(printer: Printer, names: Names, notices: Option<Notices>) -> Self {
+    pub(super) fn new(printer: Printer, names: Names, notices: Option<Notices>, console: Console) -> Self {
         let (started, held) = (HashSet::new(), HashMap::new());
-        Self { printer, names, notices, started, held, release_at: None }
+        Self { printer, names, notices, started, held, release_at: None, console }
     }
 
     /// Shows everything that comes, until both senders are gone.
@@ -150,6 +152,10 @@ impl Show {
             None => {
                 self.started.remove(source);
                 self.printer.end(source).await;
+                let pod = PodKey { namespace: chunk.namespace, name: chunk.pod };
+                if self.console.is_lent_to(&pod, &chunk.container) {
+                    self.console.restore();
+                }
             }
         }
     }

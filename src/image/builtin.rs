@@ -47,6 +47,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("k8s.gcr.io/pause", "builtin/pause"),
 ];
 
+/// The image that is nothing but tools.
+const TOOLS: &str = "builtin/busybox";
+
 /// The built-in image that `reference` names itself, or by an alias if `use_aliases`.
 pub(super) fn find(reference: &Reference, use_aliases: bool) -> Option<Image> {
     if reference.digest.is_some() {
@@ -58,6 +61,11 @@ pub(super) fn find(reference: &Reference, use_aliases: bool) -> Option<Image> {
     }
     let (_, name) = ALIASES.iter().find(|(alias, _)| use_aliases && *alias == reference.repository)?;
     by_name(name).map(|found| found.image(reference.to_string(), Some((*name).to_owned())))
+}
+
+/// The diff IDs of the layers of built-in images that hold nothing but tools.
+pub fn tool_layers() -> Vec<String> {
+    by_name(TOOLS).iter().flat_map(|image| image.layers).map(|layer| layer.diff_id.to_owned()).collect()
 }
 
 fn by_name(name: &str) -> Option<&'static BuiltInImage> {

@@ -12,6 +12,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use self::builtin::tool_layers;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
 
+use super::attach::{Stdin, Streams};
 use super::context::PodContext;
 use super::executor::Sandbox;
 use super::logs::LogTail;
 use super::rootfs::{self, LayerCache};
-use super::run_directory;
+use super::{Keyboard, run_directory};
 use crate::base::id::ContainerId;
 use crate::base::pipe::{self, PipeReader};
 use crate::image::Image;
@@ -74,6 +76,7 @@ pub(super) type Output = (PipeReader, PipeReader);
 pub(super) struct Prepared {
     pub(super) config: ContainerConfig,
     pub(super) output: Output,
+    pub(super) streams: Arc<Streams>,
     pub(super) stop_signal: Signal,
     pub(super) termination_message: TerminationMessage,
 }
@@ -140,6 +143,7 @@ pub(super) fn prepare(
         },
     };
     let mounts = rootfs::build(context, container, &parts, &variables)?;
+    let (keyboard, stdin) = standard_input(context, subject.pod, container);
     let (stdout, stdout_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let (stderr, stderr_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let working_dir = working_dir(container, image);
@@ -152,10 +156,11 @@ pub(super) fn prepare(
         env: with_working_dir(env::with_image(&image.config.env, &sandbox.pod.hostname, &variables), &working_dir),
         working_dir,
         mounts,
-        stdin: (container.stdin == Some(true)).then(|| (context.config.stdin)(subject.pod, container)).flatten(),
+        stdin: keyboard.as_ref().map(|keyboard| keyboard.input.clone()),
         stdout,
         stderr,
         tty: container.tty == Some(true),
+        terminal_size: keyboard.and_then(|keyboard| keyboard.terminal_size),
         ports: ports(container),
         memory_limit: limits.memory,
         cpu_limit_millis: limits.cpu_millis,
@@ -164,9 +169,23 @@ pub(super) fn prepare(
     Ok(Prepared {
         config,
         output: (stdout_reader, stderr_reader),
+        streams: Streams::new(stdin),
         stop_signal: image.config.stop_signal.as_deref().and_then(parse_signal).unwrap_or(Signal::Term),
         termination_message: TerminationMessage { file: message_file, fallback_to_logs: fallback },
     })
+}
+
+/// What a container reads, and what feeds it where nothing but those who attach do.
+fn standard_input(context: &PodContext<'_>, pod: &Pod, container: &ContainerSpec) -> (Option<Keyboard>, Option<Stdin>) {
+    if container.stdin != Some(true) {
+        return (None, None);
+    }
+    if let Some(keyboard) = (context.config.stdin)(pod, container) {
+        return (Some(keyboard), None);
+    }
+    let (writer, input) = pipe::pipe(pipe::DEFAULT_CAPACITY);
+    let stdin = Stdin { writer, once: container.stdin_once == Some(true) };
+    (Some(Keyboard { input, terminal_size: None }), Some(stdin))
 }
 
 fn termination_path(container: &ContainerSpec) -> &str {

@@ -144,5 +144,6 @@ pub(super) fn sandbox(config: &NodeConfig, pod: &Pod, network: Arc<PodNetwork>) 
         name: field(&pod.metadata.name),
         hostname: names.hostname,
         network,
+        share_process_namespace: pod.spec.as_ref().and_then(|spec| spec.share_process_namespace) == Some(true),
     })
 }

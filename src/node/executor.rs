@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::attach::Streams;
 use super::context::{self, PodContext};
 use super::instance::{StartingInstance, catch_panic};
 use super::outcomes::Reports;
@@ -74,6 +75,7 @@ struct InstanceHandle {
 /// An instance that runs.
 struct Running {
     process: Arc<dyn Container>,
+    streams: Arc<Streams>,
     stop_signal: Signal,
     upkeep: Upkeep,
 }
@@ -100,13 +102,22 @@ impl Shared {
         &self,
         container: &str,
         attempt: u32,
-        process: &Arc<dyn Container>,
+        process: (&Arc<dyn Container>, &Arc<Streams>),
         stop_signal: Signal,
         upkeep: Upkeep,
     ) {
         if let Some(instance) = self.state().instances.get_mut(&(container.to_owned(), attempt)) {
-            instance.running = Some(Running { process: Arc::clone(process), stop_signal, upkeep });
+            let (process, streams) = (Arc::clone(process.0), Arc::clone(process.1));
+            instance.running = Some(Running { process, streams, stop_signal, upkeep });
         }
+    }
+
+    /// The instance of a container that runs now, and its streams.
+    pub(super) fn running(&self, container: &str) -> Option<(Arc<dyn Container>, Arc<Streams>)> {
+        let state = self.state();
+        let mut instances = state.instances.iter().filter(|((name, _), _)| name == container);
+        let running = instances.find_map(|(_, instance)| instance.running.as_ref())?;
+        Some((Arc::clone(&running.process), Arc::clone(&running.streams)))
     }
 
     /// From now on they find nothing.
@@ -166,6 +177,11 @@ impl Executor {
             state: Mutex::default(),
         };
         Self { shared: Arc::new(shared), tasks: JoinSet::new() }
+    }
+
+    /// What the tasks of the pod share.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Starts carrying out an action. What is done at once is answered by the events returned, the rest through the

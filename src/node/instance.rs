@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use super::attach::Streams;
 use super::container::{self, StartError};
 use super::context::PodContext;
 use super::executor::Shared;
@@ -41,6 +42,7 @@ struct Running {
     id: String,
     container: Arc<dyn Container>,
     output: container::Output,
+    streams: Arc<Streams>,
     message: container::TerminationMessage,
     started_at: Timestamp,
 }
@@ -96,15 +98,17 @@ impl StartingInstance {
             network: Arc::clone(&sandbox.pod.network),
         };
         let upkeep = Upkeep::new(target, started_at);
-        self.shared.set_running(&self.container, self.attempt, &container, prepared.stop_signal, upkeep);
+        let streams = prepared.streams;
+        let process = (&container, &streams);
+        self.shared.set_running(&self.container, self.attempt, process, prepared.stop_signal, upkeep);
         let message = prepared.termination_message;
-        Ok(Running { id, container, output: prepared.output, message, started_at })
+        Ok(Running { id, container, output: prepared.output, streams, message, started_at })
     }
 
     /// Reports the start, passes on the output, and reports the end.
     async fn follow(self, running: Running) {
         let Self { shared, pod, container, attempt, kind } = self;
-        let Running { id, container: process, output: (stdout, stderr), message, started_at } = running;
+        let Running { id, container: process, output, streams, message, started_at } = running;
         debug!(container, attempt, ?kind, id, "container started");
         let (tail, ended) = (LogTail::default(), CancellationToken::new());
         let source = LogSource {
@@ -115,7 +119,7 @@ impl StartingInstance {
         let config = &shared.node.config;
         // On its own, so that output which nobody takes now can still be taken when the pod is gone.
         let pump =
-            tokio::spawn(source.pump(stdout, stderr, tail.clone(), config.clock, config.logs.clone(), ended.clone()));
+            tokio::spawn(source.pump(output, streams, tail.clone(), config.clock, config.logs.clone(), ended.clone()));
         // Should this task be aborted, its container is dropped, and the output must end with it.
         let end_of_output = ended.drop_guard();
         shared.report(Event::ContainerStarted { container: container.clone(), attempt, id, at: started_at }).await;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::attach::Streams;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::pipe::PipeReader;
 
@@ -86,8 +87,8 @@ impl LogSource {
     /// container has ended: a stream that somebody keeps open is not waited for then.
     pub(super) async fn pump(
         self,
-        stdout: PipeReader,
-        stderr: PipeReader,
+        (stdout, stderr): (PipeReader, PipeReader),
+        streams: Arc<Streams>,
         tail: LogTail,
         clock: Clock,
         logs: mpsc::Sender<LogChunk>,
@@ -95,6 +96,7 @@ impl LogSource {
     ) {
         let one = |stream: LogStream, reader: PipeReader| {
             let (source, tail, logs, ended) = (self.clone(), tail.clone(), logs.clone(), ended.clone());
+            let streams = Arc::clone(&streams);
             async move {
                 loop {
                     let read = tokio::select! {
@@ -104,6 +106,7 @@ impl LogSource {
                     };
                     let Ok(Some(bytes)) = read else { return };
                     tail.push(&bytes);
+                    streams.pass_on(stream, &bytes).await;
                     if logs.send(source.chunk(Some(stream), clock.now(), bytes)).await.is_err() {
                         return;
                     }
@@ -111,6 +114,7 @@ impl LogSource {
             }
         };
         futures::join!(one(LogStream::Stdout, stdout), one(LogStream::Stderr, stderr));
+        streams.end();
         let _ = logs.send(self.chunk(None, clock.now(), Bytes::new())).await;
     }
 }

@@ -1,6 +1,7 @@
 //! The agent: one worker per pod, executing what the planner decides. It sees the rest of the cluster only through
 //! [`Cluster`], so that the same node serves `husk run`, a local API server or a real cluster.
 
+mod attach;
 mod container;
 mod context;
 mod executor;
@@ -34,10 +35,11 @@ use crate::base::pipe::PipeReader;
 use crate::image::ImageStore;
 use crate::net::{PublishedPort, Switch};
 use crate::pod::{NodeFacts, Observed, PodSnapshot, PostedEvent};
-use crate::runtime::ContainerRuntime;
+use crate::runtime::{ContainerRuntime, TerminalSize};
 #[cfg(test)]
 use {crate::pod::Event, std::sync::PoisonError};
 
+pub use attach::{Attach, AttachError};
 pub use journal::{Contents, Journal, JournalProblem, Recorded};
 pub use logs::{LogChunk, LogStream};
 pub use run_directory::RunDirectory;
@@ -58,8 +60,17 @@ pub trait Cluster: Send + Sync {
     fn post_event(&self, pod: &Pod, event: &PostedEvent);
 }
 
-/// Gives a container its standard input when its instance starts; `None` leaves it without input.
-pub type StdinSource = dyn Fn(&Pod, &ContainerSpec) -> Option<PipeReader> + Send + Sync;
+/// What feeds a container that has `stdin: true`.
+#[derive(Debug, Clone)]
+pub struct Keyboard {
+    /// What it reads.
+    pub input: PipeReader,
+    /// The size of the terminal its output is shown on, if it is.
+    pub terminal_size: Option<TerminalSize>,
+}
+
+/// Gives a container its standard input when its instance starts; with `None`, only those who attach feed it.
+pub type StdinSource = dyn Fn(&Pod, &ContainerSpec) -> Option<Keyboard> + Send + Sync;
 
 /// Publishes the ports of a pod that are wanted beside its `hostPort`s, once its network is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +143,7 @@ type WhichEvent = fn(&Event) -> bool;
 pub struct PodHandle {
     desired: watch::Sender<Arc<Pod>>,
     sources_changed: Arc<Notify>,
+    executor: Arc<executor::Shared>,
     task: AbortHandle,
     finished: CancellationToken,
 }
@@ -165,6 +177,7 @@ impl Node {
         let sources_changed = Arc::new(Notify::new());
         let inputs = worker::Inputs { desired: receiver.clone(), sources_changed: Arc::clone(&sources_changed) };
         let worker = worker::Worker::new(Arc::clone(&self.shared), inputs, publish, snapshot);
+        let executor = worker.executor();
         let finished = CancellationToken::new();
         let guard = finished.clone().drop_guard();
         let shared = Arc::clone(&self.shared);
@@ -178,7 +191,7 @@ impl Node {
             }
             drop(guard);
         });
-        PodHandle { desired, sources_changed, task: task.abort_handle(), finished }
+        PodHandle { desired, sources_changed, executor, task: task.abort_handle(), finished }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span};
 
-use super::executor::Executor;
+use super::executor::{Executor, Shared};
 use super::journal::PodJournal;
 use super::{NodeState, Publish};
 use crate::base::clock::Timestamp;
@@ -75,6 +75,11 @@ impl Worker {
         let executor = Executor::new(Arc::clone(&node), &pod, publish, resumed, events);
         let (correlator, resync_at) = (Correlator::new(&pod.metadata), next_resync());
         Self { node, inputs, pod, observed, published, correlator, inbox, resync_at, journal, executor }
+    }
+
+    /// What reaches the pod's containers.
+    pub(super) fn executor(&self) -> Arc<Shared> {
+        self.executor.shared()
     }
 
     /// Runs until nothing of the pod is left.

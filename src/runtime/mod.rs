@@ -27,6 +27,8 @@ pub struct PodSandbox {
     pub hostname: String,
     /// The pod's network.
     pub network: Arc<PodNetwork>,
+    /// `spec.shareProcessNamespace`: containers see each other's processes.
+    pub share_process_namespace: bool,
 }
 
 /// A declared port of a container.
@@ -64,6 +66,8 @@ pub struct ContainerConfig {
     pub stderr: PipeWriter,
     /// Whether standard input, output and error are a terminal.
     pub tty: bool,
+    /// The size of the terminal, where it is known from the start.
+    pub terminal_size: Option<TerminalSize>,
     /// Declared ports, in order: where 0.1 modules get listening sockets and `wasi:http` handlers are served.
     pub ports: Vec<ContainerPort>,
     /// `resources.limits.memory` in bytes.
@@ -79,6 +83,15 @@ pub struct ResourceLimits {
     pub memory_bytes: Option<u64>,
     /// `resources.limits.cpu` in thousandths of a core.
     pub cpu_millis: Option<u64>,
+}
+
+/// How large a terminal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// A program to run in the context of a running container.
@@ -111,11 +124,36 @@ pub enum Signal {
     Usr1,
     /// SIGUSR2, 12.
     Usr2,
+    /// SIGPIPE, 13: a write to a pipe that nobody reads.
+    Pipe,
     /// SIGTERM, 15.
     Term,
+    /// SIGCHLD, 17: a child ended. Ignored unless caught.
+    Chld,
+    /// SIGWINCH, 28: the terminal's size changed. Ignored unless caught.
+    Winch,
 }
 
 impl Signal {
+    /// Every signal.
+    pub const ALL: [Self; 10] = [
+        Self::Hup,
+        Self::Int,
+        Self::Quit,
+        Self::Kill,
+        Self::Usr1,
+        Self::Usr2,
+        Self::Pipe,
+        Self::Term,
+        Self::Chld,
+        Self::Winch,
+    ];
+
+    /// The signal with Linux's number `number`.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.number() == number)
+    }
+
     /// Linux's number.
     pub fn number(self) -> i32 {
         match self {
@@ -125,7 +163,10 @@ impl Signal {
             Self::Kill => 9,
             Self::Usr1 => 10,
             Self::Usr2 => 12,
+            Self::Pipe => 13,
             Self::Term => 15,
+            Self::Chld => 17,
+            Self::Winch => 28,
         }
     }
 }
@@ -211,6 +252,9 @@ pub trait Container: Send + Sync {
 
     /// Delivers a signal; to a container that has ended, nothing happens.
     fn signal(&self, signal: Signal);
+
+    /// Tells the program's terminal its size; nothing happens without a terminal.
+    fn resize(&self, size: TerminalSize);
 
     /// Replaces both limits of the container (`memory_limit` and `cpu_limit_millis` of its configuration) while it runs,
     /// for everything that runs in it now or later.

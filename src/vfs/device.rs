@@ -1,4 +1,5 @@
-//! [`DeviceFs`]: the devices every container has in `/dev`, and such as its runtime adds.
+//! [`DeviceFs`]: the devices every container has in `/dev`, such as its runtime adds, and names for a process's own
+//! streams.
 //!
 //! No read or write here waits: a device that has nothing to give says so at once.
 
@@ -49,7 +50,17 @@ impl Device for Standard {
     }
 }
 
-/// A directory of devices, to be mounted at `/dev`: `null`, `zero`, `full`, `random`, `urandom` and those added.
+/// A stream of the process that opens its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// `/dev/stdin`, `/dev/stdout`, `/dev/stderr`: the descriptor with this number.
+    Descriptor(u32),
+    /// `/dev/tty`: its terminal.
+    Terminal,
+}
+
+/// A directory of devices, to be mounted at `/dev`: `null`, `zero`, `full`, `random`, `urandom`, those added, and
+/// `stdin`, `stdout`, `stderr` and `tty`, which stand for streams of whoever opens them ([`super::File::stands_for`]).
 /// Nothing can be made or removed in it; mounts below it (`/dev/shm`, `/dev/termination-log`) show all the same.
 #[derive(Debug, Clone)]
 pub struct DeviceFs {
@@ -61,6 +72,7 @@ pub struct DeviceFs {
 #[derive(Debug, Clone)]
 enum Node {
     Device(Arc<dyn Device>),
+    Stream(Stream),
     Symlink(String),
 }
 
@@ -82,8 +94,15 @@ impl DeviceFs {
         ];
         let nodes = standard
             .into_iter()
-            .map(|(name, device)| (name.to_owned(), Node::Device(Arc::new(device) as Arc<dyn Device>)))
-            .collect();
+            .map(|(name, device)| (name.to_owned(), Node::Device(Arc::new(device) as Arc<dyn Device>)));
+        let streams = [
+            ("stdin", Stream::Descriptor(0)),
+            ("stdout", Stream::Descriptor(1)),
+            ("stderr", Stream::Descriptor(2)),
+            ("tty", Stream::Terminal),
+        ];
+        let streams = streams.into_iter().map(|(name, stream)| (name.to_owned(), Node::Stream(stream)));
+        let nodes = nodes.chain(streams).collect();
         Self { nodes, device: next_device(), made: now() }
     }
 
@@ -118,7 +137,7 @@ impl DeviceFs {
 
     fn stat_node(&self, inode: u64, node: &Node) -> Stat {
         match node {
-            Node::Device(_) => self.stat_of(FileKind::CharDevice, inode, 0),
+            Node::Device(_) | Node::Stream(_) => self.stat_of(FileKind::CharDevice, inode, 0),
             Node::Symlink(target) => self.stat_of(FileKind::Symlink, inode, target.len() as u64),
         }
     }
@@ -152,7 +171,7 @@ impl Directory for DeviceDirectory {
 
     fn enter(&self, name: &str) -> Result<Entered, Errno> {
         match self.0.find(name)?.1 {
-            Node::Device(_) => Err(Errno::NotDirectory),
+            Node::Device(_) | Node::Stream(_) => Err(Errno::NotDirectory),
             Node::Symlink(target) => Ok(Entered::Symlink(target.clone())),
         }
     }
@@ -163,6 +182,10 @@ impl Directory for DeviceDirectory {
             Ok((inode, Node::Device(device))) => {
                 let stat = self.0.stat_of(FileKind::CharDevice, inode, 0);
                 Ok(Found::File(Arc::new(OpenDevice { device: Arc::clone(device), stat })))
+            }
+            Ok((inode, Node::Stream(stream))) => {
+                let stat = self.0.stat_of(FileKind::CharDevice, inode, 0);
+                Ok(Found::File(Arc::new(OpenStream { stream: *stream, stat })))
             }
             Ok((_, Node::Symlink(target))) => Ok(Found::Symlink(target.clone())),
             Err(_) if options.create => Err(Errno::NotPermitted),
@@ -214,7 +237,7 @@ impl Directory for DeviceDirectory {
 
     fn read_link(&self, name: &str) -> Result<String, Errno> {
         match self.0.find(name)?.1 {
-            Node::Device(_) => Err(Errno::Invalid),
+            Node::Device(_) | Node::Stream(_) => Err(Errno::Invalid),
             Node::Symlink(target) => Ok(target.clone()),
         }
     }
@@ -272,5 +295,46 @@ impl FileObject for OpenDevice {
 
     fn contents(&self) -> Result<Bytes, Errno> {
         Err(Errno::Invalid)
+    }
+}
+
+/// Stands for a stream of whoever opens it, who must put that in its place: by itself it has nothing to give.
+#[derive(Debug)]
+struct OpenStream {
+    stream: Stream,
+    stat: Stat,
+}
+
+impl FileObject for OpenStream {
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> Result<usize, Errno> {
+        Err(Errno::Unsupported)
+    }
+
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> Result<usize, Errno> {
+        Err(Errno::Unsupported)
+    }
+
+    fn append(&self, _bytes: &[u8]) -> Result<(usize, u64), Errno> {
+        Err(Errno::Unsupported)
+    }
+
+    fn set_size(&self, _size: u64) -> Result<(), Errno> {
+        Err(Errno::Invalid)
+    }
+
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.stat.clone())
+    }
+
+    fn set_times(&self, _accessed: SetTime, _modified: SetTime) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn stands_for(&self) -> Option<Stream> {
+        Some(self.stream)
     }
 }

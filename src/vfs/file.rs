@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::node::FileObject;
-use super::{Errno, OpenOptions, SetTime, Stat};
+use super::{Errno, OpenOptions, SetTime, Stat, Stream};
 
 /// An open file. Clones share it; the position is the front's business.
 #[derive(Debug, Clone)]
@@ -68,6 +68,11 @@ impl File {
     /// Forces content (and with `metadata` metadata) to the disk, where there is one. May block: fronts offload it.
     pub fn sync(&self, metadata: bool) -> Result<(), Errno> {
         self.object.sync(metadata)
+    }
+
+    /// The stream of the opener's that this file is a name of, as `/dev/stdout` is: to be used in its place.
+    pub fn stands_for(&self) -> Option<Stream> {
+        self.object.stands_for()
     }
 
     /// Whether reads and writes go to a byte stream without positions (a character device such as `/dev/null`).

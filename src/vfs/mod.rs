@@ -13,7 +13,7 @@
 //! | `tree` | [`TreeFs`]: inodes in memory, copy-on-write over image layers, contents on disk or in memory |
 //! | `layer`, `tar`, `stack` | image layers, their index, and their merge |
 //! | `host` | [`HostDirFs`]: a directory of the host |
-//! | `device`, `memory_file` | `/dev`, and files the host makes or reads back |
+//! | `device`, `generated`, `memory_file` | `/dev`, `/proc`, and files the host makes or reads back |
 //!
 //! Owners and permission checks are not modelled: a guest acts with all rights to what is mounted for it.
 
@@ -21,6 +21,7 @@ mod confined;
 mod device;
 mod errno;
 mod file;
+mod generated;
 mod host;
 mod layer;
 mod memory_file;
@@ -38,8 +39,9 @@ mod walk;
 use std::time::SystemTime;
 
 pub use confined::DescendError;
-pub use device::{Device, DeviceFs};
+pub use device::{Device, DeviceFs, Stream};
 pub use file::File;
+pub use generated::{Generated, GeneratedFs, Generator};
 pub use host::HostDirFs;
 pub use layer::{Layer, LayerError};
 pub use memory_file::MemoryFile;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::{DirEntry, Errno, MAX_CONTENTS, OpenOptions, SetTime, Stat};
+use super::{DirEntry, Errno, MAX_CONTENTS, OpenOptions, SetTime, Stat, Stream};
 
 /// What entering a name on the way to another gave.
 pub(super) enum Entered {
@@ -88,6 +88,11 @@ pub(super) trait FileObject: fmt::Debug + Send + Sync + 'static {
 
     fn is_stream(&self) -> bool {
         false
+    }
+
+    /// The stream of the opener's that this file is a name of.
+    fn stands_for(&self) -> Option<Stream> {
+        None
     }
 
     /// The whole content; at most [`MAX_CONTENTS`] bytes.

@@ -76,6 +76,25 @@ impl MountTable {
         MountTableBuilder { root: root.into(), root_read_only: false, mounts: Vec::new() }
     }
 
+    /// This table with `source` mounted read-only at `path` besides, unless something is mounted there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MountTableBuilder::build`].
+    pub fn with(&self, path: &str, source: impl Into<MountSource>) -> Result<Self, MountError> {
+        let MountSource(source) = source.into();
+        let failed = |errno| MountError { path: path.to_owned(), errno };
+        let names = prepare(&self.root, path, matches!(source, Source::File(_))).map_err(failed)?;
+        let (root, mount, points) = self.root.parts();
+        if points.at(&names).is_some_and(|point| point.mounted.is_some()) {
+            return Ok(self.clone());
+        }
+        let mounted = Mounted { source, mount: Arc::new(Mount { read_only: true }) };
+        let device = next_device();
+        let points = points.with(&names, mounted, device, &mut 1);
+        Ok(Self { root: Place::top(root, mount, points) })
+    }
+
     /// The directory `/`.
     pub fn root(&self) -> Dir {
         Dir::new(self.clone(), Arc::clone(&self.root))
@@ -160,9 +179,14 @@ pub(super) struct MountPoint {
 }
 
 impl MountPoint {
-    fn new(device: u64, inode: u64) -> Self {
+    pub(super) fn new(device: u64, inode: u64) -> Self {
         let stand_in = Arc::new(StandIn { device, inode, made: super::now() });
         Self { children: BTreeMap::new(), mounted: None, stand_in }
+    }
+
+    /// What hangs at the end of these names.
+    fn at(&self, names: &[String]) -> Option<&Self> {
+        names.iter().try_fold(self, |point, name| point.children.get(name).map(|child| &**child))
     }
 
     /// A copy of this tree in which `mounted` hangs at `path`; what hung there or below it is covered.

@@ -46,6 +46,12 @@ impl Place {
         Arc::new(Self { directory, mount, above: None, points, depth: 0 })
     }
 
+    /// What [`Place::top`] made this place of.
+    pub(super) fn parts(&self) -> (Arc<dyn Directory>, Arc<Mount>, Arc<MountPoint>) {
+        let none = || Arc::new(MountPoint::new(super::node::next_device(), 0));
+        (Arc::clone(&self.directory), Arc::clone(&self.mount), self.points.clone().unwrap_or_else(none))
+    }
+
     pub(super) fn is_top(&self) -> bool {
         self.above.is_none()
     }

@@ -28,6 +28,8 @@ pub struct PrintOptions {
     pub timestamps: bool,
     /// Standard output is taken by something else: containers' output goes to standard error.
     pub logs_to_stderr: bool,
+    /// The container whose output is shown as it is, on a terminal that is its own meanwhile.
+    pub as_it_is: Option<String>,
     /// What is drawn below the lines meanwhile.
     pub progress: Option<MultiProgress>,
 }
@@ -169,7 +171,8 @@ impl Output {
     }
 
     fn chunk(&mut self, source: &str, stream: OutputStream, time: Timestamp, bytes: &[u8]) {
-        if self.options.prefixes.is_none() && !self.options.timestamps {
+        let plain = self.options.prefixes.is_none() && !self.options.timestamps;
+        if plain || self.options.as_it_is.as_deref() == Some(source) {
             self.write(self.target(stream), bytes);
             return;
         }

@@ -17,6 +17,7 @@ use crate::base::pipe::PipeWriter;
 use crate::net::{NetError, PodNetwork, TcpListener};
 use crate::runtime::{
     Container, ContainerConfig, ExecRequest, ExitReason, ExitStatus, PodSandbox, ResourceLimits, RuntimeError, Signal,
+    TerminalSize,
 };
 use crate::vfs::{Errno, MountTable, OpenOptions, Opened};
 
@@ -253,6 +254,8 @@ impl Container for FakeContainer {
             OnTerm::Dies | OnTerm::Ignores | OnTerm::Exits { .. } => self.process.end(killed(signal)),
         }
     }
+
+    fn resize(&self, _size: TerminalSize) {}
 
     fn update_limits(&self, limits: ResourceLimits) -> Result<(), RuntimeError> {
         let Process { name, shared, state, .. } = &*self.process;

@@ -25,6 +25,7 @@ impl Scene {
             name: "pod".to_owned(),
             hostname: "pod".to_owned(),
             network: Switch::new(Egress::Deny).attach("pod", None).unwrap(),
+            share_process_namespace: false,
         };
         Self { runtime: FakeRuntime::new(), sandbox }
     }
@@ -46,6 +47,7 @@ impl Scene {
             stdout,
             stderr,
             tty: false,
+            terminal_size: None,
             ports: Vec::new(),
             memory_limit: None,
             cpu_limit_millis: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use wasmtime::{Engine, Store};
 
-use super::container::ProcessSeed;
+use super::container_context::ProcessSeed;
 use super::cpu::{Schedule, yield_at_ticks};
 use super::limits::OutOfMemory;
 use super::p1;

@@ -70,6 +70,18 @@ impl GuestEngine {
         Self::of(Engine::new(settings().allocation_strategy(InstanceAllocationStrategy::OnDemand))?)
     }
 
+    /// An engine whose compiler is quick and does not optimise.
+    pub(super) fn baseline() -> wasmtime::Result<Self> {
+        let mut config = settings();
+        config
+            .strategy(Strategy::Winch)
+            .wasm_function_references(false)
+            .wasm_gc(false)
+            .wasm_exceptions(false)
+            .allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        Self::of(Engine::new(&config)?)
+    }
+
     fn of(engine: Engine) -> wasmtime::Result<Self> {
         let ticker = Ticker::start(&engine)?;
         Ok(Self { engine, ticker })

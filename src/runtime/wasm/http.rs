@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::command::Started;
-use super::container::ProcessSeed;
+use super::container_context::ProcessSeed;
 use super::http_workers::{PoolControl, WorkerPool};
 use super::process::exited;
 use crate::net::{NetError, TcpListener, TcpStream};
@@ -53,7 +53,7 @@ pub(super) async fn serve(
             return exited(1);
         }
     };
-    seed.signals.catch(Signal::Term);
+    seed.process.signals().catch(Signal::Term);
     let _ = started.send(Ok(()));
     let killed = CancellationToken::new();
     let _kill_at_the_end = killed.clone().drop_guard();
@@ -66,7 +66,7 @@ pub(super) async fn serve(
         let accepted = tokio::select! {
             biased;
             Some(status) = ran_out.recv() => return status,
-            () = poll_fn(|context| seed.signals.poll_ready(context)) => break,
+            () = poll_fn(|context| seed.process.signals().poll_ready(context)) => break,
             accepted = accept(&listener, &free) => accepted,
         };
         let (stream, permit) = match accepted {
@@ -97,7 +97,7 @@ fn listen(seed: &ProcessSeed) -> Result<TcpListener, String> {
     let port = seed.ports.iter().find(|port| !port.udp).map_or(DEFAULT_PORT, |port| port.port);
     // The unspecified IPv6 address takes IPv4 as well.
     let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-    let listening = seed.network.bind_tcp(address).and_then(|binding| seed.network.listen(binding, BACKLOG));
+    let listening = seed.network().bind_tcp(address).and_then(|binding| seed.network().listen(binding, BACKLOG));
     listening.map_err(|error| format!("cannot listen on port {port}: {error}"))
 }
 

@@ -10,7 +10,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::future::poll_fn;
 use http::uri::{Authority, Scheme};
@@ -26,7 +25,7 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre};
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 use super::command::store;
-use super::container::ProcessSeed;
+use super::container_context::ProcessSeed;
 use super::limits::OutOfMemory;
 use super::process::{failed, message};
 use super::program::Program;
@@ -146,7 +145,7 @@ impl WorkerPool {
         }
         let line = format!("husk: request failed: {}\n", message(error));
         // A log that nobody reads must not hold up the server.
-        let _ = self.seed.stderr.try_write(&Bytes::from(line));
+        self.seed.complain(line);
     }
 }
 

@@ -77,6 +77,12 @@ impl MemoryAccount {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes that may be in use, and bytes that are.
+    pub(super) fn limit_and_usage(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.limit, state.used)
+    }
+
     /// Bytes in use.
     #[cfg(test)]
     pub(super) fn used(&self) -> u64 {

@@ -14,7 +14,7 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 
 use super::code_cache::Encoding;
 use super::state::GuestState;
-use super::{filesystem, http_trust, p1, signals_host, sockets};
+use super::{filesystem, http_trust, p1, processes_host, signals_host, sockets};
 
 /// The linkers of one engine.
 #[derive(Default)]
@@ -58,6 +58,7 @@ impl Linkers {
         sockets::add_to_linker(&mut linker)?;
         signals_host::add_to_linker(&mut linker)?;
         http_trust::add_to_linker(&mut linker)?;
+        processes_host::add_to_linker(&mut linker)?;
         Ok(self.component.get_or_init(|| linker))
     }
 }

@@ -12,6 +12,7 @@
 mod code_cache;
 mod command;
 mod container;
+mod container_context;
 mod cpu;
 mod engine;
 mod filesystem;
@@ -21,14 +22,21 @@ mod http_trust;
 mod http_workers;
 mod limits;
 mod linkers;
+mod open_file;
 mod p1;
 mod process;
+mod process_table;
+mod processes_host;
+mod procfs;
 mod program;
+mod quick;
 mod signals;
 mod signals_host;
 mod sockets;
+mod spawn;
 mod state;
 mod stdio;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -41,10 +49,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use self::code_cache::CompileObserver;
 use self::code_cache::{CodeCache, Source};
 use self::container::WasmContainer;
+use self::container_context::SharedTables;
 use self::engine::GuestEngine;
 use self::http_workers::MAX_REQUESTS;
 use self::linkers::Linkers;
 use self::program::Program;
+use self::quick::QuickStart;
 use super::{AdoptedContainer, Container, ContainerConfig, ContainerRuntime, PodSandbox, RuntimeError};
 
 /// Room for guest processes that a runtime reserves unless configured otherwise: two HTTP servers and thirty commands.
@@ -63,13 +73,15 @@ pub struct WasmRuntimeConfig {
     /// needed. An HTTP server counts as one for each request it may handle at once. What runs beyond that starts a
     /// tenth of a millisecond slower.
     pub pooled_processes: u32,
+    /// Layers of images whose programs are tools: better started soon than run fast. Named by diff ID.
+    pub tools: Vec<String>,
     /// Told of compilations.
     pub observer: Option<Arc<dyn CompileObserver>>,
 }
 
 impl Default for WasmRuntimeConfig {
     fn default() -> Self {
-        Self { cache_dir: None, pooled_processes: DEFAULT_POOLED_PROCESSES, observer: None }
+        Self { cache_dir: None, pooled_processes: DEFAULT_POOLED_PROCESSES, tools: Vec::new(), observer: None }
     }
 }
 
@@ -85,6 +97,10 @@ struct RuntimeCore {
     pools: [Pool; 2],
     /// For what finds no room in a pool; made when first needed.
     unpooled: OnceLock<Arc<Host>>,
+    /// For large tools that are not optimised yet.
+    quick: QuickStart,
+    /// Processes of pods that share their process namespace.
+    shared_tables: SharedTables,
 }
 
 /// An engine with room for so many processes.
@@ -111,6 +127,13 @@ struct Loaded {
     room: Option<OwnedSemaphorePermit>,
 }
 
+impl Loaded {
+    /// Whether it is an HTTP handler.
+    fn is_server(&self) -> bool {
+        matches!(*self.program, Program::Server(_))
+    }
+}
+
 impl WasmRuntime {
     /// A runtime. Linkers are built and the cache directory is opened when first needed.
     ///
@@ -120,7 +143,13 @@ impl WasmRuntime {
     pub fn new(config: WasmRuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
         let first = config.pooled_processes.min(FIRST_POOL);
         let pools = [Pool::new(first), Pool::new(config.pooled_processes - first)];
-        let core = RuntimeCore { config, pools, unpooled: OnceLock::new() };
+        let core = RuntimeCore {
+            config,
+            pools,
+            unpooled: OnceLock::new(),
+            quick: QuickStart::default(),
+            shared_tables: SharedTables::default(),
+        };
         core.pools[0]
             .host(&core.config)
             .map_err(|error| RuntimeError::Failed(format!("the WebAssembly engine does not start: {error:#}")))?;
@@ -131,6 +160,10 @@ impl WasmRuntime {
 impl RuntimeCore {
     /// Loads a program for the first pool that has room for it, or else for the engine without one.
     async fn load(&self, source: Source) -> wasmtime::Result<Loaded> {
+        let optimised = self.pools[0].host(&self.config)?;
+        if let Some(loaded) = self.quick.load(&self.config, &source, optimised).await {
+            return Ok(loaded);
+        }
         for pool in &self.pools {
             if let Some(loaded) = pool.load(&self.config, source.clone()).await? {
                 return Ok(loaded);

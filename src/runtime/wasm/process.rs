@@ -8,13 +8,14 @@
 //! What the body is, a command or a server, is decided in `command` and `http`.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wasmtime::{Trap, WasmBacktrace};
 
 use super::limits::OutOfMemory;
+use super::process_table::{Pid, ProcessTable};
 use super::signals::{Delivery, Signals};
 use super::state::GuestExit;
 use crate::runtime::{ExitReason, ExitStatus, Signal};
@@ -28,10 +29,19 @@ const TRAP_EXIT_CODE: i32 = 134;
 /// Added to a signal's number for the exit code of a process that died of it.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
+/// The error with which a host function ends the guest as a signal would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("ended by signal {}", .0.number())]
+pub(super) struct KilledBy(pub(super) Signal);
+
 /// A guest process, as those outside see it.
 #[derive(Debug)]
 pub(super) struct Process {
     signals: Arc<Signals>,
+    /// Its number and the table it is in.
+    entry: OnceLock<(Pid, Weak<ProcessTable>)>,
+    /// Told when a child of it ended.
+    child_ended: Notify,
     /// Cancelled with the signal in `killed_by` when the process must die.
     kill: CancellationToken,
     killed_by: Mutex<Option<Signal>>,
@@ -41,9 +51,11 @@ pub(super) struct Process {
 
 impl Process {
     /// A process that has not started.
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(signals: Signals) -> Arc<Self> {
         Arc::new(Self {
-            signals: Arc::default(),
+            signals: Arc::new(signals),
+            entry: OnceLock::new(),
+            child_ended: Notify::new(),
             kill: CancellationToken::new(),
             killed_by: Mutex::new(None),
             status: watch::Sender::new(None),
@@ -54,6 +66,31 @@ impl Process {
     /// Where its signals arrive.
     pub(super) fn signals(&self) -> &Arc<Signals> {
         &self.signals
+    }
+
+    /// Its number; 0 while it is in no table.
+    pub(super) fn pid(&self) -> Pid {
+        self.entry.get().map_or(0, |(pid, _)| *pid)
+    }
+
+    /// The table it is in.
+    pub(super) fn table(&self) -> Option<Arc<ProcessTable>> {
+        self.entry.get()?.1.upgrade()
+    }
+
+    /// Tells it where it is listed, once.
+    pub(super) fn set_entry(&self, pid: Pid, table: &Arc<ProcessTable>) {
+        let _listed_already = self.entry.set((pid, Arc::downgrade(table)));
+    }
+
+    /// Told when a child ended.
+    pub(super) fn child_ended(&self) -> &Notify {
+        &self.child_ended
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn exit_status(&self) -> Option<ExitStatus> {
+        self.status.borrow().clone()
     }
 
     /// Whether it has ended.
@@ -95,7 +132,7 @@ impl Process {
         if self.has_ended() {
             return;
         }
-        if signal != Signal::Kill && self.signals.deliver(signal) == Delivery::Caught {
+        if self.signals.deliver(signal) == Delivery::Handled {
             return;
         }
         self.killed_by.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(signal);
@@ -119,13 +156,16 @@ impl Process {
     }
 
     fn end(&self, status: ExitStatus) {
-        self.status.send_if_modified(|slot| {
+        let first = self.status.send_if_modified(|slot| {
             let first = slot.is_none();
             if first {
                 *slot = Some(status);
             }
             first
         });
+        if let Some(table) = self.table().filter(|_| first) {
+            table.ended(self.pid());
+        }
     }
 }
 
@@ -155,6 +195,9 @@ pub(super) fn failed(error: &wasmtime::Error) -> ExitStatus {
     }
     if let Some(wasmtime_wasi::I32Exit(code)) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         return exited(*code);
+    }
+    if let Some(KilledBy(signal)) = error.downcast_ref::<KilledBy>() {
+        return signaled(*signal);
     }
     if error.is::<OutOfMemory>() {
         return ExitStatus { message: Some(message(error)), reason: ExitReason::OomKilled, ..signaled(Signal::Kill) };

@@ -27,6 +27,9 @@ const HANDLER_INTERFACE: &str = "wasi:http/handler@0.3";
 /// The most bytes of a program file.
 const MAX_PROGRAM_BYTES: u64 = 512 << 20;
 
+/// Scripts whose interpreter is a script again (Linux's bound).
+const MAX_INTERPRETERS: usize = 4;
+
 /// Bytes looked at to tell what a file is.
 const HEAD_BYTES: usize = 512;
 
@@ -43,21 +46,62 @@ pub(super) enum Program {
     Server(ProxyPre<GuestState>),
 }
 
-/// Reads the program that `argv[0]` names in the container.
+/// A program file.
+pub(super) struct Found {
+    /// Its content.
+    pub(super) source: Source,
+    /// Where it is, absolute.
+    pub(super) path: String,
+    /// Its arguments: those asked for, or an interpreter's, which has the script among them.
+    pub(super) argv: Vec<String>,
+}
+
+/// Reads the program that `program` names in the container: a path, or a name to be looked for on `PATH`. A script's
+/// interpreter is read instead of it.
 pub(super) fn find(
     root: &Dir,
-    argv: &[String],
+    program: &str,
+    mut argv: Vec<String>,
     env: &[(String, String)],
     working_dir: &str,
-) -> Result<Source, RuntimeError> {
-    let program = argv.first().map(String::as_str).unwrap_or_default();
+) -> Result<Found, RuntimeError> {
+    let (mut path, mut file) = locate(root, program, env, working_dir)?;
+    for _ in 0..=MAX_INTERPRETERS {
+        let head = read_head(program, &file)?;
+        let Some(interpreter) = interpreter(&head) else {
+            return Ok(Found { source: source(program, file, &head)?, path, argv });
+        };
+        argv.splice(..argv.len().min(1), interpreter.iter().cloned().chain([path]));
+        path = absolute(working_dir, &interpreter[0]);
+        file = executable(root, &path)
+            .map_err(|error| not_executable(program, &format!("its interpreter {}: {error}", interpreter[0])))?;
+    }
+    Err(not_executable(program, "too many interpreters of interpreters"))
+}
+
+/// The interpreter that a script's first line names, and the argument it gives it.
+fn interpreter(head: &[u8]) -> Option<Vec<String>> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    let (interpreter, argument) = line.trim().split_once([' ', '\t']).unwrap_or((line.trim(), ""));
+    let words = [interpreter, argument.trim()].into_iter().filter(|word| !word.is_empty());
+    let words: Vec<_> = words.map(str::to_owned).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+fn locate(
+    root: &Dir,
+    program: &str,
+    env: &[(String, String)],
+    working_dir: &str,
+) -> Result<(String, File), RuntimeError> {
     if program.is_empty() {
         return Err(not_found(program, "no command specified"));
     }
     if program.contains('/') {
         let path = absolute(working_dir, program);
         return match executable(root, &path) {
-            Ok(file) => read(program, file),
+            Ok(file) => Ok((path, file)),
             Err(Errno::NotFound) => Err(not_found(program, &format!("stat {program}: no such file or directory"))),
             Err(Errno::NotDirectory) => Err(not_found(program, &format!("stat {program}: not a directory"))),
             Err(Errno::IsDirectory) => Err(not_executable(program, "is a directory")),
@@ -69,7 +113,7 @@ pub(super) fn find(
         let candidate =
             absolute(working_dir, &format!("{}/{program}", if directory.is_empty() { "." } else { directory }));
         if let Ok(file) = executable(root, &candidate) {
-            return read(program, file);
+            return Ok((candidate, file));
         }
     }
     Err(not_found(program, "executable file not found in $PATH"))
@@ -89,20 +133,25 @@ fn executable(root: &Dir, path: &str) -> Result<File, Errno> {
     if runnable { Ok(file) } else { Err(Errno::Access) }
 }
 
-fn read(program: &str, file: File) -> Result<Source, RuntimeError> {
-    let refuse = |error: Errno| not_executable(program, &error.to_string());
-    if file.stat().map_err(refuse)?.size > MAX_PROGRAM_BYTES {
-        return Err(not_executable(program, &format!("file too large: programs may have {MAX_PROGRAM_BYTES} bytes")));
-    }
-    let mut head = [0; HEAD_BYTES];
+fn read_head(program: &str, file: &File) -> Result<Vec<u8>, RuntimeError> {
+    let mut head = vec![0; HEAD_BYTES];
     let mut length = 0;
     while length < HEAD_BYTES {
-        match file.read_at(&mut head[length..], length as u64).map_err(refuse)? {
+        let read = file.read_at(&mut head[length..], length as u64);
+        match read.map_err(|error| not_executable(program, &error.to_string()))? {
             0 => break,
             read => length += read,
         }
     }
-    let encoding = encoding(&head[..length]).map_err(|why| not_executable(program, &why))?;
+    head.truncate(length);
+    Ok(head)
+}
+
+fn source(program: &str, file: File, head: &[u8]) -> Result<Source, RuntimeError> {
+    if file.stat().map_err(|error| not_executable(program, &error.to_string()))?.size > MAX_PROGRAM_BYTES {
+        return Err(not_executable(program, &format!("file too large: programs may have {MAX_PROGRAM_BYTES} bytes")));
+    }
+    let encoding = encoding(head).map_err(|why| not_executable(program, &why))?;
     let content_id = file.content_id();
     Ok(Source { name: program.to_owned(), encoding, content: Content::File(file), content_id })
 }
@@ -121,10 +170,8 @@ pub(super) fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
         "a native Linux program, and this container runs WebAssembly; build it for wasm32-wasip2 or take an image with \
          WebAssembly programs"
             .to_owned()
-    } else if let Some(line) = bytes.strip_prefix(b"#!") {
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let interpreter = String::from_utf8_lossy(&line[..line.len().min(200)]).trim().to_owned();
-        format!("a script; name its interpreter ({interpreter}) as the command and the script as its argument")
+    } else if bytes.starts_with(b"#!") {
+        "a script that names no interpreter".to_owned()
     } else if bytes.starts_with(b"MZ") {
         "a Windows program, and this container runs WebAssembly".to_owned()
     } else if bytes.is_empty() {

@@ -13,13 +13,22 @@ use super::signals::Signals;
 use super::state::GuestState;
 use crate::runtime::Signal;
 
-mod bindings {
+pub(super) mod bindings {
+    //! Generated from the interface definition.
+
     wasmtime::component::bindgen!({
         path: "wit/husk-process",
         world: "guest",
-        imports: { default: trappable },
+        imports: { "husk:process/processes.spawn": async | trappable, default: trappable },
         require_store_data_send: true,
-        with: { "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll },
+        with: {
+            "wasi:io/error": wasmtime_wasi::p2::bindings::io::error,
+            "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll,
+            "wasi:io/streams": wasmtime_wasi::p2::bindings::io::streams,
+            "husk:process/processes.child": crate::runtime::wasm::processes_host::Child,
+            "husk:process/processes.pipe-reader": crate::base::pipe::PipeReader,
+            "husk:process/processes.pipe-writer": crate::base::pipe::PipeWriter,
+        },
     });
 }
 
@@ -31,17 +40,17 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 impl signals::Host for GuestState {
     fn catch(&mut self, signals: Vec<signals::Signal>) -> wasmtime::Result<()> {
         for signal in signals {
-            self.process.signals.catch(from_guest(signal));
+            self.process.process.signals().catch(from_guest(signal));
         }
         Ok(())
     }
 
     fn take(&mut self) -> wasmtime::Result<Option<signals::Signal>> {
-        Ok(self.process.signals.take().and_then(to_guest))
+        Ok(self.process.process.signals().take().map(to_guest))
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
-        let arrival = self.table.push(Arrival(Arc::clone(&self.process.signals)))?;
+        let arrival = self.table.push(Arrival(Arc::clone(self.process.process.signals())))?;
         subscribe(&mut self.table, arrival)
     }
 }
@@ -56,7 +65,8 @@ impl Pollable for Arrival {
     }
 }
 
-fn from_guest(signal: signals::Signal) -> Signal {
+/// husk's name of a signal.
+pub(super) fn from_guest(signal: signals::Signal) -> Signal {
     match signal {
         signals::Signal::Hup => Signal::Hup,
         signals::Signal::Int => Signal::Int,
@@ -64,18 +74,25 @@ fn from_guest(signal: signals::Signal) -> Signal {
         signals::Signal::Usr1 => Signal::Usr1,
         signals::Signal::Usr2 => Signal::Usr2,
         signals::Signal::Term => Signal::Term,
+        signals::Signal::Kill => Signal::Kill,
+        signals::Signal::Pipe => Signal::Pipe,
+        signals::Signal::Chld => Signal::Chld,
+        signals::Signal::Winch => Signal::Winch,
     }
 }
 
-/// The guest's name of a signal; KILL has none, it never gets this far.
-fn to_guest(signal: Signal) -> Option<signals::Signal> {
+/// The guest's name of a signal.
+pub(super) fn to_guest(signal: Signal) -> signals::Signal {
     match signal {
-        Signal::Hup => Some(signals::Signal::Hup),
-        Signal::Int => Some(signals::Signal::Int),
-        Signal::Quit => Some(signals::Signal::Quit),
-        Signal::Usr1 => Some(signals::Signal::Usr1),
-        Signal::Usr2 => Some(signals::Signal::Usr2),
-        Signal::Term => Some(signals::Signal::Term),
-        Signal::Kill => None,
+        Signal::Hup => signals::Signal::Hup,
+        Signal::Int => signals::Signal::Int,
+        Signal::Quit => signals::Signal::Quit,
+        Signal::Usr1 => signals::Signal::Usr1,
+        Signal::Usr2 => signals::Signal::Usr2,
+        Signal::Term => signals::Signal::Term,
+        Signal::Kill => signals::Signal::Kill,
+        Signal::Pipe => signals::Signal::Pipe,
+        Signal::Chld => signals::Signal::Chld,
+        Signal::Winch => signals::Signal::Winch,
     }
 }

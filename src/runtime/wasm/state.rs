@@ -6,13 +6,13 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::container_context::ContainerContext;
 use super::filesystem::{ListingBudget, OpenFiles};
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
 use super::p1;
-use super::signals::Signals;
-use super::stdio::{GuestStdin, GuestStdout};
-use crate::base::pipe::{PipeReader, PipeWriter};
+use super::process::Process;
+use super::stdio::{GuestStdin, GuestStdout, InputSource, OutputSink};
 use crate::net::PodNetwork;
 use crate::runtime::ContainerPort;
 use crate::vfs::Dir;
@@ -44,7 +44,9 @@ pub(super) struct GuestState {
 
 /// What a guest process shares with its container, and what it was started with.
 pub(super) struct ProcessContext {
-    /// The program and its arguments.
+    /// The file of its program, absolute.
+    pub(super) path: String,
+    /// What the program is called as, and its arguments.
     pub(super) argv: Vec<String>,
     /// The environment.
     pub(super) env: Vec<(String, String)>,
@@ -56,16 +58,12 @@ pub(super) struct ProcessContext {
     pub(super) network: Arc<PodNetwork>,
     /// Declared ports.
     pub(super) ports: Vec<ContainerPort>,
-    /// Standard input; `None` reads as end of file.
-    pub(super) stdin: Option<PipeReader>,
-    /// Standard output.
-    pub(super) stdout: PipeWriter,
-    /// Standard error.
-    pub(super) stderr: PipeWriter,
-    /// Whether the three are a terminal.
-    pub(super) tty: bool,
-    /// Signals for this process.
-    pub(super) signals: Arc<Signals>,
+    /// The descriptors it starts with; components have 0 to 2 of them.
+    pub(super) descriptors: Vec<(u32, p1::Descriptor)>,
+    /// How others see it.
+    pub(super) process: Arc<Process>,
+    /// What it runs in, which it needs to start others.
+    pub(super) container: Option<Arc<ContainerContext>>,
 }
 
 /// The error with which a host function ends the guest as `exit(code)` would. Only the low eight bits count.
@@ -73,17 +71,46 @@ pub(super) struct ProcessContext {
 #[error("exited with code {0}")]
 pub(super) struct GuestExit(pub(super) i32);
 
+impl ProcessContext {
+    /// What the process was given as `number`.
+    pub(super) fn descriptor(&self, number: u32) -> Option<&p1::Descriptor> {
+        self.descriptors.iter().find(|(known, _)| *known == number).map(|(_, descriptor)| descriptor)
+    }
+}
+
+/// A descriptor as a component's standard input.
+fn input_of(descriptor: Option<&p1::Descriptor>) -> InputSource {
+    match descriptor {
+        Some(p1::Descriptor::Input(input)) => input.source.clone(),
+        Some(p1::Descriptor::File(file)) if file.open.read => InputSource::File(file.open.clone()),
+        Some(p1::Descriptor::Connection(connection)) => InputSource::Pipe(connection.reader().clone()),
+        Some(_) | None => InputSource::Empty,
+    }
+}
+
+/// A descriptor as a component's standard output or error.
+fn output_of(descriptor: Option<&p1::Descriptor>) -> OutputSink {
+    match descriptor {
+        Some(p1::Descriptor::Output(output)) => output.sink.clone(),
+        Some(p1::Descriptor::File(file)) if file.open.write => OutputSink::File(file.open.clone()),
+        Some(p1::Descriptor::Connection(connection)) => OutputSink::Pipe(connection.writer().clone()),
+        Some(_) | None => OutputSink::Closed,
+    }
+}
+
 impl GuestState {
     /// The state of a new process.
     pub(super) fn new(process: ProcessContext, limits: ProcessLimits) -> Self {
-        let tty = process.tty;
+        let stdin = input_of(process.descriptor(0));
+        let output =
+            |number| GuestStdout { sink: output_of(process.descriptor(number)), process: Arc::clone(&process.process) };
         let wasi = WasiCtx::builder()
             .args(&process.argv)
             .envs(&process.env)
             .initial_cwd(&process.working_dir)
-            .stdin(GuestStdin { reader: process.stdin.clone(), tty })
-            .stdout(GuestStdout { writer: process.stdout.clone(), tty })
-            .stderr(GuestStdout { writer: process.stderr.clone(), tty })
+            .stdin(GuestStdin(stdin))
+            .stdout(output(1))
+            .stderr(output(2))
             .build();
         let http_client = PodHttpClient::new(&process.network);
         let mut table = ResourceTable::new();

@@ -5,6 +5,7 @@ mod control;
 mod dns;
 mod https;
 mod limits;
+mod processes;
 mod programs;
 mod serving;
 
@@ -63,6 +64,7 @@ impl Pod {
             name: "pod".to_owned(),
             hostname: "pod".to_owned(),
             network: switch.attach("pod", None).unwrap(),
+            share_process_namespace: false,
         };
         Self { sandbox }
     }
@@ -86,6 +88,7 @@ impl Pod {
             stdout: stdout_writer,
             stderr: stderr_writer,
             tty: setup.tty,
+            terminal_size: None,
             ports: setup.ports,
             memory_limit: setup.memory_limit,
             cpu_limit_millis: setup.cpu_limit_millis,

@@ -149,7 +149,10 @@ fn what_a_container_writes_to_its_termination_log_is_read_back_bounded() {
     assert_eq!(log.contents(), "bad");
     assert_eq!(write(&root, "/dev/termination-log", "far too long"), Err(Errno::NoSpace));
     assert_eq!(log.contents(), "far too ");
-    assert_eq!(names(&root, "/dev").unwrap(), ["full", "null", "random", "termination-log", "urandom", "zero"]);
+    assert_eq!(
+        names(&root, "/dev").unwrap(),
+        ["full", "null", "random", "stderr", "stdin", "stdout", "termination-log", "tty", "urandom", "zero"]
+    );
 }
 
 #[test]
@@ -254,4 +257,49 @@ fn a_quota_bounds_a_host_directory() {
     write(&root, "g", "").unwrap();
     root.rename("g", &root, "f").unwrap();
     assert_eq!(volume.used(), Some(0));
+}
+
+/// One file for each name of a list.
+#[derive(Debug)]
+struct Texts(&'static [(&'static str, &'static str)]);
+
+impl Generator for Texts {
+    fn generate(&self, names: &[&str]) -> Option<Generated> {
+        let text = |name: &str| self.0.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+        match names {
+            [] | ["d"] => Some(Generated::Directory(self.0.iter().map(|(name, _)| (*name).to_owned()).collect())),
+            ["link"] => Some(Generated::Symlink("d/a".to_owned())),
+            [name] | ["d", name] => text(name).map(|text| Generated::File(text.into())),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn generated_files_are_made_when_read_and_cannot_be_changed() {
+    let source = || GeneratedFs::new(Arc::new(Texts(&[("a", "text of a"), ("b", "")])));
+    let table = MountTable::builder(memory()).mount("/x/vol", memory(), false).build().unwrap();
+    let root = table.with("/proc", source()).unwrap().with("/x/vol", source()).unwrap().root();
+    assert_eq!(read(&root, "/proc/a").as_deref(), Ok("text of a"));
+    assert_eq!(read(&root, "/proc/link").as_deref(), Ok("text of a"));
+    assert_eq!(names(&root, "/proc/d").unwrap(), ["a", "b"]);
+    assert_eq!(read(&root, "/proc/c"), Err(Errno::NotFound));
+    assert_eq!(read(&root, "/proc/a/x"), Err(Errno::NotDirectory));
+    assert_eq!(write(&root, "/proc/a", "x"), Err(Errno::ReadOnly));
+    assert_eq!(root.unlink("/proc/a"), Err(Errno::ReadOnly));
+    assert_eq!(write(&root, "/x/vol/f", "x"), Ok(()), "what is mounted there already stays");
+    assert_eq!(names(&table.root(), "/proc").unwrap(), Vec::<String>::new(), "the table itself did not change");
+}
+
+#[test]
+fn names_of_streams_say_which_and_give_nothing_themselves() {
+    let root = MountTable::builder(memory()).mount("/dev", DeviceFs::new(), false).build().unwrap().root();
+    for (name, stream) in
+        [("stdin", Stream::Descriptor(0)), ("stderr", Stream::Descriptor(2)), ("tty", Stream::Terminal)]
+    {
+        let opened = file(&root, &format!("/dev/{name}"), READ).unwrap();
+        assert_eq!(opened.stands_for(), Some(stream));
+        assert_eq!(opened.read_at(&mut [0], 0), Err(Errno::Unsupported));
+    }
+    assert_eq!(file(&root, "/dev/null", READ).unwrap().stands_for(), None);
 }

@@ -207,7 +207,8 @@ impl Spawn<'_> {
     pub fn spawn(&self) -> io::Result<Pid> {
         let strings = |list: &[&OsStr]| list.iter().map(|text| raw::Bytes::of(text.as_bytes())).collect::<Vec<_>>();
         let (argv, env) = (strings(self.argv), strings(self.env));
-        let descriptors: Vec<_> = self.descriptors.iter().map(|(to, fd)| [*to, fd.as_raw_fd().cast_unsigned()]).collect();
+        let descriptors: Vec<_> =
+            self.descriptors.iter().map(|(to, fd)| [*to, fd.as_raw_fd().cast_unsigned()]).collect();
         let options = raw::SpawnOptions {
             program: raw::Bytes::of(self.program.unwrap_or_default().as_bytes()),
             argv: argv.as_ptr(),

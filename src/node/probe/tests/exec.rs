@@ -9,7 +9,9 @@ use futures::future::BoxFuture;
 use super::{CheckError, Outcome, Scene, errored, failure, scene_with_probe};
 use crate::node::probe::exec;
 use crate::runtime::fake::{Call, Script};
-use crate::runtime::{Container, ExecRequest, ExitReason, ExitStatus, ResourceLimits, RuntimeError, Signal};
+use crate::runtime::{
+    Container, ExecRequest, ExitReason, ExitStatus, ResourceLimits, RuntimeError, Signal, TerminalSize,
+};
 
 fn exits(seconds: f64, code: i32) -> Script {
     Script::exits(Duration::from_secs_f64(seconds), code)
@@ -81,6 +83,8 @@ impl Container for Chatty {
 
     fn signal(&self, _signal: Signal) {}
 
+    fn resize(&self, _size: TerminalSize) {}
+
     fn update_limits(&self, _limits: ResourceLimits) -> Result<(), RuntimeError> {
         Ok(())
     }
@@ -111,6 +115,8 @@ impl Container for Chat {
     }
 
     fn signal(&self, _signal: Signal) {}
+
+    fn resize(&self, _size: TerminalSize) {}
 
     fn update_limits(&self, _limits: ResourceLimits) -> Result<(), RuntimeError> {
         Ok(())

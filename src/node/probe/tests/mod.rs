@@ -89,6 +89,7 @@ async fn run(runtime: &FakeRuntime, network: &Arc<PodNetwork>) -> Arc<dyn Contai
         name: "p".to_owned(),
         hostname: "p".to_owned(),
         network: Arc::clone(network),
+        share_process_namespace: false,
     };
     let config = ContainerConfig {
         id: ContainerId::random(),
@@ -102,6 +103,7 @@ async fn run(runtime: &FakeRuntime, network: &Arc<PodNetwork>) -> Arc<dyn Contai
         stdout: pipe(1).0,
         stderr: pipe(1).0,
         tty: false,
+        terminal_size: None,
         ports: Vec::new(),
         memory_limit: None,
         cpu_limit_millis: None,

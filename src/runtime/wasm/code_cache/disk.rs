@@ -70,6 +70,11 @@ impl DiskCache {
         }
     }
 
+    /// Whether there is a file for `key`, be it good or not.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.path(key).exists()
+    }
+
     /// Keeps `compiled` under `key`. A cache that cannot be written to is only slower, so failures are not reported.
     pub(super) fn store(&self, key: &Key, compiled: &Compiled) {
         if let Err(error) = self.try_store(key, compiled) {

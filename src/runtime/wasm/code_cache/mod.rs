@@ -148,6 +148,14 @@ impl<P: Send + Sync + 'static> CodeCache<P> {
         loaded.await.cloned()
     }
 
+    /// Whether the program of `source` can be had without compiling it. Only known of what has a `content_id`.
+    pub(super) fn is_ready(&self, engine: &Engine, source: &Source) -> bool {
+        let Some(id) = &source.content_id else { return false };
+        let key = Key::of(engine, source.encoding, &[b"id/", id.as_bytes()]);
+        let in_memory = self.lock().entries.get(&key).is_some_and(|entry| entry.program.initialized());
+        in_memory || self.disk.as_ref().is_some_and(|disk| disk.has(&key))
+    }
+
     async fn compiled(self: &Arc<Self>, engine: &Engine, key: Key, source: Source) -> wasmtime::Result<Compiled> {
         let (this, engine) = (Arc::clone(self), engine.clone());
         let found = run_blocking(move || {

@@ -16,9 +16,11 @@ use crate::runtime::wasm::cpu::{CpuQuota, Schedule};
 use crate::runtime::wasm::engine::GuestEngine;
 use crate::runtime::wasm::limits::{MemoryAccount, ProcessLimits};
 use crate::runtime::wasm::linkers::Linkers;
-use crate::runtime::wasm::p1;
+use crate::runtime::wasm::p1::{self, Descriptor, Input, Output};
+use crate::runtime::wasm::process::Process;
 use crate::runtime::wasm::signals::Signals;
 use crate::runtime::wasm::state::{GuestExit, GuestState, ProcessContext};
+use crate::runtime::wasm::stdio::{InputSource, OutputSink};
 use crate::vfs::{DeviceFs, MountTable, TreeFs};
 
 /// How a component begins: the magic number, version 13 and layer 1.
@@ -43,8 +45,7 @@ pub(in crate::runtime::wasm) struct Guest {
     pub(in crate::runtime::wasm) network: Arc<PodNetwork>,
     pub(in crate::runtime::wasm) ports: Vec<ContainerPort>,
     pub(in crate::runtime::wasm) stdin: Option<PipeReader>,
-    pub(in crate::runtime::wasm) tty: bool,
-    pub(in crate::runtime::wasm) signals: Arc<Signals>,
+    pub(in crate::runtime::wasm) process: Arc<Process>,
 }
 
 impl Guest {
@@ -53,7 +54,7 @@ impl Guest {
         let mounts = MountTable::builder(&root).mount("/dev", DeviceFs::new(), false).build().unwrap();
         let network = Switch::new(Egress::Deny).attach("guest", None).unwrap();
         let argv = std::iter::once("guest").chain(arguments.iter().copied()).map(str::to_owned).collect();
-        Self { argv, mounts, network, ports: Vec::new(), stdin: None, tty: false, signals: Arc::default() }
+        Self { argv, mounts, network, ports: Vec::new(), stdin: None, process: Process::new(Signals::default()) }
     }
 
     pub(in crate::runtime::wasm) fn stdin_bytes(mut self, bytes: &'static [u8]) -> Self {
@@ -63,19 +64,25 @@ impl Guest {
         self
     }
 
+    fn descriptors(&self, stdout: PipeWriter, stderr: PipeWriter) -> Vec<(u32, Descriptor)> {
+        let input = |source| Descriptor::Input(Input { source, flags: 0 });
+        let output = |sink| Descriptor::Output(Output { sink, flags: 0 });
+        let stdin = self.stdin.clone().map_or(InputSource::Empty, InputSource::Pipe);
+        vec![(0, input(stdin)), (1, output(OutputSink::Pipe(stdout))), (2, output(OutputSink::Pipe(stderr)))]
+    }
+
     pub(in crate::runtime::wasm) fn state(&self, stdout: PipeWriter, stderr: PipeWriter) -> GuestState {
         let process = ProcessContext {
+            path: "/guest".to_owned(),
             argv: self.argv.clone(),
             env: vec![("PWD".to_owned(), "/".to_owned()), ("EMPTY".to_owned(), String::new())],
             working_dir: "/".to_owned(),
             root: self.mounts.root(),
             network: Arc::clone(&self.network),
             ports: self.ports.clone(),
-            stdin: self.stdin.clone(),
-            stdout,
-            stderr,
-            tty: self.tty,
-            signals: Arc::clone(&self.signals),
+            descriptors: self.descriptors(stdout, stderr),
+            process: Arc::clone(&self.process),
+            container: None,
         };
         GuestState::new(process, ProcessLimits::new(&MemoryAccount::new(None)))
     }

@@ -8,9 +8,11 @@ use bytes::BytesMut;
 use super::abi::{Errno, FdStat, FileType, fdflags, rights};
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::net::TcpListener;
+use crate::runtime::wasm::open_file::OpenFile;
 use crate::runtime::wasm::signals::Signals;
 use crate::runtime::wasm::state::{GuestState, ProcessContext};
-use crate::vfs::{Dir, DirEntry, File};
+use crate::runtime::wasm::stdio::{InputSource, OutputSink};
+use crate::vfs::{Dir, DirEntry, Stream};
 
 /// Descriptors one process may have open (Linux's usual soft limit).
 pub(super) const MAX_DESCRIPTORS: usize = 1024;
@@ -18,59 +20,67 @@ pub(super) const MAX_DESCRIPTORS: usize = 1024;
 /// Bytes that directory listings kept between `fd_readdir` calls may take, all descriptors together.
 const MAX_LISTING_BYTES: usize = 64 * 1024 * 1024;
 
-/// The container's root directory, the only preopened one.
-pub(super) const ROOT: u32 = 3;
+/// Where libc begins to look for preopened directories.
+pub(super) const FIRST_PREOPEN: u32 = 3;
 
 /// What stands behind a descriptor.
-pub(super) enum Descriptor {
+#[derive(Clone)]
+pub(in super::super) enum Descriptor {
     Input(Input),
     Output(Output),
-    File(OpenFile),
+    File(FileDescriptor),
     Directory(OpenDirectory),
     Listener(Listener),
     Connection(Connection),
     Signals(SignalQueue),
 }
 
-/// Standard input; without a reader it is at its end.
-pub(super) struct Input {
-    pub(super) reader: Option<PipeReader>,
-    pub(super) tty: bool,
-    pub(super) flags: u16,
+/// A stream to read: a pipe or a terminal.
+#[derive(Clone)]
+pub(in super::super) struct Input {
+    pub(in super::super) source: InputSource,
+    pub(in super::super) flags: u16,
 }
 
-/// Standard output or error.
-pub(super) struct Output {
-    pub(super) writer: PipeWriter,
-    pub(super) tty: bool,
-    pub(super) flags: u16,
+/// A stream to write: a pipe or a terminal.
+#[derive(Clone)]
+pub(in super::super) struct Output {
+    pub(in super::super) sink: OutputSink,
+    pub(in super::super) flags: u16,
 }
 
-/// An open file with its position.
-pub(super) struct OpenFile {
-    pub(super) file: File,
-    pub(super) position: u64,
-    pub(super) flags: u16,
-    pub(super) read: bool,
-    pub(super) write: bool,
+/// An open file.
+#[derive(Clone)]
+pub(in super::super) struct FileDescriptor {
+    pub(in super::super) open: OpenFile,
+    pub(in super::super) flags: u16,
 }
 
 /// An open directory with the listing that cookies index.
-pub(super) struct OpenDirectory {
+pub(in super::super) struct OpenDirectory {
     pub(super) dir: Dir,
     pub(super) flags: u16,
     pub(super) preopened: bool,
     pub(super) listing: Option<Vec<DirEntry>>,
 }
 
+impl Clone for OpenDirectory {
+    /// Another descriptor of the directory, which is read from its beginning.
+    fn clone(&self) -> Self {
+        Self { dir: self.dir.clone(), flags: self.flags, preopened: false, listing: None }
+    }
+}
+
 /// A listening socket.
-pub(super) struct Listener {
+#[derive(Clone)]
+pub(in super::super) struct Listener {
     pub(super) listener: Arc<TcpListener>,
     pub(super) flags: u16,
 }
 
-/// A connected socket.
-pub(super) struct Connection {
+/// A connected socket. What one descriptor of it peeked at is its own.
+#[derive(Clone)]
+pub(in super::super) struct Connection {
     pub(super) reader: PipeReader,
     pub(super) writer: PipeWriter,
     /// What `sock_recv` peeked at and nobody has read yet.
@@ -78,8 +88,21 @@ pub(super) struct Connection {
     pub(super) flags: u16,
 }
 
+impl Connection {
+    /// What the peer sends.
+    pub(in super::super) fn reader(&self) -> &PipeReader {
+        &self.reader
+    }
+
+    /// What the peer gets.
+    pub(in super::super) fn writer(&self) -> &PipeWriter {
+        &self.writer
+    }
+}
+
 /// Signals the guest catches, read as numbers.
-pub(super) struct SignalQueue {
+#[derive(Clone)]
+pub(in super::super) struct SignalQueue {
     pub(super) signals: Arc<Signals>,
     pub(super) flags: u16,
 }
@@ -92,9 +115,11 @@ impl Descriptor {
         let common = rights::FDSTAT_SET_FLAGS | rights::FILESTAT_GET | rights::POLL_READWRITE;
         let plain = |filetype, flags, rights| FdStat { filetype, flags, rights, inheriting: 0 };
         Ok(match self {
-            Self::Input(input) => plain(stream_type(input.tty), input.flags, common | rights::FD_READ),
-            Self::Output(output) => plain(stream_type(output.tty), output.flags, common | rights::FD_WRITE),
-            Self::File(file) => plain(file.file.stat()?.kind.into(), file.flags, file.rights()),
+            Self::Input(input) => plain(stream_type(input.source.is_terminal()), input.flags, common | rights::FD_READ),
+            Self::Output(output) => {
+                plain(stream_type(output.sink.is_terminal()), output.flags, common | rights::FD_WRITE)
+            }
+            Self::File(file) => plain(file.open.file.stat()?.kind.into(), file.flags, file.rights()),
             Self::Directory(directory) => FdStat {
                 filetype: FileType::Directory,
                 flags: directory.flags,
@@ -127,13 +152,13 @@ impl Descriptor {
     }
 }
 
-impl OpenFile {
+impl FileDescriptor {
     pub(super) fn rights(&self) -> u64 {
         let mut rights = rights::FILE;
-        if !self.read {
+        if !self.open.read {
             rights &= !rights::FD_READ;
         }
-        if !self.write {
+        if !self.open.write {
             rights &= !rights::FILE_WRITE;
         }
         rights
@@ -158,21 +183,55 @@ pub(in super::super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Standard streams at 0 to 2 and the container's root at 3.
+    /// What the process was given, and the container's root at the lowest number from 3 on that is free.
     pub(super) fn new(process: &ProcessContext) -> Self {
-        let output = |writer: &PipeWriter| {
-            Some(Descriptor::Output(Output { writer: writer.clone(), tty: process.tty, flags: 0 }))
-        };
-        let input = Input { reader: process.stdin.clone(), tty: process.tty && process.stdin.is_some(), flags: 0 };
+        let mut table = Self { slots: Vec::new(), lowest_free: 0, listing_bytes: 0 };
+        for (number, descriptor) in &process.descriptors {
+            table.put(*number, descriptor.clone());
+        }
         let root = OpenDirectory { dir: process.root.clone(), flags: 0, preopened: true, listing: None };
-        let slots = vec![
-            Some(Descriptor::Input(input)),
-            output(&process.stdout),
-            output(&process.stderr),
-            Some(Descriptor::Directory(root)),
-        ];
-        let lowest_free = slots.len();
-        Self { slots, lowest_free, listing_bytes: 0 }
+        let free = (FIRST_PREOPEN..).find(|number| table.get(*number).is_err());
+        table.put(free.unwrap_or(FIRST_PREOPEN), Descriptor::Directory(root));
+        table
+    }
+
+    /// Makes `number` stand for `descriptor`; what it stood for is closed.
+    fn put(&mut self, number: u32, descriptor: Descriptor) {
+        let index = number as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        if let Some(closed) = self.slots[index].replace(descriptor) {
+            self.forget_listing(&closed);
+        }
+        let free = self.slots.iter().position(Option::is_none);
+        self.lowest_free = free.unwrap_or(self.slots.len());
+    }
+
+    /// What a name such as `/dev/stdout` stands for.
+    pub(super) fn stream(&self, stream: Stream) -> Result<Descriptor, Errno> {
+        match stream {
+            Stream::Descriptor(number) => self.get(number).cloned(),
+            Stream::Terminal => {
+                let is_terminal = |descriptor: &&Descriptor| match descriptor {
+                    Descriptor::Input(input) => input.source.is_terminal(),
+                    _ => false,
+                };
+                self.slots.iter().flatten().find(is_terminal).cloned().ok_or(Errno::Nxio)
+            }
+        }
+    }
+
+    /// Makes `to` another number of `from`, as `dup2` does.
+    pub(super) fn duplicate_to(&mut self, from: u32, to: u32) -> Result<(), Errno> {
+        let copy = self.get(from)?.clone();
+        if to as usize >= MAX_DESCRIPTORS {
+            return Err(Errno::Badf);
+        }
+        if from != to {
+            self.put(to, copy);
+        }
+        Ok(())
     }
 
     /// Whether [`Self::insert`] would find a number.
@@ -231,7 +290,7 @@ impl Descriptors {
         Ok(taken)
     }
 
-    pub(super) fn file_mut(&mut self, number: u32) -> Result<&mut OpenFile, Errno> {
+    pub(super) fn file_mut(&mut self, number: u32) -> Result<&mut FileDescriptor, Errno> {
         match self.get_mut(number)? {
             Descriptor::File(file) => Ok(file),
             Descriptor::Directory(_) => Err(Errno::IsDir),
@@ -302,18 +361,19 @@ pub(super) fn descriptors(state: &mut GuestState) -> &mut Descriptors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::pipe::pipe;
+    use crate::runtime::wasm::process_table::ProcessTable;
+    use crate::runtime::wasm::terminal::Terminal;
 
     fn table() -> Descriptors {
         Descriptors { slots: Vec::new(), lowest_free: 0, listing_bytes: 0 }
     }
 
     fn input() -> Descriptor {
-        Descriptor::Input(Input { reader: None, tty: false, flags: 0 })
+        Descriptor::Input(Input { source: InputSource::Empty, flags: 0 })
     }
 
     fn output() -> Descriptor {
-        Descriptor::Output(Output { writer: pipe(1).0, tty: true, flags: 0 })
+        Descriptor::Output(Output { sink: OutputSink::Terminal(Terminal::new(&ProcessTable::new()).0), flags: 0 })
     }
 
     #[test]
@@ -351,8 +411,8 @@ mod tests {
         assert_eq!(table.get(12).err(), Some(Errno::Badf));
     }
 
-    #[test]
-    fn renumbering_moves_over_an_open_descriptor_and_frees_the_old_number() {
+    #[tokio::test]
+    async fn renumbering_moves_over_an_open_descriptor_and_frees_the_old_number() {
         let mut table = table();
         table.insert(input()).unwrap();
         table.insert(output()).unwrap();
@@ -365,8 +425,19 @@ mod tests {
         assert_eq!(table.insert(input()), Ok(1), "the moved one's number is free again");
     }
 
-    #[test]
-    fn only_a_terminal_looks_like_one_to_isatty() {
+    #[tokio::test]
+    async fn duplicates_share_what_they_stand_for_and_take_the_number_asked_for() {
+        let mut table = table();
+        table.insert(input()).unwrap();
+        assert_eq!(table.duplicate_to(0, 4), Ok(()));
+        assert!(matches!(table.get(4), Ok(Descriptor::Input(_))));
+        assert_eq!(table.insert(output()), Ok(1), "the gap below is free");
+        assert_eq!(table.duplicate_to(9, 0), Err(Errno::Badf));
+        assert_eq!(table.duplicate_to(0, u32::MAX), Err(Errno::Badf));
+    }
+
+    #[tokio::test]
+    async fn only_a_terminal_looks_like_one_to_isatty() {
         let terminal = output().fdstat().unwrap();
         assert_eq!(terminal.filetype, FileType::CharacterDevice);
         assert_eq!(terminal.rights & (rights::FD_SEEK | rights::FD_TELL), 0);

@@ -4,12 +4,16 @@
 use wasmtime::{Caller, Linker};
 
 use super::abi::{Errno, FileType, fdflags, rights, set_times, write_filestat, write_typed_filestat};
-use super::descriptors::{Descriptor, ROOT};
+use super::descriptors::{Descriptor, FIRST_PREOPEN};
 use super::{Context, MODULE, inline};
 use crate::runtime::wasm::state::GuestState;
 
 /// Bytes of a `dirent` without its name.
 const DIRENT_SIZE: usize = 24;
+
+/// Tags of `prestat`: a directory, and one that no libc knows.
+const PREOPENED_DIRECTORY: u32 = 0;
+const PREOPENED_OTHERWISE: u32 = 1;
 
 /// The name of the root's preopen.
 const ROOT_NAME: &str = "/";
@@ -39,7 +43,11 @@ fn add_descriptor_calls(linker: &mut Linker<GuestState>) -> wasmtime::Result<()>
     linker.func_wrap(MODULE, "fd_fdstat_set_flags", |mut guest: Guest<'_>, fd: u32, flags: u32| {
         inline(&mut guest, |context| {
             let flags = parse_fdflags(flags)?;
-            *context.descriptors().get_mut(fd)?.flags_mut() = flags;
+            let descriptor = context.descriptors().get_mut(fd)?;
+            *descriptor.flags_mut() = flags;
+            if let Descriptor::File(file) = descriptor {
+                file.open.append = flags & fdflags::APPEND != 0;
+            }
             Ok(())
         })
     })?;
@@ -56,10 +64,10 @@ fn add_file_calls(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "fd_filestat_set_size", |mut guest: Guest<'_>, fd: u32, size: u64| {
         inline(&mut guest, |context| {
             let file = context.descriptors().file_mut(fd)?;
-            if !file.write {
+            if !file.open.write {
                 return Err(Errno::Inval);
             }
-            Ok(file.file.set_size(size)?)
+            Ok(file.open.file.set_size(size)?)
         })
     })?;
     linker.func_wrap(
@@ -91,7 +99,7 @@ fn add_file_calls(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     })?;
     linker.func_wrap(MODULE, "fd_tell", |mut guest: Guest<'_>, fd: u32, out: u32| {
         inline(&mut guest, |context| {
-            let position = context.descriptors().file_mut(fd)?.position;
+            let position = *context.descriptors().file_mut(fd)?.open.position();
             context.memory.write_u64(out, position)
         })
     })?;
@@ -101,15 +109,16 @@ fn add_file_calls(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 fn add_directory_calls(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "fd_prestat_get", |mut guest: Guest<'_>, fd: u32, out: u32| {
         inline(&mut guest, |context| {
-            check_preopened(context, fd)?;
-            // The tag for a directory is 0.
-            context.memory.write_u32(out, 0)?;
+            let is_root = is_preopened(context, fd)?;
+            context.memory.write_u32(out, if is_root { PREOPENED_DIRECTORY } else { PREOPENED_OTHERWISE })?;
             context.memory.write_u32(out.checked_add(4).ok_or(Errno::Fault)?, ROOT_NAME.len() as u32)
         })
     })?;
     linker.func_wrap(MODULE, "fd_prestat_dir_name", |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
         inline(&mut guest, |context| {
-            check_preopened(context, fd)?;
+            if !is_preopened(context, fd)? {
+                return Err(Errno::Badf);
+            }
             if (length as usize) < ROOT_NAME.len() {
                 return Err(Errno::NameTooLong);
             }
@@ -142,15 +151,15 @@ fn set_rights(context: &mut Context<'_>, fd: u32, base: u64, inheriting: u64) ->
         return Err(Errno::NotCapable);
     }
     if let Descriptor::File(file) = descriptor {
-        file.read &= base & rights::FD_READ != 0;
-        file.write &= base & rights::FD_WRITE != 0;
+        file.open.read &= base & rights::FD_READ != 0;
+        file.open.write &= base & rights::FD_WRITE != 0;
     }
     Ok(())
 }
 
 fn filestat_get(context: &mut Context<'_>, fd: u32, out: u32) -> Result<(), Errno> {
     let stat = match context.descriptors().get(fd)? {
-        Descriptor::File(file) => file.file.stat()?,
+        Descriptor::File(file) => file.open.file.stat()?,
         Descriptor::Directory(directory) => directory.dir.stat()?,
         Descriptor::Input(_) | Descriptor::Output(_) | Descriptor::Signals(_) => {
             let filetype = context.descriptors().get(fd)?.fdstat()?.filetype;
@@ -166,7 +175,7 @@ fn filestat_get(context: &mut Context<'_>, fd: u32, out: u32) -> Result<(), Errn
 fn filestat_set_times(context: &mut Context<'_>, fd: u32, atim: u64, mtim: u64, flags: u32) -> Result<(), Errno> {
     let (accessed, modified) = set_times(atim, mtim, flags)?;
     match context.descriptors().get(fd)? {
-        Descriptor::File(file) => Ok(file.file.set_times(accessed, modified)?),
+        Descriptor::File(file) => Ok(file.open.file.set_times(accessed, modified)?),
         Descriptor::Directory(directory) => Ok(directory.dir.set_times(accessed, modified)?),
         Descriptor::Input(_)
         | Descriptor::Output(_)
@@ -178,7 +187,7 @@ fn filestat_set_times(context: &mut Context<'_>, fd: u32, atim: u64, mtim: u64, 
 
 /// As `posix_fallocate`: the file is at least `offset + length` bytes long afterwards. Space is not reserved.
 fn allocate(context: &mut Context<'_>, fd: u32, offset: u64, length: u64) -> Result<(), Errno> {
-    let file = context.descriptors().file_mut(fd)?;
+    let file = &context.descriptors().file_mut(fd)?.open;
     if !file.write {
         return Err(Errno::Badf);
     }
@@ -193,18 +202,19 @@ fn allocate(context: &mut Context<'_>, fd: u32, offset: u64, length: u64) -> Res
 }
 
 fn seek(context: &mut Context<'_>, fd: u32, offset: i64, whence: u32) -> Result<u64, Errno> {
-    let file = context.descriptors().file_mut(fd)?;
-    if file.file.is_stream() {
+    let open = &context.descriptors().file_mut(fd)?.open;
+    if open.file.is_stream() {
         return Ok(0);
     }
+    let mut position = open.position();
     let base = match whence {
         0 => 0,
-        1 => file.position,
-        2 => file.file.stat()?.size,
+        1 => *position,
+        2 => open.file.stat()?.size,
         _ => return Err(Errno::Inval),
     };
-    file.position = seek_target(base, offset)?;
-    Ok(file.position)
+    *position = seek_target(base, offset)?;
+    Ok(*position)
 }
 
 /// A position is never negative and fits the signed offset type of POSIX.
@@ -214,12 +224,20 @@ fn seek_target(base: u64, offset: i64) -> Result<u64, Errno> {
     u64::try_from(target).map_err(|_| Errno::Inval)
 }
 
-/// Only the root is preopened as a directory; libc stops looking at the first `EBADF`, so sockets answer it too.
-fn check_preopened(context: &mut Context<'_>, fd: u32) -> Result<(), Errno> {
-    match context.descriptors().get(fd)? {
-        Descriptor::Directory(directory) if directory.preopened && fd == ROOT => Ok(()),
-        _ => Err(Errno::Badf),
+/// Whether this is the preopened root. libc asks from 3 on until the first `EBADF`: descriptors a process was given in
+/// front of the root are said to be preopened in a way it does not know, which makes it look further.
+fn is_preopened(context: &mut Context<'_>, fd: u32) -> Result<bool, Errno> {
+    let table = context.descriptors();
+    if fd < FIRST_PREOPEN {
+        return Err(Errno::Badf);
     }
+    let is_root = |fd: u32| matches!(table.get(fd), Ok(Descriptor::Directory(directory)) if directory.preopened);
+    if is_root(fd) {
+        return Ok(true);
+    }
+    table.get(fd)?;
+    let is_before_root = (FIRST_PREOPEN..fd).all(|fd| !is_root(fd));
+    if is_before_root { Ok(false) } else { Err(Errno::Badf) }
 }
 
 /// Fills the buffer with directory entries from `cookie` on; the last one may be cut, which tells the guest that

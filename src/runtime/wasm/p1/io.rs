@@ -8,13 +8,17 @@ use bytes::{Buf, Bytes, BytesMut};
 use wasmtime::{Caller, Linker};
 
 use super::abi::{Errno, fdflags};
-use super::descriptors::{Descriptor, OpenFile, descriptors};
+use super::descriptors::{Descriptor, FileDescriptor, descriptors};
 use super::memory::{GuestMemory, Transfer, exported_memory};
 use super::{Context, MODULE, errno};
-use crate::base::pipe::{PipeReader, PipeWriter, ReadError, WriteError};
+use crate::base::pipe::{PipeWriter, ReadError, WriteError};
 use crate::net::TcpListener;
-use crate::runtime::wasm::signals::Signals;
+use crate::runtime::Signal;
+use crate::runtime::wasm::open_file::after;
+use crate::runtime::wasm::process::Process;
+use crate::runtime::wasm::signals::{Delivery, Signals};
 use crate::runtime::wasm::state::GuestState;
+use crate::runtime::wasm::stdio::InputSource;
 use crate::vfs::File;
 
 /// Bytes moved to or from a file before other tasks get a turn.
@@ -81,10 +85,12 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 /// Something a call can wait for.
 #[derive(Clone)]
 pub(super) enum Source {
-    Reader(PipeReader),
+    Reader(InputSource),
     Writer(PipeWriter),
     Listener(Arc<TcpListener>),
     Signals(Arc<Signals>),
+    /// The end of the process, which a signal has begun.
+    End,
 }
 
 impl Source {
@@ -95,6 +101,7 @@ impl Source {
             Self::Writer(writer) => writer.poll_ready(context),
             Self::Listener(listener) => listener.poll_ready(context),
             Self::Signals(signals) => signals.poll_ready(context),
+            Self::End => task::Poll::Pending,
         }
     }
 
@@ -162,39 +169,37 @@ fn read(context: &mut Context<'_>, fd: u32, at: Option<u64>, transfer: &mut Tran
         Descriptor::Output(_) => Err(Errno::Badf),
         Descriptor::Listener(_) => Err(Errno::NotConn),
         Descriptor::Input(_) | Descriptor::Connection(_) | Descriptor::Signals(_) if at.is_some() => Err(Errno::SPipe),
-        Descriptor::Input(input) => match &input.reader {
-            None => Ok(Step::Done),
-            Some(reader) => {
-                let mode = ReadMode { nonblock: input.flags & fdflags::NONBLOCK != 0, wait_all: false };
-                read_stream(reader, &mut BytesMut::new(), memory, transfer, mode)
-            }
-        },
+        Descriptor::Input(input) => {
+            let mode = ReadMode { nonblock: input.flags & fdflags::NONBLOCK != 0, wait_all: false };
+            read_stream(&input.source, &mut BytesMut::new(), memory, transfer, mode)
+        }
         Descriptor::Connection(connection) => {
             let mode = ReadMode { nonblock: connection.flags & fdflags::NONBLOCK != 0, wait_all: false };
-            read_stream(&connection.reader, &mut connection.peeked, memory, transfer, mode)
+            let source = InputSource::Pipe(connection.reader.clone());
+            read_stream(&source, &mut connection.peeked, memory, transfer, mode)
         }
         Descriptor::Signals(queue) => super::signal::read(queue, memory, transfer),
     }
 }
 
 fn read_file(
-    file: &mut OpenFile,
+    file: &FileDescriptor,
     memory: &mut GuestMemory<'_>,
     at: Option<u64>,
     transfer: &mut Transfer,
 ) -> Result<Step, Errno> {
-    if !file.read {
+    if !file.open.read {
         return Err(Errno::Badf);
     }
     let mut budget = INLINE_BYTES;
     while let Some((pointer, length)) = transfer.next(memory, budget)? {
-        // A positioned read starts over at its offset in every step, past what it has moved already.
-        let offset = at.map_or(Ok(file.position), |at| position_after(at, transfer.done))?;
-        let read = file.file.read_at(memory.bytes_mut(pointer, length)?, offset)?;
+        let target = memory.bytes_mut(pointer, length)?;
+        let read = match at {
+            // A positioned read starts over at its offset in every step, past what it has moved already.
+            Some(at) => file.open.file.read_at(target, after(at, transfer.done as usize)?)?,
+            None => file.open.read(target)?,
+        };
         transfer.advance(read);
-        if at.is_none() {
-            file.position = position_after(file.position, u32::try_from(read).unwrap_or(u32::MAX))?;
-        }
         if read < length as usize {
             return Ok(Step::Done);
         }
@@ -204,10 +209,6 @@ fn read_file(
         }
     }
     Ok(Step::Done)
-}
-
-fn position_after(position: u64, bytes: u32) -> Result<u64, Errno> {
-    position.checked_add(u64::from(bytes)).ok_or(Errno::Overflow)
 }
 
 /// How to read a stream.
@@ -221,7 +222,7 @@ pub(super) struct ReadMode {
 
 /// One step of reading a stream: first what was peeked at, then what is buffered.
 pub(super) fn read_stream(
-    reader: &PipeReader,
+    source: &InputSource,
     peeked: &mut BytesMut,
     memory: &mut GuestMemory<'_>,
     transfer: &mut Transfer,
@@ -236,7 +237,7 @@ pub(super) fn read_stream(
             transfer.advance(taken);
             continue;
         }
-        match reader.try_read(target.len()) {
+        match source.try_read(target.len()) {
             Ok(bytes) => {
                 target[..bytes.len()].copy_from_slice(&bytes);
                 transfer.advance(bytes.len());
@@ -246,7 +247,11 @@ pub(super) fn read_stream(
             Err(ReadError::Reset) => return Err(Errno::ConnReset),
             Err(ReadError::Empty) if transfer.done > 0 && !mode.wait_all => return Ok(Step::Done),
             Err(ReadError::Empty) if mode.nonblock => return Err(Errno::Again),
-            Err(ReadError::Empty) => return Ok(Step::Wait(Source::Reader(reader.clone()))),
+            Err(ReadError::Empty) => return Ok(Step::Wait(Source::Reader(source.clone()))),
+        }
+        if source.is_terminal() {
+            // One line, or what was typed; the end of the input is not to be taken on the way.
+            return Ok(Step::Done);
         }
         if budget == 0 {
             return Ok(if mode.wait_all { Step::Yield } else { Step::Done });
@@ -260,39 +265,51 @@ fn write(context: &mut Context<'_>, fd: u32, at: Option<u64>, transfer: &mut Tra
     let Context { memory, state } = context;
     match descriptors(state).get_mut(fd)? {
         Descriptor::File(file) => write_file(file, memory, at, transfer),
-        Descriptor::Directory(_) | Descriptor::Input(_) | Descriptor::Signals(_) => Err(Errno::Badf),
+        Descriptor::Directory(_) | Descriptor::Signals(_) => Err(Errno::Badf),
+        Descriptor::Input(input) => match input.source.terminal() {
+            Some(terminal) => write_stream(terminal.output(), memory, transfer, input.flags),
+            None => Err(Errno::Badf),
+        },
         Descriptor::Listener(_) => Err(Errno::NotConn),
         Descriptor::Output(_) | Descriptor::Connection(_) if at.is_some() => Err(Errno::SPipe),
-        Descriptor::Output(output) => write_stream(&output.writer, memory, transfer, output.flags),
+        Descriptor::Output(output) => match output.sink.pipe() {
+            Some(writer) => match write_stream(writer, memory, transfer, output.flags) {
+                Err(Errno::Pipe) => broken_pipe(&state.process.process),
+                step => step,
+            },
+            None => Err(Errno::Badf),
+        },
         Descriptor::Connection(connection) => write_stream(&connection.writer, memory, transfer, connection.flags),
     }
 }
 
+/// What writing to a pipe without readers does: ends the process, unless it cares for that itself.
+fn broken_pipe(process: &Process) -> Result<Step, Errno> {
+    if process.signals().deliver(Signal::Pipe) == Delivery::Handled {
+        return Err(Errno::Pipe);
+    }
+    process.signal(Signal::Pipe);
+    Ok(Step::Wait(Source::End))
+}
+
 fn write_file(
-    file: &mut OpenFile,
+    file: &FileDescriptor,
     memory: &mut GuestMemory<'_>,
     at: Option<u64>,
     transfer: &mut Transfer,
 ) -> Result<Step, Errno> {
-    if !file.write {
+    if !file.open.write {
         return Err(Errno::Badf);
     }
-    let append = file.flags & fdflags::APPEND != 0;
     let mut budget = INLINE_BYTES;
     while let Some((pointer, length)) = transfer.next(memory, budget)? {
         let bytes = memory.bytes(pointer, length)?;
-        let (written, end) = match at {
+        let written = match at {
             // As on Linux, a positioned write to a file opened for appending appends.
-            _ if append => file.file.append(bytes)?,
-            Some(at) => (file.file.write_at(bytes, position_after(at, transfer.done)?)?, file.position),
-            None => {
-                let written = file.file.write_at(bytes, file.position)?;
-                (written, position_after(file.position, u32::try_from(written).unwrap_or(u32::MAX))?)
-            }
+            Some(_) if file.open.append => file.open.file.append(bytes)?.0,
+            Some(at) => file.open.file.write_at(bytes, after(at, transfer.done as usize)?)?,
+            None => file.open.write(bytes)?,
         };
-        if at.is_none() {
-            file.position = end;
-        }
         transfer.advance(written);
         if written < length as usize {
             break;
@@ -303,13 +320,13 @@ fn write_file(
         }
     }
     Ok(match file.write_sync() {
-        Some(metadata) => Step::Sync(file.file.clone(), metadata),
+        Some(metadata) => Step::Sync(file.open.file.clone(), metadata),
         None => Step::Done,
     })
 }
 
 /// One step of writing to a stream. A blocking write takes everything, as a pipe does on Linux; a broken one is
-/// `EPIPE` without a signal.
+/// `EPIPE`, and what more that means is the caller's to say.
 pub(super) fn write_stream(
     writer: &PipeWriter,
     memory: &GuestMemory<'_>,
@@ -346,7 +363,7 @@ pub(super) fn write_stream(
 
 async fn sync(guest: &mut Guest<'_>, fd: u32, metadata: bool) -> Result<(), Errno> {
     let file = match descriptors(guest.data_mut()).get(fd)? {
-        Descriptor::File(file) => file.file.clone(),
+        Descriptor::File(file) => file.open.file.clone(),
         Descriptor::Directory(_) => return Ok(()),
         Descriptor::Input(_)
         | Descriptor::Output(_)
@@ -381,11 +398,12 @@ mod tests {
     #[test]
     fn a_read_takes_what_is_there_and_waits_only_for_the_first_byte() {
         let (writer, reader) = pipe(16);
+        let source = InputSource::Pipe(reader);
         let mut bytes = one_buffer(8);
         let mut memory = GuestMemory::new(&mut bytes);
         let mut transfer = Transfer::new(0, 1).unwrap();
         let mut read =
-            |transfer: &mut Transfer, mode| read_stream(&reader, &mut BytesMut::new(), &mut memory, transfer, mode);
+            |transfer: &mut Transfer, mode| read_stream(&source, &mut BytesMut::new(), &mut memory, transfer, mode);
         assert!(matches!(read(&mut transfer, BLOCK), Ok(Step::Wait(_))));
         let nonblock = ReadMode { nonblock: true, ..BLOCK };
         assert!(matches!(read(&mut transfer, nonblock), Err(Errno::Again)));
@@ -407,7 +425,8 @@ mod tests {
         let mut peeked = BytesMut::from(b"ab".as_slice());
         let mut bytes = one_buffer(3);
         let mut transfer = Transfer::new(0, 1).unwrap();
-        read_stream(&reader, &mut peeked, &mut GuestMemory::new(&mut bytes), &mut transfer, BLOCK).unwrap();
+        let source = InputSource::Pipe(reader.clone());
+        read_stream(&source, &mut peeked, &mut GuestMemory::new(&mut bytes), &mut transfer, BLOCK).unwrap();
         assert_eq!((&bytes[16..], peeked.len(), reader.available()), (b"abc".as_slice(), 0, 1));
     }
 

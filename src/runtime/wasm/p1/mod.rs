@@ -10,7 +10,8 @@
 //! `chdir($PWD)` first, and Go's runtime does so by itself.
 //!
 //! Calls that cannot wait run inline; those on streams and sockets, and `poll_oneoff`, wait without blocking a
-//! thread. Beside WASI, the import module `husk_process` lets a program catch signals.
+//! thread. Beside WASI, the import module `husk_process` has processes, signals and terminals (`spawn`, `signal`,
+//! `terminal`).
 
 mod abi;
 mod descriptors;
@@ -22,20 +23,25 @@ mod poll;
 mod process;
 mod signal;
 mod socket;
+mod spawn;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
 use wasmtime::{Caller, Linker};
 
 use self::abi::Errno;
-pub(super) use self::descriptors::Descriptors;
 use self::descriptors::descriptors;
+pub(super) use self::descriptors::{Descriptor, Descriptors, FileDescriptor, Input, Output};
 use self::memory::{GuestMemory, exported_memory};
 pub(super) use self::socket::listen;
 use super::state::GuestState;
 
 /// The import module of WASI 0.1.
 const MODULE: &str = "wasi_snapshot_preview1";
+
+/// The import module of what husk offers beyond it.
+const HUSK_MODULE: &str = "husk_process";
 
 /// Adds all of WASI 0.1, and husk's own `husk_process`, to a core linker. Guests must be called asynchronously.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -45,7 +51,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     io::add_to_linker(linker)?;
     socket::add_to_linker(linker)?;
     poll::add_to_linker(linker)?;
-    signal::add_to_linker(linker)
+    signal::add_to_linker(linker)?;
+    spawn::add_to_linker(linker)?;
+    terminal::add_to_linker(linker)
 }
 
 /// What a host function works on: the guest's memory and the host's state for it.
@@ -68,6 +76,15 @@ fn inline(
     let memory = exported_memory(caller)?;
     let (bytes, state) = memory.data_and_store_mut(caller);
     Ok(errno(call(&mut Context { memory: GuestMemory::new(bytes), state })))
+}
+
+/// Writes numbers one after the other.
+fn write_words(memory: &mut GuestMemory<'_>, mut out: u32, words: &[u32]) -> Result<(), Errno> {
+    for word in words {
+        memory.write_u32(out, *word)?;
+        out = out.checked_add(4).ok_or(Errno::Fault)?;
+    }
+    Ok(())
 }
 
 /// What a call returns to the guest: 0 or an errno.

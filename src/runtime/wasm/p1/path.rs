@@ -3,10 +3,11 @@
 
 use wasmtime::{Caller, Linker};
 
-use super::abi::{Errno, follows, oflags, rights, set_times, write_filestat};
-use super::descriptors::{Descriptor, OpenDirectory, OpenFile};
+use super::abi::{Errno, fdflags, follows, oflags, rights, set_times, write_filestat};
+use super::descriptors::{Descriptor, FileDescriptor, OpenDirectory};
 use super::file::parse_fdflags;
 use super::{Context, MODULE, inline};
+use crate::runtime::wasm::open_file::OpenFile;
 use crate::runtime::wasm::state::GuestState;
 use crate::vfs::{Dir, OpenOptions, Opened};
 
@@ -217,10 +218,17 @@ fn open(context: &mut Context<'_>, name: Name, request: OpenRequest) -> Result<u
         return Err(Errno::MFile);
     }
     let opened = name.directory(context)?.open(name.path(context)?, options)?;
+    if let Opened::File(file) = &opened
+        && let Some(stream) = file.stands_for()
+    {
+        let descriptor = context.descriptors().stream(stream)?;
+        return context.descriptors().insert(descriptor);
+    }
     context.descriptors().insert(match opened {
         Opened::File(file) => {
             let read = request.rights & rights::FD_READ != 0;
-            Descriptor::File(OpenFile { file, position: 0, flags, read, write: options.write })
+            let open = OpenFile::new(file, read, options.write, flags & fdflags::APPEND != 0);
+            Descriptor::File(FileDescriptor { open, flags })
         }
         Opened::Dir(dir) => Descriptor::Directory(OpenDirectory { dir, flags, preopened: false, listing: None }),
     })

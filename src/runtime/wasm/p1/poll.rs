@@ -14,6 +14,7 @@ use super::memory::{GuestMemory, exported_memory};
 use super::process::Clock;
 use super::{Context, MODULE, errno};
 use crate::runtime::wasm::state::GuestState;
+use crate::runtime::wasm::stdio::InputSource;
 
 /// Subscriptions of one call; more are refused.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
@@ -132,20 +133,21 @@ fn deadline(now: Instant, timeout: u64, passed: u64) -> Instant {
 fn subscribe(state: &mut GuestState, fd: u32, read: bool) -> Result<Wait, Errno> {
     let on = |source| Wait::Source { source, ahead: 0 };
     Ok(match descriptors(state).get(fd)? {
-        Descriptor::Input(input) if read => match &input.reader {
-            Some(reader) => on(Source::Reader(reader.clone())),
-            None => Wait::Ready { bytes: 0, hangup: true },
+        Descriptor::Input(input) if read => on(Source::Reader(input.source.clone())),
+        Descriptor::Output(output) if !read => match output.sink.pipe() {
+            Some(writer) => on(Source::Writer(writer.clone())),
+            None => return Err(Errno::Badf),
         },
-        Descriptor::Output(output) if !read => on(Source::Writer(output.writer.clone())),
         Descriptor::Connection(connection) if read => {
-            Wait::Source { source: Source::Reader(connection.reader.clone()), ahead: connection.peeked.len() }
+            let source = Source::Reader(InputSource::Pipe(connection.reader.clone()));
+            Wait::Source { source, ahead: connection.peeked.len() }
         }
         Descriptor::Connection(connection) => on(Source::Writer(connection.writer.clone())),
         Descriptor::Listener(listener) if read => on(Source::Listener(listener.listener.clone())),
         Descriptor::Signals(queue) if read => on(Source::Signals(queue.signals.clone())),
         Descriptor::File(file) => {
-            let size = if read { file.file.stat()?.size } else { 0 };
-            Wait::Ready { bytes: size.saturating_sub(file.position), hangup: false }
+            let size = if read { file.open.file.stat()?.size } else { 0 };
+            Wait::Ready { bytes: size.saturating_sub(*file.open.position()), hangup: false }
         }
         Descriptor::Directory(_) => Wait::Ready { bytes: 0, hangup: false },
         Descriptor::Input(_) | Descriptor::Output(_) | Descriptor::Listener(_) | Descriptor::Signals(_) => {
@@ -182,7 +184,7 @@ fn readiness(source: &Source) -> (u64, bool) {
     match source {
         Source::Reader(reader) => (reader.available() as u64, reader.available() == 0),
         Source::Writer(writer) => writer.room().map_or((0, true), |room| (room as u64, false)),
-        Source::Listener(_) | Source::Signals(_) => (1, false),
+        Source::Listener(_) | Source::Signals(_) | Source::End => (1, false),
     }
 }
 
@@ -251,7 +253,8 @@ mod tests {
         let at =
             |userdata, milliseconds| entry(userdata, CLOCK, Wait::Until(start + Duration::from_millis(milliseconds)));
         let (_writer, reader) = pipe(1);
-        let events = wait(&[at(1, 5000), at(2, 300), reading(3, Source::Reader(reader)), at(4, 300)]).await;
+        let events =
+            wait(&[at(1, 5000), at(2, 300), reading(3, Source::Reader(InputSource::Pipe(reader))), at(4, 300)]).await;
         assert_eq!(userdata(&events), [2, 4]);
         assert_eq!(start.elapsed().as_millis(), 300);
     }
@@ -266,7 +269,7 @@ mod tests {
             writer
         });
         let timeout = entry(9, CLOCK, Wait::Until(start + Duration::from_secs(60)));
-        let events = wait(&[timeout, reading(7, Source::Reader(reader))]).await;
+        let events = wait(&[timeout, reading(7, Source::Reader(InputSource::Pipe(reader)))]).await;
         let expected = Event { userdata: 7, kind: FD_READ, error: 0, bytes: 3, flags: 0 };
         assert_eq!(events, [expected]);
         assert_eq!(start.elapsed().as_millis(), 20);
@@ -281,7 +284,7 @@ mod tests {
         drop(gone);
         let entries = [
             entry(1, FD_WRITE, Wait::Source { source: Source::Writer(full), ahead: 0 }),
-            reading(2, Source::Reader(reader)),
+            reading(2, Source::Reader(InputSource::Pipe(reader))),
             entry(3, FD_READ, Wait::Failed(Errno::Badf)),
             entry(4, FD_READ, Wait::Ready { bytes: 5, hangup: false }),
         ];

@@ -188,9 +188,9 @@ fn raise(state: &GuestState, signal: u32) -> wasmtime::Result<u32> {
         Err(errno) => return Ok(u32::from(errno as u16)),
         Ok(Raised::Ignored) => return Ok(0),
         Ok(Raised::Deadly(code)) => code,
-        Ok(Raised::Delivered(signal)) => match state.process.signals.deliver(signal) {
-            Delivery::Caught => return Ok(0),
-            Delivery::Default => 128 + signal.number(),
+        Ok(Raised::Delivered(signal)) => match state.process.process.signals().deliver(signal) {
+            Delivery::Handled => return Ok(0),
+            Delivery::Fatal => 128 + signal.number(),
         },
     };
     Err(GuestExit(code).into())

@@ -1,7 +1,7 @@
 //! The import module `husk_process`: signals for core modules, as a descriptor in the manner of Linux's signalfd.
 //!
-//! `signal_open(mask: i64, fd_out: i32) -> errno` catches every signal whose number's bit is set in `mask` (1 HUP,
-//! 2 INT, 3 QUIT, 10 USR1, 12 USR2, 15 TERM) and stores a descriptor. Reading it gives one little-endian u32, the
+//! `signal_open(mask: i64, fd_out: i32) -> errno` catches every signal whose number's bit is set in `mask` (any but
+//! KILL) and stores a descriptor. Reading it gives one little-endian u32, the
 //! signal's number, for each pending signal, and waits for the first; `poll_oneoff` takes it too. All such
 //! descriptors of a process share one queue. A signal once caught stays caught when the descriptor is closed.
 
@@ -13,22 +13,16 @@ use super::abi::{Errno, fdflags};
 use super::descriptors::{Descriptor, SignalQueue};
 use super::io::{Source, Step};
 use super::memory::{GuestMemory, Transfer};
-use super::{Context, inline};
+use super::{Context, HUSK_MODULE, inline};
 use crate::runtime::Signal;
 use crate::runtime::wasm::state::GuestState;
-
-/// The import module.
-const MODULE: &str = "husk_process";
 
 /// Bytes of one signal as it is read.
 const RECORD: u32 = 4;
 
-/// What can be caught.
-const CATCHABLE: [Signal; 6] = [Signal::Hup, Signal::Int, Signal::Quit, Signal::Usr1, Signal::Usr2, Signal::Term];
-
 /// Adds the module.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "signal_open", |mut guest: Caller<'_, GuestState>, mask: u64, out: u32| {
+    linker.func_wrap(HUSK_MODULE, "signal_open", |mut guest: Caller<'_, GuestState>, mask: u64, out: u32| {
         inline(&mut guest, |context| {
             let fd = open(context, mask)?;
             context.memory.write_u32(out, fd)
@@ -40,16 +34,17 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 /// The signals of a mask; a bit that stands for none that can be caught is invalid.
 fn caught(mask: u64) -> Result<Vec<Signal>, Errno> {
     let bit = |signal: Signal| 1_u64 << signal.number();
-    let known = CATCHABLE.iter().fold(0, |all, signal| all | bit(*signal));
+    let catchable = Signal::ALL.into_iter().filter(|signal| *signal != Signal::Kill);
+    let known = catchable.clone().fold(0, |all, signal| all | bit(signal));
     if mask & !known != 0 {
         return Err(Errno::Inval);
     }
-    Ok(CATCHABLE.into_iter().filter(|signal| mask & bit(*signal) != 0).collect())
+    Ok(catchable.filter(|signal| mask & bit(*signal) != 0).collect())
 }
 
 fn open(context: &mut Context<'_>, mask: u64) -> Result<u32, Errno> {
     let caught = caught(mask)?;
-    let signals = Arc::clone(&context.state.process.signals);
+    let signals = Arc::clone(context.state.process.process.signals());
     let queue = SignalQueue { signals: Arc::clone(&signals), flags: 0 };
     let fd = context.descriptors().insert(Descriptor::Signals(queue))?;
     caught.into_iter().for_each(|signal| signals.catch(signal));

@@ -15,6 +15,7 @@ use super::{Context, MODULE, errno, inline};
 use crate::base::pipe::{DEFAULT_CAPACITY, ReadError};
 use crate::net::NetError;
 use crate::runtime::wasm::state::GuestState;
+use crate::runtime::wasm::stdio::InputSource;
 
 /// Connections that may wait to be accepted on one listener (Linux's default `somaxconn` of old).
 const BACKLOG: usize = 128;
@@ -159,7 +160,8 @@ fn receive(context: &mut Context<'_>, fd: u32, flags: u32, transfer: &mut Transf
     if flags & RECV_PEEK != 0 {
         peek(connection, memory, transfer, mode)
     } else {
-        read_stream(&connection.reader, &mut connection.peeked, memory, transfer, mode)
+        let source = InputSource::Pipe(connection.reader.clone());
+        read_stream(&source, &mut connection.peeked, memory, transfer, mode)
     }
 }
 
@@ -180,7 +182,9 @@ fn peek(
             Err(ReadError::Empty) if !connection.peeked.is_empty() && !mode.wait_all => break,
             Err(ReadError::Empty) if mode.nonblock && connection.peeked.is_empty() => return Err(Errno::Again),
             Err(ReadError::Empty) if mode.nonblock => break,
-            Err(ReadError::Empty) => return Ok(Step::Wait(Source::Reader(connection.reader.clone()))),
+            Err(ReadError::Empty) => {
+                return Ok(Step::Wait(Source::Reader(InputSource::Pipe(connection.reader.clone()))));
+            }
         }
     }
     let mut left = connection.peeked.as_ref();

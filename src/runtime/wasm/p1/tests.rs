@@ -90,10 +90,10 @@ async fn a_port_that_is_taken_stops_the_start() {
 #[tokio::test]
 async fn a_guest_that_catches_term_reads_it_as_a_number() {
     let guest = Guest::new(&[]);
-    let signals = Arc::clone(&guest.signals);
+    let signals = Arc::clone(guest.process.signals());
     let delivering = async {
         use crate::runtime::wasm::signals::Delivery;
-        while signals.deliver(Signal::Term) == Delivery::Default {
+        while signals.deliver(Signal::Term) == Delivery::Fatal {
             tokio::task::yield_now().await;
         }
     };

@@ -139,3 +139,35 @@ async fn a_declared_port_that_is_taken_fails_the_start() {
     let error = second.container.start().await.unwrap_err();
     assert_eq!(error.to_string(), "cannot listen on port 8080: address already in use");
 }
+
+#[tokio::test]
+async fn names_of_streams_lead_to_the_processs_own() {
+    let mut setup = Setup::guest("p1/copy", "/dev/stdin /dev/stderr");
+    setup.mounts = setup.mounts.with("/dev", crate::vfs::DeviceFs::new()).unwrap();
+    let (writer, stdin) = pipe(64);
+    writer.try_write(&Bytes::from_static(b"in and out")).unwrap();
+    drop(writer);
+    setup.stdin = Some(stdin);
+    let running = Pod::new().start(setup).await;
+    assert_eq!(running.ends().await.code, 0);
+    assert_eq!(rest(&running.stderr).await, "in and out");
+}
+
+#[tokio::test]
+async fn a_terminal_shows_lines_and_turns_keys_into_signals() {
+    let mut setup = Setup::guest("p1/processes", "read");
+    let (keyboard, stdin) = pipe(64);
+    (setup.stdin, setup.tty) = (Some(stdin), true);
+    let running = Pod::new().start(setup).await;
+    keyboard.try_write(&Bytes::from_static(b"helo\x7flo\r\x04")).unwrap();
+    assert_eq!(running.ends().await.code, 0);
+    assert_eq!(rest(&running.stdout).await, "helo\x08 \x08lo\r\nhello\r\n");
+
+    let mut setup = Setup::guest("p1/processes", "sleep");
+    let (keyboard, stdin) = pipe(64);
+    (setup.stdin, setup.tty) = (Some(stdin), true);
+    let running = Pod::new().start(setup).await;
+    keyboard.try_write(&Bytes::from_static(b"\x03")).unwrap();
+    assert_eq!(running.ends().await.code, 130);
+    assert_eq!(rest(&running.stdout).await, "^C");
+}

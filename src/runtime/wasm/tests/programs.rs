@@ -35,7 +35,7 @@ async fn programs_that_are_not_there_or_not_executable() {
 async fn files_that_are_no_programs() {
     let cases: [(&[u8], &str); 7] = [
         (b"\x7fELF\x02\x01\x01", "a native Linux program"),
-        (b"#!/bin/sh\necho hi\n", "a script; name its interpreter (/bin/sh) as the command"),
+        (b"#!\necho hi\n", "a script that names no interpreter"),
         (b"", "an empty file"),
         (b"MZ\x90", "a Windows program"),
         (b"hello\n", "a text file"),
@@ -98,5 +98,50 @@ async fn the_path_variable_says_where_to_look() {
             }
             Err(error) => assert!(!found, "{path}: {error}"),
         }
+    }
+}
+
+/// A layer with one program, `/bin/app`, that is as large as tools together are.
+fn layer_with_large(program: &[u8]) -> (std::sync::Arc<crate::vfs::Layer>, String) {
+    let mut wasm = program.to_vec();
+    // A custom section, which does nothing, of 3 MiB.
+    let size = 3 << 20;
+    wasm.push(0);
+    let mut rest = size;
+    while rest >= 0x80 {
+        wasm.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    wasm.push(rest as u8);
+    wasm.resize(wasm.len() + size, 0);
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o755);
+    header.set_size(wasm.len() as u64);
+    archive.append_data(&mut header, "bin/app", wasm.as_slice()).unwrap();
+    let id = format!("sha256:{}", crate::base::id::PodUid::random());
+    (crate::vfs::Layer::from_tar_bytes(&id, archive.into_inner().unwrap().into()).unwrap(), id)
+}
+
+/// The pause before optimising passes at once: this clock goes on by itself when nothing else does.
+#[tokio::test(start_paused = true)]
+async fn large_tools_run_before_they_are_optimised() {
+    let (layer, id) = layer_with_large(&guest("p1/exit"));
+    let runtime = WasmRuntime::new(WasmRuntimeConfig { tools: vec![id], ..WasmRuntimeConfig::default() }).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let stack = crate::vfs::LayerStack::new(vec![layer]).unwrap();
+    let mut setup = Setup::with_files("app 7", &[]);
+    let root = TreeFs::over(stack, scratch.path().join("root"), None);
+    setup.mounts = MountTable::builder(root).build().unwrap();
+    let running = Pod::new().create_on(&runtime, setup).await.unwrap();
+    let optimised = runtime.core.pools[0].host(&runtime.core.config).unwrap().clone();
+    let found =
+        crate::runtime::wasm::program::find(&running.container.root(), "/bin/app", Vec::new(), &[], "/").unwrap();
+    let is_ready = || optimised.cache.is_ready(optimised.engine.engine(), &found.source);
+    assert!(!is_ready());
+    running.container.start().await.unwrap();
+    assert_eq!(running.ends().await.code, 7);
+    while !is_ready() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }

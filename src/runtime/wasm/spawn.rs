@@ -1,0 +1,125 @@
+//! How one process of a container starts another and waits for its children. Both fronts stand on this.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use super::container_context::{ContainerContext, Launch};
+use super::p1::Descriptor;
+use super::process::Process;
+use super::process_table::{Group, Pid, ProcessError, Reaped};
+use super::signals::Signals;
+use crate::runtime::RuntimeError;
+
+/// A program a process wants started.
+pub(super) struct SpawnRequest {
+    /// A path, or a name to be looked for on `PATH` of `env`.
+    pub(super) program: String,
+    /// What it is called as, and its arguments.
+    pub(super) argv: Vec<String>,
+    /// Its environment.
+    pub(super) env: Vec<(String, String)>,
+    /// Its working directory, absolute.
+    pub(super) working_dir: String,
+    /// Its descriptors by number.
+    pub(super) descriptors: Vec<(u32, Descriptor)>,
+    /// What it does about signals.
+    pub(super) signals: Signals,
+    /// Its process group.
+    pub(super) group: Group,
+}
+
+/// Why a program was not started, in POSIX's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SpawnError {
+    /// `ENOENT`.
+    #[error("no such file or directory")]
+    NotFound,
+    /// `EACCES`: it may not be executed.
+    #[error("permission denied")]
+    Denied,
+    /// `ENOEXEC`: it is no program that runs here.
+    #[error("exec format error")]
+    NotExecutable,
+    /// `EAGAIN`: there are too many processes.
+    #[error("resource temporarily unavailable")]
+    TooMany,
+    /// `EPERM`: there is no such group to join.
+    #[error("operation not permitted")]
+    NoSuchGroup,
+    /// `ENOMEM`: the host could not make it.
+    #[error("cannot allocate memory")]
+    NoMemory,
+}
+
+impl SpawnRequest {
+    /// Starts it as a child of `parent`.
+    pub(super) async fn spawn(
+        self,
+        container: &Arc<ContainerContext>,
+        parent: &Process,
+    ) -> Result<Arc<Process>, SpawnError> {
+        let loaded = container.load(&self.program, self.argv, &self.env, &self.working_dir).await;
+        let (loaded, executable) = loaded.map_err(|error| {
+            tracing::debug!(program = self.program, %error, "not spawned");
+            refusal(&error)
+        })?;
+        if loaded.is_server() {
+            return Err(SpawnError::NotExecutable);
+        }
+        let launch = Launch {
+            env: self.env,
+            working_dir: self.working_dir,
+            ports: Vec::new(),
+            descriptors: self.descriptors,
+            signals: self.signals,
+            parent: parent.pid(),
+            group: self.group,
+        };
+        let prepared = container.prepare(loaded, executable, launch)?;
+        let process = Arc::clone(&prepared.process);
+        // One that cannot be instantiated, or was killed before it ran, ends with a status like any other.
+        let _running = prepared.start(());
+        Ok(process)
+    }
+}
+
+fn refusal(error: &RuntimeError) -> SpawnError {
+    match error {
+        RuntimeError::ProgramNotFound { .. } => SpawnError::NotFound,
+        RuntimeError::NotExecutable { detail, .. } if detail == "permission denied" || detail == "is a directory" => {
+            SpawnError::Denied
+        }
+        RuntimeError::NotExecutable { .. } => SpawnError::NotExecutable,
+        RuntimeError::Failed(_) | RuntimeError::NotRunning(_) => SpawnError::NoMemory,
+    }
+}
+
+impl From<ProcessError> for SpawnError {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::TooMany => Self::TooMany,
+            ProcessError::NoSuchGroup | ProcessError::NotFound => Self::NoSuchGroup,
+        }
+    }
+}
+
+/// Takes an ended child of `parent`, `child` or any, once there is one if `hang`. `None`: a signal the parent catches
+/// came first.
+pub(super) async fn wait_for_child(parent: &Process, child: Option<Pid>, hang: bool) -> Option<Reaped> {
+    let Some(table) = parent.table() else { return Some(Reaped::NoChild) };
+    loop {
+        // Made before looking, so that it hears of every later end.
+        let child_ended = parent.child_ended().notified();
+        let reaped = table.reap(parent.pid(), child);
+        if reaped != Reaped::NotYet || !hang {
+            return Some(reaped);
+        }
+        if parent.signals().interrupts() {
+            return None;
+        }
+        tokio::select! {
+            () = child_ended => {}
+            () = poll_fn(|context| parent.signals().poll_interrupted(context)) => {}
+        }
+    }
+}
