@@ -33,7 +33,7 @@ async fn manifest_01_is_a_web_server() {
 async fn manifest_02_overrides_the_command_and_backs_off() {
     let scene = Scene::real(manifest!("02-command")).start();
     scene.at(100).await;
-    assert_eq!(scene.starts(), ["0 nginx-command", "10 nginx-command", "30 nginx-command", "60 nginx-command"]);
+    assert_eq!(scene.starts(), ["0 nginx", "10 nginx", "30 nginx", "60 nginx"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,9 @@
 //! clock that stands still unless everything waits for it. Keeps a timeline of what the cluster is told.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -177,8 +177,7 @@ impl Scene {
         let mut pod: Pod = serde_yaml::from_str(manifest).unwrap();
         (pod.metadata.uid, pod.metadata.namespace) = (Some("u".to_owned()), Some("default".to_owned()));
         crate::api::defaults::default_pod(&mut pod);
-        let config = WasmRuntimeConfig { cache_dir: Some(code_cache()), ..WasmRuntimeConfig::default() };
-        Self::with(pod, WasmRuntime::new(config).unwrap(), FakeRuntime::new())
+        Self::with(pod, wasm(), FakeRuntime::new())
     }
 
     fn with(pod: Pod, containers: Arc<dyn ContainerRuntime>, runtime: FakeRuntime) -> Self {
@@ -400,8 +399,14 @@ pub(super) async fn text(reader: &PipeReader) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn code_cache() -> PathBuf {
-    Path::new(env!("HUSK_GUESTS_DIR")).join("compiled")
+/// One runtime for all tests, so that each program is compiled once.
+fn wasm() -> Arc<dyn ContainerRuntime> {
+    static RUNTIME: OnceLock<Arc<WasmRuntime>> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        let cache_dir = Some(Path::new(env!("HUSK_GUESTS_DIR")).join("compiled"));
+        WasmRuntime::new(WasmRuntimeConfig { cache_dir, ..WasmRuntimeConfig::default() }).unwrap()
+    });
+    Arc::clone(runtime) as Arc<dyn ContainerRuntime>
 }
 
 fn node(

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostMonotonicClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::container_context::ContainerContext;
@@ -98,6 +99,21 @@ fn output_of(descriptor: Option<&p1::Descriptor>) -> OutputSink {
     }
 }
 
+/// The guests' monotonic clock: tokio's, by which they also wait, so that a test that pauses one pauses both.
+struct MonotonicClock {
+    origin: Instant,
+}
+
+impl HostMonotonicClock for MonotonicClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
 impl GuestState {
     /// The state of a new process.
     pub(super) fn new(process: ProcessContext, limits: ProcessLimits) -> Self {
@@ -108,6 +124,7 @@ impl GuestState {
             .args(&process.argv)
             .envs(&process.env)
             .initial_cwd(&process.working_dir)
+            .monotonic_clock(MonotonicClock { origin: Instant::now() })
             .stdin(GuestStdin(stdin))
             .stdout(output(1))
             .stderr(output(2))
