@@ -22,3 +22,4 @@ mod sockets;
 mod story;
 mod support;
 mod tidy;
+mod tools;
