@@ -142,6 +142,8 @@ fn compile(guest_build: &GuestBuild, sources: &Path, target_dir: &Path) -> Resul
             cargo.env_remove(&name);
         }
     }
+    // uutils would put in messages in the language of whoever builds.
+    cargo.env_remove("LANG").env_remove("UUCORE_TARGET_UTIL");
     cargo.env("CARGO_TARGET_DIR", target_dir);
     // Overrides what configuration files say, which is meant for the host. Paths of this machine stay out of the
     // guests, so that they and the images' digests are the same wherever the source lies.
@@ -229,7 +231,7 @@ impl Layer {
 /// The tools of busybox: `/bin`, accounts and the usual directories.
 fn tools_layer(sources: &Path, guests: &Path) -> Result<Layer, String> {
     let mut layer = Layer::new();
-    for directory in ["bin/", "etc/", "home/", "root/", "usr/", "usr/bin/", "usr/sbin/", "var/"] {
+    for directory in ["bin/", "etc/", "home/", "root/", "usr/", "usr/sbin/", "var/"] {
         layer.directory(directory, 0o755);
     }
     layer.directory("tmp/", 0o1777);
@@ -246,7 +248,9 @@ fn tools_layer(sources: &Path, guests: &Path) -> Result<Layer, String> {
             layer.link(&format!("bin/{applet}"), program);
         }
     }
-    layer.link("usr/bin/env", "../../bin/busybox");
+    // Every tool is at its other usual places, too, such as /usr/bin/env.
+    layer.link("usr/bin", "../bin");
+    layer.link("sbin", "bin");
     Ok(layer)
 }
 

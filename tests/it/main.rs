@@ -26,3 +26,4 @@ mod story;
 mod support;
 mod tidy;
 mod web;
+mod tools;

@@ -22,7 +22,11 @@ pub(crate) struct Group {
 pub(crate) fn users() -> Vec<User> {
     let user = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
-        Some(User { name: (*fields.first()?).to_owned(), uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+        Some(User {
+            name: (*fields.first()?).to_owned(),
+            uid: fields.get(2)?.parse().ok()?,
+            gid: fields.get(3)?.parse().ok()?,
+        })
     };
     lines("/etc/passwd").filter_map(|line| user(&line)).collect()
 }

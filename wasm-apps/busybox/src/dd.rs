@@ -67,11 +67,13 @@ impl Settings {
             flags: Vec::new(),
             status: String::new(),
         };
-        let block = |value: &str| match number(value)? {
-            size @ 1.. => usize::try_from(size).ok().filter(|size| *size <= MAX_BLOCK),
-            0 => None,
-        }
-        .ok_or_else(|| Failure::Usage(format!("invalid number: '{value}'")));
+        let block = |value: &str| {
+            match number(value)? {
+                size @ 1.. => usize::try_from(size).ok().filter(|size| *size <= MAX_BLOCK),
+                0 => None,
+            }
+            .ok_or_else(|| Failure::Usage(format!("invalid number: '{value}'")))
+        };
         for argument in arguments {
             let argument = text(argument)?;
             let (name, value) =
@@ -105,13 +107,15 @@ impl Settings {
 
     /// The input, behind what is skipped.
     fn open_input(&self) -> Result<Box<dyn Read>, Failure> {
-        let skipped = if self.has("skip_bytes") { self.skip } else { self.skip.saturating_mul(self.input_block as u64) };
+        let skipped =
+            if self.has("skip_bytes") { self.skip } else { self.skip.saturating_mul(self.input_block as u64) };
         let Some(path) = &self.input else {
             let mut stdin = io::stdin().lock();
             io::copy(&mut stdin.by_ref().take(skipped), &mut io::sink())?;
             return Ok(Box::new(stdin));
         };
-        let mut file = File::open(path).map_err(|error| Failure::at(format!("failed to open '{}'", path.display()))(error))?;
+        let mut file =
+            File::open(path).map_err(|error| Failure::at(format!("failed to open '{}'", path.display()))(error))?;
         // What cannot be moved in is read.
         if skipped > 0 && file.seek(SeekFrom::Start(skipped)).is_err() {
             io::copy(&mut Read::take(&mut file, skipped), &mut io::sink())?;
@@ -130,7 +134,8 @@ impl Settings {
         }
         let failed = |error| Failure::at(format!("failed to open '{}'", path.display()))(error);
         let mut file = options.open(path).map_err(failed)?;
-        if !self.converts("notrunc") && !self.has("append") && file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        if !self.converts("notrunc") && !self.has("append") && file.metadata().is_ok_and(|metadata| metadata.is_file())
+        {
             file.set_len(kept).map_err(Failure::at(path))?;
         }
         if kept > 0 {
@@ -162,7 +167,11 @@ pub(crate) fn dd(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let start = Instant::now();
     let mut left = settings.count.unwrap_or(u64::MAX);
     while left > 0 {
-        let wanted = if settings.has("count_bytes") { usize::try_from(left).unwrap_or(usize::MAX).min(block.len()) } else { block.len() };
+        let wanted = if settings.has("count_bytes") {
+            usize::try_from(left).unwrap_or(usize::MAX).min(block.len())
+        } else {
+            block.len()
+        };
         let mut length = input.read(&mut block[..wanted])?;
         while settings.has("fullblock") && length > 0 && length < wanted {
             match input.read(&mut block[length..wanted])? {
@@ -181,7 +190,9 @@ pub(crate) fn dd(arguments: Vec<OsString>) -> Result<u8, Failure> {
         }
         convert(&settings, &mut block[..length]);
         waiting.extend_from_slice(&block[..length]);
-        while waiting.len() >= settings.output_block || settings.input_block == settings.output_block && !waiting.is_empty() {
+        while waiting.len() >= settings.output_block
+            || settings.input_block == settings.output_block && !waiting.is_empty()
+        {
             let rest = waiting.split_off(waiting.len().min(settings.output_block));
             output.write_all(&waiting)?;
             written.add(waiting.len(), settings.output_block);

@@ -68,7 +68,11 @@ pub(crate) fn reason(error: &io::Error) -> String {
 }
 
 /// Does `work` for each of `items`, reports each failure on standard error and goes on; 1 if any failed.
-pub(crate) fn for_each<T>(applet: &str, items: &[T], mut work: impl FnMut(&T) -> Result<(), Failure>) -> Result<u8, Failure> {
+pub(crate) fn for_each<T>(
+    applet: &str,
+    items: &[T],
+    mut work: impl FnMut(&T) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
     let mut code = 0;
     for item in items {
         match work(item) {

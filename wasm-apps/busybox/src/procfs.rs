@@ -49,8 +49,7 @@ impl Process {
 /// Every process of this container, by number.
 pub(crate) fn processes() -> Result<Vec<Process>, Failure> {
     let entries = fs::read_dir("/proc").map_err(Failure::at("/proc"))?;
-    let mut pids: Vec<Pid> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let mut pids: Vec<Pid> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     // Some end while they are looked at.
     Ok(pids.into_iter().filter_map(|pid| process(pid).ok()).collect())
@@ -93,7 +92,7 @@ pub(crate) fn process(pid: Pid) -> io::Result<Process> {
     })
 }
 
-/// The first number of a line such as `Uid:	0	0	0	0`.
+/// The first number of a line such as `Uid: 0 0 0 0`.
 fn status_number(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()

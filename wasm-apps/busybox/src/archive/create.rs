@@ -37,7 +37,8 @@ impl Creation<'_> {
         if self.settings.is_excluded(name.as_os_str().as_bytes()) {
             return Ok(());
         }
-        let added = attributes::of(path, self.settings.follow).and_then(|attributes| self.entry(path, name, &attributes));
+        let added =
+            attributes::of(path, self.settings.follow).and_then(|attributes| self.entry(path, name, &attributes));
         match added {
             Ok(FileType::Directory) => {}
             Ok(_) => return Ok(()),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -144,7 +144,11 @@ impl Settings {
             io::copy(input, &mut encoder)?;
             return encoder.finish()?.flush();
         }
-        io::copy(&mut MultiGzDecoder::new(BufReader::new(input)), output).map_err(named)?;
+        let mut input = BufReader::new(input);
+        if !input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not in gzip format"));
+        }
+        io::copy(&mut MultiGzDecoder::new(input), output).map_err(named)?;
         output.flush()
     }
 }

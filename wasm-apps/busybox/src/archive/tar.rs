@@ -113,9 +113,23 @@ impl Settings {
                     self.exclude.extend(lines(&path)?);
                 }
                 "strip-components" => self.strip = line.number()?,
-                "p" | "P" | "o" | "s" | "preserve-permissions" | "same-permissions" | "absolute-names" | "no-same-owner"
-                | "same-owner" | "no-same-permissions" | "numeric-owner" | "overwrite" | "S" | "B" | "warning"
-                | "no-overwrite-dir" | "totals" => drop(line.optional_value()),
+                "p"
+                | "P"
+                | "o"
+                | "s"
+                | "preserve-permissions"
+                | "same-permissions"
+                | "absolute-names"
+                | "no-same-owner"
+                | "same-owner"
+                | "no-same-permissions"
+                | "numeric-owner"
+                | "overwrite"
+                | "S"
+                | "B"
+                | "warning"
+                | "no-overwrite-dir"
+                | "totals" => drop(line.optional_value()),
                 "j" | "J" | "bzip2" | "xz" | "zstd" => {
                     return Err(Failure::usage("only gzip's compression is supported (-z)"));
                 }
@@ -200,14 +214,15 @@ impl Settings {
     /// Whether a name, what it is in, or its last part matches an excluded pattern.
     pub(super) fn is_excluded(&self, name: &[u8]) -> bool {
         let name = name.strip_suffix(b"/").unwrap_or(name);
-        let starts = std::iter::once(0).chain(name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1));
+        let starts =
+            std::iter::once(0).chain(name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1));
         let ends: Vec<usize> = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
         let matches = |text: &[u8]| {
             self.exclude.iter().any(|pattern| glob::matches(pattern.as_bytes(), text, glob::Options::default()))
         };
-        starts.into_iter().any(|start| {
-            matches(&name[start..]) || ends.iter().any(|end| *end > start && matches(&name[start..*end]))
-        })
+        starts
+            .into_iter()
+            .any(|start| matches(&name[start..]) || ends.iter().any(|end| *end > start && matches(&name[start..*end])))
     }
 
     /// Reports operands that the archive has not had.

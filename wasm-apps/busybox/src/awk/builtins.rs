@@ -81,7 +81,8 @@ impl<'p> Interpreter<'p> {
             }
             Builtin::Index => {
                 let (text, wanted) = (self.text(&arguments[0])?, self.text(&arguments[1])?);
-                let at = if wanted.is_empty() { None } else { text.windows(wanted.len()).position(|part| part == &*wanted) };
+                let at =
+                    if wanted.is_empty() { None } else { text.windows(wanted.len()).position(|part| part == &*wanted) };
                 Value::Number(at.map_or(0.0, |at| length(&text[..at]) as f64 + 1.0))
             }
             Builtin::Split => self.split(arguments)?,
@@ -97,8 +98,12 @@ impl<'p> Interpreter<'p> {
                 let format = values.remove(0).to_text(&number_format);
                 Value::Text(Rc::from(sprintf(&format, &values, &number_format)))
             }
-            Builtin::Lower => Value::text(String::from_utf8_lossy(&self.text(&arguments[0])?).to_lowercase().as_bytes()),
-            Builtin::Upper => Value::text(String::from_utf8_lossy(&self.text(&arguments[0])?).to_uppercase().as_bytes()),
+            Builtin::Lower => {
+                Value::text(String::from_utf8_lossy(&self.text(&arguments[0])?).to_lowercase().as_bytes())
+            }
+            Builtin::Upper => {
+                Value::text(String::from_utf8_lossy(&self.text(&arguments[0])?).to_uppercase().as_bytes())
+            }
             Builtin::System | Builtin::Close | Builtin::Flush => self.outside(builtin, arguments)?,
             Builtin::Systime => Value::Number(now()),
             Builtin::Strftime => self.strftime(arguments)?,
@@ -229,7 +234,8 @@ impl<'p> Interpreter<'p> {
             while let Some(byte) = rest.next() {
                 match (byte, rest.as_slice().first()) {
                     (b'\\', Some(digit)) if digit.is_ascii_digit() => {
-                        output.extend(captures.get(usize::from(digit - b'0')).map_or(&b""[..], |group| group.as_bytes()));
+                        output
+                            .extend(captures.get(usize::from(digit - b'0')).map_or(&b""[..], |group| group.as_bytes()));
                         rest.next();
                     }
                     (b'\\', Some(other)) => {

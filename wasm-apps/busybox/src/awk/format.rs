@@ -87,8 +87,8 @@ fn character(value: Option<&Value>) -> Vec<u8> {
 /// The first characters of a text.
 fn truncated(text: &[u8], characters: Option<usize>) -> &[u8] {
     let Some(count) = characters else { return text };
-    let starts = text.iter().enumerate().filter(|(_, byte)| **byte & 0xc0 != 0x80).map(|(at, _)| at);
-    &text[..starts.skip(count).next().unwrap_or(text.len())]
+    let mut starts = text.iter().enumerate().filter(|(_, byte)| **byte & 0xc0 != 0x80).map(|(at, _)| at);
+    &text[..starts.nth(count).unwrap_or(text.len())]
 }
 
 fn special(number: f64) -> Vec<u8> {

@@ -110,9 +110,9 @@ impl<'a> Lexer<'a> {
             && digit.is_ascii_hexdigit()
         {
             let length = rest[2..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let value = rest[2..2 + length].iter().fold(0.0, |value, byte| {
-                value * 16.0 + f64::from(char::from(*byte).to_digit(16).unwrap_or_default())
-            });
+            let value = rest[2..2 + length]
+                .iter()
+                .fold(0.0, |value, byte| value * 16.0 + f64::from(char::from(*byte).to_digit(16).unwrap_or_default()));
             self.at += 2 + length;
             return Token::Number(value);
         }
@@ -215,9 +215,9 @@ fn unescape(source: &[u8], text: &mut Vec<u8>) -> usize {
         }
         b'x' if source.get(2).is_some_and(u8::is_ascii_hexdigit) => {
             let digits = source[2..].iter().take(2).take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let value = source[2..2 + digits].iter().fold(0, |value, byte| {
-                value * 16 + char::from(*byte).to_digit(16).unwrap_or_default()
-            });
+            let value = source[2..2 + digits]
+                .iter()
+                .fold(0, |value, byte| value * 16 + char::from(*byte).to_digit(16).unwrap_or_default());
             text.push((value & 0xff) as u8);
             return 2 + digits;
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::lexer::{Lexer, Token};
-use super::program::{Expression, Function, Pattern, Program, Redirection, Rule, SPECIAL, Statement, SyntaxError, Variable};
+use super::program::{
+    Expression, Function, Pattern, Program, Redirection, Rule, SPECIAL, Statement, SyntaxError, Variable,
+};
 
 /// How deeply statements and expressions may be nested.
 const MAX_NESTING: usize = 200;
@@ -24,7 +26,10 @@ pub(super) fn parse(source: &[u8]) -> Result<Program, SyntaxError> {
     parser.advance()?;
     parser.items()?;
     if let Some(missing) = parser.program.functions.iter().find(|function| !function.defined) {
-        return Err(SyntaxError { line: parser.lexer.line(), problem: format!("function {} not defined", missing.name) });
+        return Err(SyntaxError {
+            line: parser.lexer.line(),
+            problem: format!("function {} not defined", missing.name),
+        });
     }
     Ok(parser.program)
 }
@@ -108,7 +113,10 @@ impl Parser<'_> {
     }
 
     /// Reads something that may hold more of its kind.
-    pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
+    pub(super) fn nested<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, SyntaxError>,
+    ) -> Result<T, SyntaxError> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
             return self.error("nested too deeply");

@@ -60,8 +60,14 @@ pub(super) enum Variable {
 
 pub(super) enum Statement {
     Expression(Expression),
-    Print { arguments: Vec<Expression>, output: Option<(Redirection, Expression)> },
-    Printf { arguments: Vec<Expression>, output: Option<(Redirection, Expression)> },
+    Print {
+        arguments: Vec<Expression>,
+        output: Option<(Redirection, Expression)>,
+    },
+    Printf {
+        arguments: Vec<Expression>,
+        output: Option<(Redirection, Expression)>,
+    },
     If(Expression, Box<Statement>, Option<Box<Statement>>),
     While(Expression, Box<Statement>),
     Do(Box<Statement>, Expression),
@@ -101,15 +107,26 @@ pub(super) enum Expression {
     Not(Box<Expression>),
     Negative(Box<Expression>),
     Positive(Box<Expression>),
-    Match { negated: bool, text: Box<Expression>, regex: Box<Expression> },
+    Match {
+        negated: bool,
+        text: Box<Expression>,
+        regex: Box<Expression>,
+    },
     In(Vec<Expression>, Variable),
     Condition(Box<Expression>, Box<Expression>, Box<Expression>),
     /// To a variable, field or element.
     Assign(Box<Expression>, Option<Arithmetic>, Box<Expression>),
-    Increment { target: Box<Expression>, by: f64, before: bool },
+    Increment {
+        target: Box<Expression>,
+        by: f64,
+        before: bool,
+    },
     Call(usize, Vec<Expression>),
     Builtin(Builtin, Vec<Expression>),
-    Getline { source: Source, target: Option<Box<Expression>> },
+    Getline {
+        source: Source,
+        target: Option<Box<Expression>>,
+    },
     /// In parentheses; several are an index.
     Group(Vec<Expression>),
 }

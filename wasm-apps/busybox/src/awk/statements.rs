@@ -101,7 +101,10 @@ impl<'p> Interpreter<'p> {
                 if let Some(first) = first {
                     self.statement(first)?;
                 }
-                while condition.as_ref().map_or(Ok(true), |condition| self.evaluate(condition).map(|value| value.is_true()))? {
+                while condition
+                    .as_ref()
+                    .map_or(Ok(true), |condition| self.evaluate(condition).map(|value| value.is_true()))?
+                {
                     match self.statement(body)? {
                         Flow::Break => break,
                         flow @ Flow::Return(_) => return Ok(flow),

@@ -75,7 +75,8 @@ impl Settings {
             }
             "o" | "owner" => {
                 let name = line.text()?;
-                self.user = Some(accounts::uid_of(&name).ok_or_else(|| Failure::Usage(format!("invalid user '{name}'")))?);
+                self.user =
+                    Some(accounts::uid_of(&name).ok_or_else(|| Failure::Usage(format!("invalid user '{name}'")))?);
             }
             "g" | "group" => {
                 let name = line.text()?;

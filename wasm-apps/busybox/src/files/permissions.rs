@@ -53,7 +53,8 @@ impl Settings {
             let is_mode = modes
                 && operands.is_empty()
                 && argument.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|letters| {
-                    letters.starts_with(['r', 'w', 'x', 'X', 's', 't', 'u', 'g', 'o']) && Change::parse(&format!("-{letters}")).is_some()
+                    letters.starts_with(['r', 'w', 'x', 'X', 's', 't', 'u', 'g', 'o'])
+                        && Change::parse(&format!("-{letters}")).is_some()
                 });
             if is_mode { operands.push(argument) } else { rest.push(argument) }
         }

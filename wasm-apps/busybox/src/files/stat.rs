@@ -91,7 +91,9 @@ fn value(letter: char, path: &Path, attributes: &Attributes) -> String {
     match letter {
         'n' => path.display().to_string(),
         'N' => match fs::read_link(path) {
-            Ok(target) if attributes.kind == FileType::Symlink => format!("'{}' -> '{}'", path.display(), target.display()),
+            Ok(target) if attributes.kind == FileType::Symlink => {
+                format!("'{}' -> '{}'", path.display(), target.display())
+            }
             _ => path.display().to_string(),
         },
         's' => attributes.size.to_string(),

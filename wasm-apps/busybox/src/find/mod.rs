@@ -90,7 +90,8 @@ impl Entry {
     /// The last part of the path; all of it where it ends with `/` or dots.
     fn name(&self) -> &[u8] {
         let bytes = self.path.as_os_str().as_encoded_bytes();
-        let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(&bytes[..bytes.len().min(1)], |end| &bytes[..=end]);
+        let trimmed =
+            bytes.iter().rposition(|byte| *byte != b'/').map_or(&bytes[..bytes.len().min(1)], |end| &bytes[..=end]);
         match trimmed.iter().rposition(|byte| *byte == b'/') {
             Some(slash) if trimmed.len() > 1 => &trimmed[slash + 1..],
             _ => trimmed,
@@ -110,7 +111,7 @@ pub(crate) fn find(arguments: Vec<OsString>) -> Result<u8, Failure> {
     }
     let is_path = |argument: &OsString| {
         let bytes = argument.as_encoded_bytes();
-        !(bytes.starts_with(b"-") && bytes.len() > 1) && !matches!(bytes, b"(" | b")" | b"!" | b",")
+        !(matches!(bytes, b"(" | b")" | b"!" | b",") || bytes.starts_with(b"-") && bytes.len() > 1)
     };
     let mut roots = Vec::new();
     while let Some(path) = arguments.next_if(is_path) {

@@ -45,7 +45,8 @@ const MAX_NESTING: usize = 128;
 
 /// Parses an expression; options in it go to `walk`. Without an action, files are printed.
 pub(super) fn parse(arguments: Vec<OsString>, walk: &mut Walk) -> Result<Expression, Failure> {
-    let mut parser = Parser { rest: arguments.into_iter().peekable(), walk, syntax: Syntax::Emacs, nesting: 0, acts: false };
+    let mut parser =
+        Parser { rest: arguments.into_iter().peekable(), walk, syntax: Syntax::Emacs, nesting: 0, acts: false };
     if parser.rest.peek().is_none() {
         return Ok(Expression::Action(Action::Print { end: b'\n' }));
     }
@@ -224,7 +225,9 @@ impl Parser<'_> {
             "-type" | "-xtype" => {
                 let types = self.text(name)?;
                 let letters: Vec<char> = types.split(',').filter_map(|letter| letter.parse().ok()).collect();
-                if letters.len() != types.split(',').count() || !letters.iter().all(|letter| "fdlcbps".contains(*letter)) {
+                if letters.len() != types.split(',').count()
+                    || !letters.iter().all(|letter| "fdlcbps".contains(*letter))
+                {
                     return Err(invalid(name, &types));
                 }
                 Test::Kind { letters, of_target: name == "-xtype" }

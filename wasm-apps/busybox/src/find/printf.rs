@@ -18,7 +18,11 @@ pub(super) struct Format {
 enum Part {
     Text(Vec<u8>),
     /// Flags and width, then what to print, and the letter of a time's format.
-    Field { padding: Padding, field: char, time: char },
+    Field {
+        padding: Padding,
+        field: char,
+        time: char,
+    },
     /// `\c`: nothing more.
     Flush,
 }

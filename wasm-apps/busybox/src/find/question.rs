@@ -15,14 +15,27 @@ use crate::glob;
 /// A question about a file.
 pub(super) enum Test {
     Constant(bool),
-    Glob { text: Text, pattern: OsString, options: glob::Options },
+    Glob {
+        text: Text,
+        pattern: OsString,
+        options: glob::Options,
+    },
     Regex(Regex),
-    Kind { letters: Vec<char>, of_target: bool },
+    Kind {
+        letters: Vec<char>,
+        of_target: bool,
+    },
     Empty,
     /// In units, rounded up.
-    Size { compare: Compare, unit: u64 },
+    Size {
+        compare: Compare,
+        unit: u64,
+    },
     /// `=`: exactly these bits; `-`: all of them; `/`: any.
-    Mode { how: char, mode: u32 },
+    Mode {
+        how: char,
+        mode: u32,
+    },
     Links(Compare),
     Inode(Compare),
     Uid(Compare),
@@ -31,9 +44,19 @@ pub(super) enum Test {
     NoGroup,
     /// Whether the file's owner may do this.
     Access(u32),
-    SameFile { device: u64, inode: u64 },
-    Age { stamp: Stamp, age: Age, now: SystemTime },
-    Newer { stamp: Stamp, than: Time },
+    SameFile {
+        device: u64,
+        inode: u64,
+    },
+    Age {
+        stamp: Stamp,
+        age: Age,
+        now: SystemTime,
+    },
+    Newer {
+        stamp: Stamp,
+        than: Time,
+    },
 }
 
 /// What a pattern is compared with.
@@ -139,9 +162,13 @@ impl Test {
                 glob::matches(super::parse::bytes(pattern), &text, *options)
             }
             Self::Regex(regex) => regex.is_match(entry.path.as_os_str().as_encoded_bytes()),
-            Self::Kind { letters, of_target } => kind(entry, *of_target).is_some_and(|letter| letters.contains(&letter)),
+            Self::Kind { letters, of_target } => {
+                kind(entry, *of_target).is_some_and(|letter| letters.contains(&letter))
+            }
             Self::Empty => match entry.kind() {
-                Some(FileType::Directory) => fs::read_dir(&entry.path).is_ok_and(|mut entries| entries.next().is_none()),
+                Some(FileType::Directory) => {
+                    fs::read_dir(&entry.path).is_ok_and(|mut entries| entries.next().is_none())
+                }
                 Some(FileType::RegularFile) => with(&|attributes| attributes.size == 0),
                 _ => false,
             },

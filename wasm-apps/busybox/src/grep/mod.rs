@@ -179,7 +179,8 @@ impl Options {
             }
             "f" | "file" => {
                 let path = PathBuf::from(line.value()?);
-                let read = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(&path) };
+                let read =
+                    if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(&path) };
                 let contents = read.map_err(Failure::at(&path))?;
                 let added = if contents.is_empty() { Vec::new() } else { lines_of(&contents) };
                 self.patterns.get_or_insert_default().extend(added);
@@ -269,7 +270,8 @@ impl Files<'_> {
     }
 
     fn folder(&mut self, path: &Path) -> Result<(), Failure> {
-        let entries = fs::read_dir(if is_here(path) { Path::new(".") } else { path }).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = fs::read_dir(if is_here(path) { Path::new(".") } else { path })
+            .and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let entries = match entries {
             Ok(entries) => entries,
             Err(error) => {

@@ -101,7 +101,8 @@ pub(super) fn compile(patterns: &[String], options: PatternOptions) -> Result<Bo
 
 /// Whether a Perl pattern has look-around or back-references.
 fn needs_backtracking(pattern: &str) -> bool {
-    let referring = |at: usize| pattern[at + 1..].starts_with(|next: char| next.is_ascii_digit() || "kKG".contains(next));
+    let referring =
+        |at: usize| pattern[at + 1..].starts_with(|next: char| next.is_ascii_digit() || "kKG".contains(next));
     ["(?=", "(?!", "(?<=", "(?<!", "(?>", "*+", "++", "?+"].iter().any(|look| pattern.contains(look))
         || pattern.match_indices('\\').any(|(at, _)| referring(at))
 }

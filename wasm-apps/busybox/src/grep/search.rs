@@ -9,7 +9,8 @@ use crate::failure::Failure;
 /// How much is read at once.
 const BLOCK: usize = 64 * 1024;
 /// What begins the name, the separators, the numbers and the matches in colour, and what ends it.
-const COLORS: Colors = Colors { name: "\x1b[35m", mark: "\x1b[36m", number: "\x1b[32m", found: "\x1b[01;31m", end: "\x1b[m" };
+const COLORS: Colors =
+    Colors { name: "\x1b[35m", mark: "\x1b[36m", number: "\x1b[32m", found: "\x1b[01;31m", end: "\x1b[m" };
 
 struct Colors {
     name: &'static str,

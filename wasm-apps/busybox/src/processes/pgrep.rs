@@ -65,7 +65,8 @@ impl Query {
             "g" | "pgroup" => self.groups = numbers(line.text()?)?,
             "u" | "U" | "euid" | "uid" => {
                 for name in line.text()?.split(',') {
-                    let uid = accounts::uid_of(name).ok_or_else(|| Failure::Usage(format!("invalid user name: {name}")))?;
+                    let uid =
+                        accounts::uid_of(name).ok_or_else(|| Failure::Usage(format!("invalid user name: {name}")))?;
                     self.users.push(uid);
                 }
             }

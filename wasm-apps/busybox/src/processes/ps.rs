@@ -113,7 +113,8 @@ impl Request {
                 if letter == 'o' {
                     columns(&value, &mut request.columns)?;
                 } else {
-                    let parse = |word: &str| word.parse().map_err(|_| Failure::Usage(format!("invalid number '{word}'")));
+                    let parse =
+                        |word: &str| word.parse().map_err(|_| Failure::Usage(format!("invalid number '{word}'")));
                     let pids = value.split([',', ' ']).map(parse).collect::<Result<Vec<u32>, _>>()?;
                     request.pids.get_or_insert_default().extend(pids);
                 }
@@ -156,7 +157,12 @@ pub(crate) fn ps(arguments: Vec<OsString>) -> Result<u8, Failure> {
     Ok(u8::from(processes.is_empty()))
 }
 
-fn write_line(output: &mut impl Write, most: usize, columns: &[Column], value: impl Fn(&Column) -> String) -> io::Result<()> {
+fn write_line(
+    output: &mut impl Write,
+    most: usize,
+    columns: &[Column],
+    value: impl Fn(&Column) -> String,
+) -> io::Result<()> {
     let mut line = String::new();
     for (index, column) in columns.iter().enumerate() {
         let shape = COLUMNS.iter().find(|(known, ..)| *known == column.name);

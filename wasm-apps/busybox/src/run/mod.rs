@@ -6,8 +6,8 @@ mod watch;
 mod xargs;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::fs::OpenOptions;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -39,7 +39,10 @@ pub(crate) const TIME_USAGE: &str = "time [-p] PROGRAM [ARGUMENT]...
 Run PROGRAM and say how long it took";
 
 /// The operands of an applet whose options end at the program it runs.
-fn program(arguments: Vec<OsString>, mut option: impl FnMut(&str, &mut CommandLine) -> Result<bool, Failure>) -> Result<Vec<OsString>, Failure> {
+fn program(
+    arguments: Vec<OsString>,
+    mut option: impl FnMut(&str, &mut CommandLine) -> Result<bool, Failure>,
+) -> Result<Vec<OsString>, Failure> {
     let mut line = CommandLine::new(arguments);
     while let Some(item) = line.next()? {
         match item {

@@ -14,7 +14,8 @@ use crate::failure::Failure;
 use crate::options::text;
 use crate::process::Program;
 
-pub(crate) const USAGE: &str = "timeout [-s SIGNAL] [-k DURATION] [--preserve-status] [--foreground] [-v] DURATION PROGRAM [ARGUMENT]...
+pub(crate) const USAGE: &str =
+    "timeout [-s SIGNAL] [-k DURATION] [--preserve-status] [--foreground] [-v] DURATION PROGRAM [ARGUMENT]...
 
 Run PROGRAM, and send it SIGNAL (TERM) after DURATION
 
@@ -41,7 +42,8 @@ pub(crate) fn timeout(arguments: Vec<OsString>) -> Result<u8, Failure> {
         match name {
             "s" | "signal" => {
                 let name = line.text()?;
-                limits.signal = Signal::parse(&name).ok_or_else(|| Failure::Usage(format!("{name}: invalid signal")))?;
+                limits.signal =
+                    Signal::parse(&name).ok_or_else(|| Failure::Usage(format!("{name}: invalid signal")))?;
             }
             "k" | "kill-after" => limits.kill_after = Some(duration::parse(&line.text()?)?),
             "preserve-status" => limits.preserve_status = true,
@@ -123,7 +125,7 @@ fn wait_readable(signals: &File, deadline: Option<Instant>) -> Result<bool, Fail
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let left = left.map(|left| Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i32::try_from(left.subsec_nanos()).unwrap_or_default().into(),
+        tv_nsec: i32::try_from(left.subsec_nanos()).unwrap_or_default(),
     });
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     let ready = poll(&mut watched, left.as_ref()).map_err(io::Error::from)?;

@@ -49,7 +49,9 @@ pub(crate) fn mount(arguments: Vec<OsString>) -> Result<u8, Failure> {
         }
     }
     if operands > 0 {
-        return Err(Failure::usage("permission denied: containers cannot mount; declare spec.volumes and volumeMounts"));
+        return Err(Failure::usage(
+            "permission denied: containers cannot mount; declare spec.volumes and volumeMounts",
+        ));
     }
     for Mount { source, target, kind: found, options } in procfs::mounts()? {
         if kind.as_ref().is_none_or(|kind| *kind == found) {
@@ -68,7 +70,11 @@ pub(crate) fn human(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["", "K", "M", "G", "T", "P"] {
         if size < 1024.0 {
-            return if unit.is_empty() || size >= 10.0 { format!("{size:.0}{unit}") } else { format!("{size:.1}{unit}") };
+            return if unit.is_empty() || size >= 10.0 {
+                format!("{size:.0}{unit}")
+            } else {
+                format!("{size:.1}{unit}")
+            };
         }
         size /= 1024.0;
     }
@@ -93,9 +99,12 @@ pub(crate) fn df(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let mut code = 0;
     for path in &paths {
         match fs::canonicalize(path) {
-            Ok(absolute) => rows.extend(mounts.iter().filter(|mount| absolute.starts_with(&mount.target)).max_by_key(|mount| {
-                mount.target.components().count()
-            })),
+            Ok(absolute) => rows.extend(
+                mounts
+                    .iter()
+                    .filter(|mount| absolute.starts_with(&mount.target))
+                    .max_by_key(|mount| mount.target.components().count()),
+            ),
             Err(error) => {
                 eprintln!("df: {}: {}", path.display(), reason(&error));
                 code = 1;
@@ -106,7 +115,14 @@ pub(crate) fn df(arguments: Vec<OsString>) -> Result<u8, Failure> {
         rows.extend(&mounts);
     }
     let kind = |kind: &str| if flags.contains('T') { format!(" {kind:<10}") } else { String::new() };
-    println!("{:<20}{} {heading:>10} {:>10} {:>10} {:>4} Mounted on", "Filesystem", kind("Type"), "Used", "Available", "Use%");
+    println!(
+        "{:<20}{} {heading:>10} {:>10} {:>10} {:>4} Mounted on",
+        "Filesystem",
+        kind("Type"),
+        "Used",
+        "Available",
+        "Use%"
+    );
     for mount in rows {
         let [total, used, available, share] = match attributes::room(&mount.target) {
             Ok(room) => {
@@ -193,7 +209,10 @@ impl Usage {
             Ok(attributes) => attributes,
             Err(error) => return self.complain(path, &error),
         };
-        if attributes.links > 1 && attributes.kind != FileType::Directory && !self.seen.insert((attributes.device, attributes.inode)) {
+        if attributes.links > 1
+            && attributes.kind != FileType::Directory
+            && !self.seen.insert((attributes.device, attributes.inode))
+        {
             return 0;
         }
         let mut size = if self.bytes { attributes.size } else { attributes.size.div_ceil(4096) * 4096 };

@@ -96,7 +96,8 @@ pub(crate) fn hostname(arguments: Vec<OsString>) -> Result<u8, Failure> {
     }
     let name = fs::read_to_string("/etc/hostname").map_err(Failure::at("/etc/hostname"))?.trim_end().to_owned();
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>());
+    let lines =
+        hosts.lines().map(|line| line.split('#').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>());
     let own: Vec<Vec<&str>> = lines.filter(|words| words.iter().skip(1).any(|word| *word == name)).collect();
     let full = own.iter().flatten().find(|word| word.starts_with(&format!("{name}."))).copied().unwrap_or(&name);
     let shown = match flags.chars().last() {

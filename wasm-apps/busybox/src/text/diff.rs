@@ -60,7 +60,8 @@ pub(crate) fn diff(arguments: Vec<OsString>) -> Result<u8, Failure> {
         _ => {}
     }
     let mut comparison = Comparison { settings, output: BufWriter::new(io::stdout().lock()), trouble: false };
-    let differ = if left.is_dir() { comparison.folders(&left, &right)? } else { comparison.files(&left, &right, false)? };
+    let differ =
+        if left.is_dir() { comparison.folders(&left, &right)? } else { comparison.files(&left, &right, false)? };
     comparison.output.flush()?;
     Ok(if comparison.trouble { 2 } else { u8::from(differ) })
 }
@@ -187,8 +188,9 @@ impl Comparison {
         let mut ops = capture_diff_slices(Algorithm::Myers, &essences(&old), &essences(&new));
         if self.settings.ignore_empty {
             let empty = |lines: &[&[u8]]| lines.iter().all(|line| line.trim_ascii().is_empty());
-            let matters =
-                |op: &DiffOp| !matches!(op, DiffOp::Equal { .. }) && !(empty(&old[op.old_range()]) && empty(&new[op.new_range()]));
+            let matters = |op: &DiffOp| {
+                !(matches!(op, DiffOp::Equal { .. }) || empty(&old[op.old_range()]) && empty(&new[op.new_range()]))
+            };
             if !ops.iter().any(matters) {
                 ops.clear();
             }

@@ -151,7 +151,8 @@ impl Tree {
         if depth > self.depth {
             return Ok(());
         }
-        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(Failure::at(folder))?;
+        let entries =
+            fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(Failure::at(folder))?;
         let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.file_name(), entry.path())).collect();
         entries.retain(|(name, path)| {
             (self.all || !name.as_encoded_bytes().starts_with(b".")) && (!self.only_folders || path.is_dir())

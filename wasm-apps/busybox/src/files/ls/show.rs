@@ -109,7 +109,8 @@ impl<'a> Shown<'a> {
         let (rows, widths) = arrange(&names, layout, self.settings.width);
         let columns = widths.len();
         for row in 0..rows {
-            let place = |column: usize| if layout == Layout::Rows { row * columns + column } else { column * rows + row };
+            let place =
+                |column: usize| if layout == Layout::Rows { row * columns + column } else { column * rows + row };
             let mut line = String::new();
             for (column, width) in widths.iter().enumerate() {
                 let Some((name, own)) = names.get(place(column)) else { continue };
@@ -127,29 +128,38 @@ impl<'a> Shown<'a> {
         let now = jiff::Timestamp::now().as_second();
         let (mut users, mut groups) = (HashMap::new(), HashMap::new());
         let settings = self.settings;
-        let cells: Vec<Cells> = self.entries.iter().map(|entry| {
-            let attributes = &entry.attributes;
-            let mut before = String::new();
-            if settings.inodes {
-                let _infallible = write!(before, "{:>7} ", attributes.inode);
-            }
-            if settings.blocks {
-                let _infallible = write!(before, "{:>4} ", kib(entry));
-            }
-            let name = |names: &mut HashMap<u32, String>, id: u32, of: fn(u32) -> String| {
-                if settings.numbers { id.to_string() } else { names.entry(id).or_insert_with(|| of(id)).clone() }
-            };
-            Cells {
-                before: before + &attributes.mode_text(),
-                links: attributes.links.to_string(),
-                user: name(&mut users, attributes.uid, accounts::user_name),
-                group: name(&mut groups, attributes.gid, accounts::group_name),
-                size: if settings.human { crate::system::human(attributes.size) } else { attributes.size.to_string() },
-                time: self.time(entry.time(settings.time), now),
-            }
-        }).collect();
+        let cells: Vec<Cells> = self
+            .entries
+            .iter()
+            .map(|entry| {
+                let attributes = &entry.attributes;
+                let mut before = String::new();
+                if settings.inodes {
+                    let _infallible = write!(before, "{:>7} ", attributes.inode);
+                }
+                if settings.blocks {
+                    let _infallible = write!(before, "{:>4} ", kib(entry));
+                }
+                let name = |names: &mut HashMap<u32, String>, id: u32, of: fn(u32) -> String| {
+                    if settings.numbers { id.to_string() } else { names.entry(id).or_insert_with(|| of(id)).clone() }
+                };
+                Cells {
+                    before: before + &attributes.mode_text(),
+                    links: attributes.links.to_string(),
+                    user: name(&mut users, attributes.uid, accounts::user_name),
+                    group: name(&mut groups, attributes.gid, accounts::group_name),
+                    size: if settings.human {
+                        crate::system::human(attributes.size)
+                    } else {
+                        attributes.size.to_string()
+                    },
+                    time: self.time(entry.time(settings.time), now),
+                }
+            })
+            .collect();
         let width = |cell: fn(&Cells) -> &String| cells.iter().map(|cells| cell(cells).len()).max().unwrap_or_default();
-        let (links, user, group) = (width(|cells| &cells.links), width(|cells| &cells.user), width(|cells| &cells.group));
+        let (links, user, group) =
+            (width(|cells| &cells.links), width(|cells| &cells.user), width(|cells| &cells.group));
         let size = width(|cells| &cells.size);
         for (entry, cells) in self.entries.iter().zip(&cells) {
             write!(output, "{} {:>links$} ", cells.before, cells.links)?;
@@ -211,7 +221,9 @@ fn quoted(name: &OsStr, quoting: Quoting) -> String {
     let text = name.to_string_lossy();
     match quoting {
         Quoting::Literal => text.into_owned(),
-        Quoting::Question => text.chars().map(|character| if character.is_control() { '?' } else { character }).collect(),
+        Quoting::Question => {
+            text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+        }
         Quoting::Escape => text.chars().fold(String::new(), |mut output, character| {
             match character {
                 ' ' => output.push_str("\\ "),
@@ -244,7 +256,9 @@ pub(super) fn by_number(one: &OsStr, other: &OsStr) -> Ordering {
             continue;
         }
         match (left.split_first(), right.split_first()) {
-            (Some((one, left_rest)), Some((other, right_rest))) if one == other => (left, right) = (left_rest, right_rest),
+            (Some((one, left_rest)), Some((other, right_rest))) if one == other => {
+                (left, right) = (left_rest, right_rest)
+            }
             _ => return left.cmp(right),
         }
     }
