@@ -20,3 +20,4 @@ check() { # check EXAMPLE LINE
 
 check c "argument 3: manifest"
 check cpython "client | Hello from CPython"
+check go "start 1"
