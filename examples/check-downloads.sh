@@ -21,3 +21,4 @@ check() { # check EXAMPLE LINE
 check c "argument 3: manifest"
 check cpython "client | Hello from CPython"
 check go "start 1"
+check sqlite "query | Saturn|274"
