@@ -25,5 +25,5 @@ mod sockets;
 mod story;
 mod support;
 mod tidy;
-mod web;
 mod tools;
+mod web;
