@@ -311,6 +311,13 @@ struct BuiltInImage {
     port: Option<u16>,
 }
 
+impl BuiltInImage {
+    /// `StopSignal`: nginx finishes its requests when it gets QUIT.
+    fn stop_signal(&self) -> Option<&'static str> {
+        (self.name == "builtin/nginx").then_some("SIGQUIT")
+    }
+}
+
 const IMAGES: &[BuiltInImage] = &[
     BuiltInImage { name: "builtin/busybox", layers: &["tools"], entrypoint: &[], cmd: &["sh"], port: None },
     BuiltInImage { name: "builtin/curl", layers: &["tools"], entrypoint: &["curl"], cmd: &[], port: None },
@@ -379,11 +386,13 @@ fn write_images(sources: &Path, guests: &Path, out_dir: &Path) -> Result<(), Str
         let layers: Vec<_> = image.layers.iter().map(|layer| format!("&{}", constant_name(layer))).collect();
         writeln!(
             code,
-            "BuiltInImage {{ name: {:?}, id: {:?}, entrypoint: &{:?}, cmd: &{:?}, path: {PATH:?}, layers: &[{}] }},",
+            "BuiltInImage {{ name: {:?}, id: {:?}, entrypoint: &{:?}, cmd: &{:?}, path: {PATH:?}, stop_signal: {:?}, \
+             layers: &[{}] }},",
             image.name,
             digest(config.as_bytes()),
             image.entrypoint,
             image.cmd,
+            image.stop_signal(),
             layers.join(", "),
         )
         .map_err(|error| error.to_string())?;
@@ -402,8 +411,9 @@ fn image_config(image: &BuiltInImage, diff_ids: &[(&str, String)]) -> String {
     let wanted = |name: &&str| diff_ids.iter().find(|(known, _)| known == name).map(|(_, diff_id)| diff_id);
     let diff_ids: Vec<_> = image.layers.iter().filter_map(wanted).collect();
     let ports = image.port.map(|port| format!(r#","ExposedPorts":{{"{port}/tcp":{{}}}}"#)).unwrap_or_default();
+    let stop = image.stop_signal().map(|signal| format!(r#","StopSignal":{signal:?}"#)).unwrap_or_default();
     let (entrypoint, cmd) = (image.entrypoint, image.cmd);
-    let config = format!(r#"{{"Env":["PATH={PATH}"],"Entrypoint":{entrypoint:?},"Cmd":{cmd:?}{ports}}}"#);
+    let config = format!(r#"{{"Env":["PATH={PATH}"],"Entrypoint":{entrypoint:?},"Cmd":{cmd:?}{ports}{stop}}}"#);
     let rootfs = format!(r#"{{"type":"layers","diff_ids":{diff_ids:?}}}"#);
     format!(r#"{{"architecture":"wasm","os":"wasi","config":{config},"rootfs":{rootfs}}}"#)
 }

@@ -21,6 +21,7 @@ pub(super) struct BuiltInImage {
     entrypoint: &'static [&'static str],
     cmd: &'static [&'static str],
     path: &'static str,
+    stop_signal: Option<&'static str>,
     layers: &'static [&'static BuiltInLayer],
 }
 
@@ -88,6 +89,7 @@ impl BuiltInImage {
             entrypoint: owned(self.entrypoint),
             cmd: owned(self.cmd),
             env: vec![("PATH".to_owned(), self.path.to_owned())],
+            stop_signal: self.stop_signal.map(str::to_owned),
             ..ImageConfig::default()
         };
         let layers = self.layers.iter().map(|layer| ImageLayer {
