@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the examples that need a download and checks that their pods do what they should. `cargo test` does not run this.
-# HUSK names the husk to run, if it is not the one on PATH. CLANG=1 has the clang example checked too, which takes minutes
-# and 2 GB of memory the first time. Images and code go to target/examples.
+# Builds the examples that need a download and checks that their pods do what they should. `cargo test` does not run
+# this. HUSK names the husk to run, if it is not the one on PATH. CLANG=1 has the clang example checked too, which takes
+# minutes and 2 GB of memory the first time. Images and code go to target/examples.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -23,7 +23,7 @@ check c "argument 3: manifest"
 check cpython "client | Hello from CPython"
 check go "start 1"
 check sqlite "query | Saturn|274"
-check javascript "client | Hello from JavaScript at javascript"
+check javascript "Hello from JavaScript at javascript"
 if [ -n "${CLANG:-}" ]; then
     check clang "Hello, reader, from C compiled by Clang"
 else

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Compiles SQLite's command-line shell to a WebAssembly module (WASI 0.1) and imports it as the image localhost/sqlite3:latest.
-# Needs npm, and Python 3 with pip; downloads SQLite's source, as the npm package sqlite3 carries it, and the Zig toolchain,
-# whose C compiler it uses, into target/examples/sqlite and target/examples/c.
+# Compiles SQLite's command-line shell to a WebAssembly module (WASI 0.1) and imports it as localhost/sqlite3:latest.
+# Needs npm, and Python 3 with pip; downloads SQLite's source, as the npm package sqlite3 carries it, into
+# target/examples/sqlite, and the Zig toolchain, whose C compiler it uses, into target/examples/c.
 # HUSK names the husk to import with, if it is not the one on PATH.
 set -eu
 

@@ -142,10 +142,16 @@ fn a_placeholder_ends_at_once_when_told_to() {
 #[test]
 fn examples_that_need_a_download_are_valid() {
     let husk = Husk::new();
-    for (name, image) in [("cpython", "localhost/cpython-http:latest"), ("c", "localhost/hello-c:latest")] {
+    for (name, image, containers) in [
+        ("c", "localhost/hello-c:latest", 1),
+        ("cpython", "localhost/cpython-http:latest", 1),
+        ("go", "localhost/hello-go:latest", 1),
+        ("javascript", "localhost/hello-javascript:latest", 1),
+        ("sqlite", "localhost/sqlite3:latest", 2),
+    ] {
         let file = examples().join(name).join("pod.yaml");
         let outcome = husk.husk(["run".as_ref(), file.as_os_str()]).exits(2);
-        assert_eq!(outcome.stderr.lines().count(), 2, "nothing but the image is missing: {outcome:?}");
+        assert_eq!(outcome.stderr.lines().count(), containers + 1, "nothing but the image is missing: {outcome:?}");
         outcome.says(image).says("husk image import");
         assert!(examples().join(name).join("build.sh").is_file());
     }

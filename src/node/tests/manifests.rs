@@ -53,7 +53,7 @@ async fn manifest_04_gets_ready_when_its_server_answers() {
     scene.at(10).await;
     assert!(!is_ready(&scene, "nginx"));
     scene.at(21).await;
-    assert!(is_ready(&scene, "nginx"));
+    assert!(is_ready(&scene, "nginx"), "{:#?}", scene.timeline());
     scene.at(300).await;
     assert_eq!(scene.shows("nginx"), "Running");
 }
@@ -116,11 +116,11 @@ async fn manifest_10_is_restarted_when_its_file_is_gone() {
     let scene = Scene::real(manifest!("10-liveness-exec")).start();
     scene.at(30).await;
     assert_eq!(scene.container("livenessprobe-pod").restart_count, 0);
-    // Three failures in a row, then 30 s of grace, as its shell does not care for TERM while it waits for `sleep`.
+    // Three failures in a row; its shell does nothing about TERM and is gone at once.
     scene.until("event livenessprobe-pod Killing").await;
     let killed: f64 = scene.only(&["event livenessprobe-pod Killing"])[0].split(' ').next().unwrap().parse().unwrap();
     assert!((36.0..=40.0).contains(&killed), "{killed}");
-    scene.at(80).await;
+    scene.at(60).await;
     assert_eq!(scene.container("livenessprobe-pod").restart_count, 1);
 }
 
