@@ -97,7 +97,7 @@ impl PodHandle {
             let pod = self.desired.borrow().metadata.name.clone().unwrap_or_default();
             AttachError::NotRunning { container: container.to_owned(), pod }
         };
-        self.executor.running(container).ok_or_else(missing)
+        self.executor.upgrade().and_then(|executor| executor.running(container)).ok_or_else(missing)
     }
 }
 

@@ -21,7 +21,7 @@ mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container as ContainerSpec, PersistentVolumeClaim, Pod, PodStatus, Secret, Service,
@@ -145,7 +145,8 @@ type WhichEvent = fn(&Event) -> bool;
 pub struct PodHandle {
     desired: watch::Sender<Arc<Pod>>,
     sources_changed: Arc<Notify>,
-    executor: Arc<executor::Shared>,
+    /// Gone with the worker, whose containers nothing else keeps.
+    executor: Weak<executor::Shared>,
     task: AbortHandle,
     finished: CancellationToken,
 }
@@ -179,7 +180,7 @@ impl Node {
         let sources_changed = Arc::new(Notify::new());
         let inputs = worker::Inputs { desired: receiver.clone(), sources_changed: Arc::clone(&sources_changed) };
         let worker = worker::Worker::new(Arc::clone(&self.shared), inputs, publish, snapshot);
-        let executor = worker.executor();
+        let executor = Arc::downgrade(&worker.executor());
         let finished = CancellationToken::new();
         let guard = finished.clone().drop_guard();
         let shared = Arc::clone(&self.shared);

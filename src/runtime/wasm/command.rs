@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Module, Store};
 
 use super::container_context::ProcessSeed;
 use super::cpu::{Schedule, yield_at_ticks};
@@ -41,7 +41,9 @@ pub(super) async fn run(engine: Engine, program: Arc<Program>, seed: ProcessSeed
 async fn call(store: &mut Store<GuestState>, program: &Program, started: Started) -> wasmtime::Result<i32> {
     match program {
         Program::Module(module) => {
-            if let Err(error) = p1::listen(store.data_mut()) {
+            if accepts_connections(module.module())
+                && let Err(error) = p1::listen(store.data_mut())
+            {
                 let detail = format!("cannot listen on port {}: {}", error.port, error.source);
                 // Whoever started the process may have stopped waiting.
                 let _ = started.send(Err(RuntimeError::Failed(detail.clone())));
@@ -68,6 +70,12 @@ async fn call(store: &mut Store<GuestState>, program: &Program, started: Started
         }
         Program::Server(_) => wasmtime::bail!("an HTTP handler cannot be run as a command"),
     }
+}
+
+/// Whether a 0.1 module can do anything with a listening socket. Others, such as a shell, must leave the ports to those
+/// they start.
+fn accepts_connections(module: &Module) -> bool {
+    module.imports().any(|import| import.name() == "sock_accept")
 }
 
 /// Tells `started` how instantiation went. A guest that runs into its memory limit, traps or exits right there counts as

@@ -22,7 +22,7 @@ use super::stdio::{InputSource, OutputSink};
 use super::terminal::Terminal;
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::runtime::{
-    Container, ContainerConfig, ContainerPort, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, RuntimeError,
+    Container, ContainerConfig, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, RuntimeError,
     Signal, TerminalSize,
 };
 use crate::vfs::GeneratedFs;
@@ -90,6 +90,7 @@ impl WasmContainer {
             working_dir: config.working_dir,
             mounts,
             network: Arc::clone(&sandbox.network),
+            ports: config.ports,
             memory,
             quota: CpuQuota::new(config.cpu_limit_millis),
             processes,
@@ -97,7 +98,7 @@ impl WasmContainer {
             gone: CancellationToken::new(),
         });
         let stdio = Stdio { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr, tty: config.tty };
-        let container = Self::new(context, config.argv, config.ports, stdio, true).await?;
+        let container = Self::new(context, config.argv, stdio, true).await?;
         if let Some(size) = config.terminal_size {
             container.resize(size);
         }
@@ -107,7 +108,6 @@ impl WasmContainer {
     async fn new(
         context: Arc<ContainerContext>,
         argv: Vec<String>,
-        ports: Vec<ContainerPort>,
         stdio: Stdio,
         is_main: bool,
     ) -> Result<Self, RuntimeError> {
@@ -123,8 +123,8 @@ impl WasmContainer {
         let launch = Launch {
             env: context.env.clone(),
             working_dir: context.working_dir.clone(),
-            ports,
             descriptors,
+            is_main,
             signals: Signals::default(),
             parent: 0,
             group: Group::New,
@@ -158,7 +158,7 @@ impl WasmContainer {
             return Err(RuntimeError::NotRunning(context.id.clone()));
         }
         let stdio = Stdio { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, tty: request.tty };
-        let process = Self::new(Arc::clone(context), request.argv, Vec::new(), stdio, false).await?;
+        let process = Self::new(Arc::clone(context), request.argv, stdio, false).await?;
         if !self.is_alive() {
             return Err(RuntimeError::NotRunning(context.id.clone()));
         }

@@ -43,6 +43,8 @@ pub(super) struct ContainerContext {
     pub(super) mounts: MountTable,
     /// The pod's network.
     pub(super) network: Arc<PodNetwork>,
+    /// Declared ports.
+    pub(super) ports: Vec<ContainerPort>,
     /// What all processes may allocate together.
     pub(super) memory: Arc<MemoryAccount>,
     /// What they may compute.
@@ -87,10 +89,10 @@ pub(super) struct Launch {
     pub(super) env: Vec<(String, String)>,
     /// Its working directory, absolute.
     pub(super) working_dir: String,
-    /// Ports it listens on or serves at.
-    pub(super) ports: Vec<ContainerPort>,
     /// Its descriptors by number.
     pub(super) descriptors: Vec<(u32, p1::Descriptor)>,
+    /// Whether it is the container's first.
+    pub(super) is_main: bool,
     /// What it does about signals.
     pub(super) signals: Signals,
     /// Who waits for it; 0 for nobody in the container.
@@ -140,8 +142,8 @@ impl ContainerContext {
             argv: executable.argv,
             env: launch.env,
             working_dir: launch.working_dir,
-            ports: launch.ports,
             descriptors: launch.descriptors,
+            is_main: launch.is_main,
             process: Arc::clone(&process),
             ticker: Arc::clone(loaded.host.engine.ticker()),
         };
@@ -196,9 +198,8 @@ pub(super) struct ProcessSeed {
     argv: Vec<String>,
     env: Vec<(String, String)>,
     working_dir: String,
-    /// Declared ports.
-    pub(super) ports: Vec<ContainerPort>,
     descriptors: Vec<(u32, p1::Descriptor)>,
+    is_main: bool,
     /// How others see it.
     pub(super) process: Arc<Process>,
     ticker: Arc<Ticker>,
@@ -210,6 +211,11 @@ impl ProcessSeed {
         &self.container.network
     }
 
+    /// Declared ports.
+    pub(super) fn ports(&self) -> &[ContainerPort] {
+        &self.container.ports
+    }
+
     /// The context of a new guest process.
     pub(super) fn context(&self) -> ProcessContext {
         ProcessContext {
@@ -219,8 +225,9 @@ impl ProcessSeed {
             working_dir: self.working_dir.clone(),
             root: self.container.mounts.root(),
             network: Arc::clone(&self.container.network),
-            ports: self.ports.clone(),
+            ports: self.container.ports.clone(),
             descriptors: self.descriptors.clone(),
+            is_main: self.is_main,
             process: Arc::clone(&self.process),
             container: Some(Arc::clone(&self.container)),
         }

@@ -94,7 +94,7 @@ pub(super) async fn serve(
 }
 
 fn listen(seed: &ProcessSeed) -> Result<TcpListener, String> {
-    let port = seed.ports.iter().find(|port| !port.udp).map_or(DEFAULT_PORT, |port| port.port);
+    let port = seed.ports().iter().find(|port| !port.udp).map_or(DEFAULT_PORT, |port| port.port);
     // The unspecified IPv6 address takes IPv4 as well.
     let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
     let listening = seed.network().bind_tcp(address).and_then(|binding| seed.network().listen(binding, BACKLOG));

@@ -69,8 +69,8 @@ impl SpawnRequest {
         let launch = Launch {
             env: self.env,
             working_dir: self.working_dir,
-            ports: Vec::new(),
             descriptors: self.descriptors,
+            is_main: false,
             signals: self.signals,
             parent: parent.pid(),
             group: self.group,

@@ -61,6 +61,8 @@ pub(super) struct ProcessContext {
     pub(super) ports: Vec<ContainerPort>,
     /// The descriptors it starts with; components have 0 to 2 of them.
     pub(super) descriptors: Vec<(u32, p1::Descriptor)>,
+    /// Whether it is its container's first.
+    pub(super) is_main: bool,
     /// How others see it.
     pub(super) process: Arc<Process>,
     /// What it runs in, which it needs to start others.

@@ -81,6 +81,7 @@ impl Guest {
             network: Arc::clone(&self.network),
             ports: self.ports.clone(),
             descriptors: self.descriptors(stdout, stderr),
+            is_main: true,
             process: Arc::clone(&self.process),
             container: None,
         };

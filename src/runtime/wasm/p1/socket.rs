@@ -40,13 +40,15 @@ pub(in super::super) struct ListenError {
     pub(in super::super) source: NetError,
 }
 
-/// Opens a listening socket for each declared TCP port, at descriptors 4, 5, … in order. The runtime calls this once
-/// for a container's main program, before it starts, and never for programs run beside it.
+/// Opens a listening socket for each declared TCP port, in order, at the lowest numbers that are free: 4, 5, … for a
+/// program that got nothing but its standard streams. Ports that another process of the container listens on are left out,
+/// but for the main program, to which none may be taken.
 ///
 /// # Errors
 /// The first port that cannot be bound or listened on; nothing stays open then but what this process may drop.
 pub(in super::super) fn listen(state: &mut GuestState) -> Result<(), ListenError> {
     let network = Arc::clone(&state.process.network);
+    let is_main = state.process.is_main;
     let mut ports: Vec<u16> = Vec::new();
     for port in state.process.ports.iter().filter(|port| !port.udp) {
         // A port may be declared twice under two names.
@@ -56,7 +58,11 @@ pub(in super::super) fn listen(state: &mut GuestState) -> Result<(), ListenError
     }
     for port in ports {
         let failed = |source| ListenError { port, source };
-        let binding = network.bind_tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).map_err(failed)?;
+        let binding = match network.bind_tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))) {
+            // Another process of the container serves it already.
+            Err(NetError::AddressInUse) if !is_main => continue,
+            bound => bound.map_err(failed)?,
+        };
         let listener = Arc::new(network.listen(binding, BACKLOG).map_err(failed)?);
         let inserted = descriptors(state).insert(Descriptor::Listener(Listener { listener, flags: 0 }));
         inserted.map_err(|_| failed(NetError::TooManySockets))?;
