@@ -222,13 +222,13 @@ impl<'p> Interpreter<'p> {
             Source::File(name) | Source::Command(name) => {
                 let name = self.text(name)?;
                 let is_command = matches!(source, Source::Command(_));
-                let separator = self.separator().clone();
+                let separator = self.separator.clone();
                 let Some(reader) = self.streams.reader(is_command, &name)? else {
                     return Ok(Value::Number(-1.0));
                 };
                 match reader.record(&separator) {
                     Ok(record) if is_command && record.is_some() => {
-                        self.count_record();
+                        self.records += 1.0;
                         record
                     }
                     Ok(record) => record,

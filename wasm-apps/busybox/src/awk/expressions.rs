@@ -280,12 +280,15 @@ impl Parser<'_> {
             }
             _ => {}
         }
+        if !self.begins_operand() {
+            return self.unexpected();
+        }
         match self.advance()? {
             Token::Number(number) => Ok(Expression::Number(number)),
             Token::Text(text) => Ok(Expression::Text(Rc::from(text))),
             Token::Name(name) => self.named(name),
             Token::FunctionName(name) => self.call(&name),
-            other => self.error(format!("unexpected {other:?}")),
+            _ => self.error("expected an expression"),
         }
     }
 

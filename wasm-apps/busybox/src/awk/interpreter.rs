@@ -1,20 +1,18 @@
-//! Runs awk programs: variables, input and rules here, statements in [`super::statements`], expressions in
-//! [`super::evaluate`], functions in [`super::builtins`].
+//! Runs awk programs: variables and rules here, the input in [`super::input`], statements in [`super::statements`],
+//! expressions in [`super::evaluate`], functions in [`super::builtins`].
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::wasi::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::lexer::unescaped;
+use super::input::Input;
 use super::program::{Expression, Pattern, Program, Rule, SPECIAL, Variable, special};
 use super::record::{self, Record};
 use super::regex::Regexes;
 use super::statements::Flow;
-use super::streams::{Reader, Separator, Streams};
+use super::streams::{Separator, Streams};
 use super::value::{Array, Text, Value};
-use crate::failure::{Failure, reason};
+use crate::failure::Failure;
 
 /// How deeply functions may call each other.
 pub(super) const MAX_CALLS: usize = 400;
@@ -56,32 +54,23 @@ pub(super) enum Cell {
 
 pub(super) struct Interpreter<'p> {
     pub(super) program: &'p Program,
-    globals: Vec<Cell>,
+    pub(super) globals: Vec<Cell>,
     /// The parameters of the functions under way.
     pub(super) frames: Vec<Vec<Cell>>,
     pub(super) record: Record,
     pub(super) streams: Streams,
     pub(super) regexes: Regexes,
     pub(super) random: super::builtins::Random,
-    records: f64,
-    file_records: f64,
-    separator: Separator,
-    input: Input,
+    pub(super) records: f64,
+    pub(super) file_records: f64,
+    /// What ends records.
+    pub(super) separator: Separator,
+    pub(super) input: Input,
     /// Which rules are within their range.
     ranges: Vec<bool>,
     pub(super) exit_code: u8,
     /// A file could not be read.
     pub(super) trouble: bool,
-}
-
-/// Where in the operands the input is.
-#[derive(Default)]
-struct Input {
-    reader: Option<Reader>,
-    argument: usize,
-    /// A file was named.
-    named: bool,
-    ended: bool,
 }
 
 impl<'p> Interpreter<'p> {
@@ -196,95 +185,6 @@ impl<'p> Interpreter<'p> {
         }
     }
 
-    /// Reads the next record of the input into the record; false at its end.
-    pub(super) fn next_record(&mut self) -> Result<bool, Interrupt> {
-        match self.read_input()? {
-            Some(record) => {
-                self.record.set(record);
-                Ok(true)
-            }
-            None => Ok(false),
-        }
-    }
-
-    /// The next record of the input, which is counted.
-    pub(super) fn read_input(&mut self) -> Result<Option<Vec<u8>>, Interrupt> {
-        loop {
-            if let Some(reader) = &mut self.input.reader {
-                let stdout = &mut self.streams.stdout;
-                if let Some(record) = reader.record_after(&self.separator, || stdout.flush())? {
-                    self.records += 1.0;
-                    self.file_records += 1.0;
-                    return Ok(Some(record));
-                }
-                self.input.reader = None;
-            }
-            if self.input.ended || !self.open_next()? {
-                self.input.ended = true;
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Opens the next operand that is a file, or standard input if there is none; false if there is no more.
-    fn open_next(&mut self) -> Result<bool, Interrupt> {
-        let Cell::Array(operands) = self.globals[special::ARGV].clone() else { return Ok(false) };
-        let count = self.global(special::ARGC).to_number() as usize;
-        while self.input.argument + 1 < count {
-            self.input.argument += 1;
-            let key = self.input.argument.to_string().into_bytes();
-            let operand = operands.borrow().get(&key[..]).map(|operand| operand.to_text(b"%.6g")).unwrap_or_default();
-            if operand.is_empty() || self.assign_operand(&operand)? {
-                continue;
-            }
-            self.input.named = true;
-            if &*operand == b"-" {
-                return Ok(self.begin_file(Box::new(io::stdin()), b""));
-            }
-            let path = PathBuf::from(std::ffi::OsStr::from_bytes(&operand));
-            let opened = File::open(&path).and_then(|file| match path.is_dir() {
-                true => Err(io::Error::other("Is a directory")),
-                false => Ok(file),
-            });
-            match opened {
-                Ok(file) => return Ok(self.begin_file(Box::new(file), &operand)),
-                Err(error) => {
-                    self.streams.flush()?;
-                    eprintln!("awk: cannot open \"{}\" ({})", path.display(), reason(&error));
-                    self.trouble = true;
-                }
-            }
-        }
-        if self.input.named {
-            return Ok(false);
-        }
-        self.input.named = true;
-        Ok(self.begin_file(Box::new(io::stdin()), b""))
-    }
-
-    fn begin_file(&mut self, input: Box<dyn io::Read>, name: &[u8]) -> bool {
-        self.input.reader = Some(Reader::new(input));
-        self.file_records = 0.0;
-        self.globals[special::FILENAME] = Cell::Value(Value::text(name));
-        true
-    }
-
-    /// Does what an operand such as `name=value` says; false if it is none.
-    pub(super) fn assign_operand(&mut self, operand: &[u8]) -> Result<bool, Interrupt> {
-        let Some(at) = operand.iter().position(|byte| *byte == b'=') else { return Ok(false) };
-        let name = &operand[..at];
-        let is_name = name.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
-            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        if !is_name {
-            return Ok(false);
-        }
-        // A variable the program does not name is nobody's.
-        if let Some(number) = self.program.globals.iter().position(|known| known.as_bytes() == name) {
-            self.set_variable(Variable::Global(number), Value::input(&unescaped(&operand[at + 1..])))?;
-        }
-        Ok(true)
-    }
-
     pub(super) fn cell(&mut self, variable: Variable) -> &mut Cell {
         match (variable, self.frames.last_mut()) {
             (Variable::Local(number), Some(frame)) => &mut frame[number],
@@ -292,17 +192,7 @@ impl<'p> Interpreter<'p> {
         }
     }
 
-    /// What ends records.
-    pub(super) fn separator(&self) -> &Separator {
-        &self.separator
-    }
-
-    /// Counts a record that a command has given.
-    pub(super) fn count_record(&mut self) {
-        self.records += 1.0;
-    }
-
-    fn global(&self, number: usize) -> Value {
+    pub(super) fn global(&self, number: usize) -> Value {
         match &self.globals[number] {
             Cell::Value(value) => value.clone(),
             Cell::Unset | Cell::Array(_) => Value::Unset,

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 
 use rustix::fs::FileType;
 
-use super::{Entry, Layout, Quoting, Settings};
+use super::Entry;
+use super::settings::{Layout, Quoting, Settings};
 use crate::accounts;
 use crate::attributes::Time;
 use crate::find::time_text;
