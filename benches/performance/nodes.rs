@@ -52,6 +52,7 @@ pub(crate) fn node(
         pods_dir: run.path().to_owned(),
         journal: Some(Arc::new(Journal::create(run.path())?)),
         data_dir: programs.directory().join("node-data"),
+        probe_lag: std::time::Duration::ZERO,
         clock: Clock::system(),
         runtime,
         images,

@@ -51,11 +51,14 @@ impl Console {
         Self(Arc::new(shared))
     }
 
-    /// What feeds this container, which is about to start; a terminal that is lent turns raw.
+    /// What feeds this container, which is about to start; a terminal that is lent turns raw. Others than the one that gets
+    /// standard input find theirs at its end: nobody will attach to them.
     pub(super) fn keyboard(&self, pod: &Pod, container: &Container) -> Option<Keyboard> {
-        let (key, name) = self.0.reader.as_ref()?;
+        let Some((key, name)) = self.0.reader.as_ref() else {
+            return Some(Keyboard { input: ended(), terminal_size: None });
+        };
         if PodKey::of(pod) != *key || container.name != *name {
-            return None;
+            return Some(Keyboard { input: ended(), terminal_size: None });
         }
         let input = self.0.input.get_or_init(read_stdin).clone();
         self.make_raw();
@@ -117,6 +120,11 @@ impl Console {
     fn before(&self) -> MutexGuard<'_, Option<rustix::termios::Termios>> {
         self.0.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An input that is at its end.
+fn ended() -> PipeReader {
+    pipe::pipe(1).1
 }
 
 /// Reads this process's standard input on a thread of its own, which ends with the input or the process.

@@ -39,6 +39,8 @@ const LOG_QUEUE: usize = 256;
 const MILLIS_PER_CPU: u64 = 1000;
 /// How long the end of a run waits until what killed husks have left is removed.
 const TIDYING_LIMIT: Duration = Duration::from_secs(1);
+/// How long a kubelet takes on average to see that a container has started.
+const PROBE_LAG: Duration = Duration::from_millis(500);
 /// Domain of Services and pods, as clusters have it by default.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// `terminationGracePeriodSeconds` where a pod has none.
@@ -248,6 +250,7 @@ impl Session {
             pods_dir: directory.path().to_owned(),
             journal: Some(Arc::new(journal)),
             data_dir: self.paths.data.clone(),
+            probe_lag: PROBE_LAG,
             clock,
             runtime: containers,
             images: Arc::clone(&self.images),

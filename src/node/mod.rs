@@ -22,6 +22,7 @@ mod worker;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container as ContainerSpec, PersistentVolumeClaim, Pod, PodStatus, Secret, Service,
@@ -107,6 +108,9 @@ pub struct NodeConfig {
     pub journal: Option<Arc<Journal>>,
     /// Where what outlives pods is, in `volumes/NAMESPACE/CLAIM`.
     pub data_dir: PathBuf,
+    /// How much later than its container's start a probe with an initial delay begins to count its periods. A kubelet
+    /// looks for containers that have started once a second, and manifests whose delays come out even rely on that.
+    pub probe_lag: Duration,
     /// The clock.
     pub clock: Clock,
     /// Runs containers.

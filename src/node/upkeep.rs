@@ -61,8 +61,9 @@ impl Upkeep {
 
     /// Runs its probes from now on.
     pub(super) fn start_probes(&mut self, shared: &Shared) {
-        let clock = &shared.node.config.clock;
-        self.prober = Some(Prober::start(&self.target, self.started_at, clock, shared.reports()));
+        let config = &shared.node.config;
+        let begin = (self.started_at, config.probe_lag);
+        self.prober = Some(Prober::start(&self.target, begin, &config.clock, shared.reports()));
     }
 
     /// Makes a readiness check out of turn.

@@ -1,6 +1,8 @@
 //! Every example that needs no download runs as it is.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
@@ -170,4 +172,15 @@ fn every_example_is_run_here_or_needs_a_download() {
         assert!(source.contains(&format!("\"{name}\"")), "no test runs examples/{name}");
     }
     assert!(found.len() >= 5, "{found:?}");
+}
+
+#[test]
+fn the_shell_reads_commands_where_there_is_no_terminal() {
+    let husk = Husk::new();
+    let mut command = husk.command(["run", "-q", "--timeout", "120s"]);
+    let mut child =
+        command.arg(examples().join("shell.yaml")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"echo in $PWD\n").unwrap();
+    let outcome = Outcome::from(child.wait_with_output().unwrap()).exits(0);
+    assert!(outcome.stdout.contains("in /\r\n"), "{outcome:?}");
 }

@@ -1,7 +1,7 @@
 //! What the user sees.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Command;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -177,4 +177,48 @@ fn a_terminal_shows_colours_and_what_is_being_compiled() {
     assert!(first.contains("\x1b[33mlonger |\x1b[0m from longer"), "{first:?}");
     let second = on_a_terminal(command());
     assert!(!second.contains("compiling ") && second.contains("from a"), "{second:?}");
+}
+
+/// A person at a terminal: types what follows each prompt, line by line, and sees what a shell shows.
+#[test]
+fn a_shell_is_worked_in_on_the_terminal_husk_lends_it() {
+    let husk = Husk::new();
+    let yaml = pod("busybox", &["sh"], "stdin: true\n      tty: true");
+    let mut command = husk.run_command(&yaml, &["-q"]);
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    tcsetwinsize(&terminal, Winsize { ws_row: 30, ws_col: 90, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let inner = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    command.env("TERM", "xterm-256color").stdin(inner.try_clone().unwrap());
+    let mut child = command.stdout(inner.try_clone().unwrap()).stderr(inner).spawn().unwrap();
+    drop(command);
+    let (mut reading, mut writing) = (File::from(terminal.try_clone().unwrap()), File::from(terminal));
+    let mut shown = String::new();
+    let mut see = |text: &str| {
+        let mut buffer = [0; 4096];
+        while !shown.contains(text) {
+            let count = reading.read(&mut buffer).unwrap_or_else(|error| panic!("{error}: no {text:?} in {shown:?}"));
+            assert!(count > 0, "no {text:?} in {shown:?}");
+            shown.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        shown.drain(..shown.find(text).unwrap() + text.len());
+    };
+    see("# ");
+    for (typed, expected) in [
+        ("echo $((6*7))-is\r", "42-is\r\n"),
+        ("stty size\r", "30 90\r\n"),
+        ("ecko\x1b[D\x7fho ed\x01\x05ited\r", "edited\r\n"),
+        ("\x1b[A\r", "edited\r\n"),
+        ("sleep 1000\r", "sleep 1000\r\n"),
+        ("\x03", "# "),
+        ("echo code $?\r", "code 130\r\n"),
+    ] {
+        writing.write_all(typed.as_bytes()).unwrap();
+        see(expected);
+    }
+    writing.write_all(b"exit 3\r").unwrap();
+    while matches!(reading.read(&mut [0; 4096]), Ok(1..)) {}
+    assert_eq!(child.wait().unwrap().code(), Some(3));
 }

@@ -55,6 +55,7 @@ impl Cluster {
             pods_dir: directory.path().join("pods"),
             journal: None,
             data_dir: directory.path().join("data"),
+            probe_lag: std::time::Duration::ZERO,
             clock,
             runtime: Arc::new(runtime.clone()),
             images: ImageStore::open(&directory.path().join("images"), true).unwrap(),

@@ -25,6 +25,7 @@ mod tls;
 mod worker;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Probe};
 use tokio::sync::{Notify, watch};
@@ -66,9 +67,14 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    /// Starts the probes that the container has; the instance runs since `started_at`. Liveness and readiness wait
-    /// until the startup probe has succeeded, if there is one.
-    pub(super) fn start(target: &Arc<Target>, started_at: Timestamp, clock: &Clock, events: &Reports) -> Self {
+    /// Starts the probes that the container has; the instance runs since `started_at`, and those with an initial delay
+    /// count from so much later. Liveness and readiness wait until the startup probe has succeeded, if there is one.
+    pub(super) fn start(
+        target: &Arc<Target>,
+        (started_at, lag): (Timestamp, Duration),
+        clock: &Clock,
+        events: &Reports,
+    ) -> Self {
         let spec = &target.container;
         let out_of_turn = Arc::new(Notify::new());
         let started = watch::Sender::new(spec.startup_probe.is_none());
@@ -80,7 +86,7 @@ impl Prober {
                 target: Arc::clone(target),
                 check: Check::of(probe, target),
                 state: ProbeState::new(kind, probe),
-                schedule: Schedule::new(probe, start),
+                schedule: Schedule::new(probe, start, lag),
                 started: started.clone(),
                 out_of_turn: (kind == ProbeKind::Readiness).then(|| Arc::clone(&out_of_turn)),
                 events: events.clone(),

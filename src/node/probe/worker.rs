@@ -21,7 +21,7 @@ use crate::pod::{Event, ProbeKind, ProbeReport, ProbeState};
 // period: kubelet spreads its load like this after a restart, which no WebAssembly container survives.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
-    /// What periods are counted from; not in the future.
+    /// What periods are counted from.
     origin: Instant,
     period: Duration,
     /// The end of the initial delay.
@@ -29,10 +29,12 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of a probe of a container that started at `start`.
-    pub(super) fn new(probe: &Probe, start: Instant) -> Self {
+    /// The schedule of a probe of a container that started at `start`; one with an initial delay comes later by `lag`.
+    pub(super) fn new(probe: &Probe, start: Instant, lag: Duration) -> Self {
         let period = seconds(probe.period_seconds).max(Duration::from_secs(1));
-        Self { origin: start, period, earliest: start + seconds(probe.initial_delay_seconds) }
+        let delay = seconds(probe.initial_delay_seconds);
+        let origin = if delay.is_zero() { start } else { start + lag };
+        Self { origin, period, earliest: start + delay }
     }
 
     /// The first check, asked for at `now`: at once, if the initial delay is over.

@@ -427,6 +427,7 @@ fn node(
         pods_dir: directory.path().join("pods"),
         journal: Some(Arc::new(journal)),
         data_dir: directory.path().join("data"),
+        probe_lag: Duration::from_millis(if runtime.name() == "wasm" { 500 } else { 0 }),
         clock: record.clock,
         runtime: Arc::clone(runtime),
         images: ImageStore::open(&directory.path().join("images"), true).unwrap(),

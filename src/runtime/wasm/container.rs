@@ -22,8 +22,7 @@ use super::stdio::{InputSource, OutputSink};
 use super::terminal::Terminal;
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::runtime::{
-    Container, ContainerConfig, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, RuntimeError,
-    Signal, TerminalSize,
+    Container, ContainerConfig, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, RuntimeError, Signal, TerminalSize,
 };
 use crate::vfs::GeneratedFs;
 

@@ -175,13 +175,12 @@ impl Terminal {
         signals.into_iter().for_each(|signal| self.signal(signal));
     }
 
-    /// The other side is gone: reads are at the end, and the foreground group is told.
+    /// Nobody types any more: when all is read, reads are at the end.
     pub(super) fn hang_up(&self) {
         let mut input = self.lock();
+        input.finish_line();
         input.hung_up = true;
         input.wake();
-        drop(input);
-        self.signal(Signal::Hup);
     }
 
     /// Takes at most `limit` bytes of a line, or of what was typed; `End` after Ctrl-D or when hung up.

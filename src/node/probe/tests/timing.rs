@@ -48,7 +48,8 @@ impl Probing {
     }
 
     fn start(&mut self) {
-        self.prober = Some(Prober::start(&self.scene.target, self.started_at, &self.clock, &self.sender));
+        self.prober =
+            Some(Prober::start(&self.scene.target, (self.started_at, Duration::ZERO), &self.clock, &self.sender));
     }
 
     /// One whose probes start with it.
