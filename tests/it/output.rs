@@ -183,8 +183,16 @@ fn a_terminal_shows_colours_and_what_is_being_compiled() {
 #[test]
 fn a_shell_is_worked_in_on_the_terminal_husk_lends_it() {
     let husk = Husk::new();
-    let yaml = pod("busybox", &["sh"], "stdin: true\n      tty: true");
-    let mut command = husk.run_command(&yaml, &["-q"]);
+    let yaml = "apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers:
+    - {name: c, image: busybox, command: [sh], stdin: true, tty: true}
+";
+    let mut command = husk.run_command(yaml, &["-q"]);
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
