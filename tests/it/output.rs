@@ -215,13 +215,14 @@ spec:
     };
     see("# ");
     for (typed, expected) in [
-        ("echo $((6*7))-is\r", "42-is\r\n"),
-        ("stty size\r", "30 90\r\n"),
-        ("ecko\x1b[D\x7fho ed\x01\x05ited\r", "edited\r\n"),
-        ("\x1b[A\r", "edited\r\n"),
-        ("sleep 1000\r", "sleep 1000\r\n"),
+        ("echo $((6*7))-is\r", "42-is\r"),
+        ("stty size\r", "30 90\r"),
+        // Corrected with the left arrow, Backspace and Ctrl-E; then once more by the up arrow.
+        ("ecko\x1b[D\x7fh\x05 sum $((2+2))\r", "sum 4\r"),
+        ("\x1b[A\r", "sum 4\r"),
+        ("sleep 1000\r", "sleep 1000\r"),
         ("\x03", "# "),
-        ("echo code $?\r", "code 130\r\n"),
+        ("echo code $?\r", "code 130\r"),
     ] {
         writing.write_all(typed.as_bytes()).unwrap();
         see(expected);
