@@ -1,7 +1,7 @@
 //! Programs executed in a container that runs, and programs its shell starts: a probe's cost, and a script line's.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use husk::base::id::PodUid;
@@ -10,6 +10,7 @@ use husk::image::ImageStore;
 use husk::node::{LogChunk, PodHandle};
 use husk::runtime::ExecRequest;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::nodes::{BareCluster, load, node, wasm};
 use crate::programs::{Programs, pod};
