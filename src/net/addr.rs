@@ -13,7 +13,7 @@ const RANGE_PREFIX: u32 = 16;
 /// switch's too.
 pub const VIRTUAL_RANGE: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
-/// The virtual address at which names are resolved, at [`DNS_PORT`].
+/// The virtual address at which names are resolved, at `DNS_PORT`.
 pub const DNS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 /// The port of DNS, over UDP and TCP.
