@@ -1,2 +1,2 @@
 sh -c 'kill -KILL $$'; echo $?
-sh -c 'kill -HUP $$'; echo $?
+sh -c 'kill -USR1 $$'; echo $?
