@@ -172,3 +172,33 @@ fn the_namespace_of_objects_that_name_none_can_be_chosen() {
     husk.run(&yaml, &["--no-prefix", "-n", "team"]).exits(0).has("env NS=team");
     husk.run(&yaml, &["--no-prefix"]).exits(0).has("env NS=default");
 }
+
+/// A manifest as people write it.
+fn manifest(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/manifests").join(format!("{name}.yaml"))
+}
+
+#[test]
+fn manifest_08_waits_for_its_services() {
+    let husk = Husk::new();
+    let file = manifest("08-init-containers");
+    let run = |files: &[std::path::PathBuf], limit: &str| {
+        let mut command = husk.command(["run", "--timeout", limit]);
+        crate::support::Outcome::from(command.args(files).output().unwrap())
+    };
+    let first = run(&[file.clone(), manifest("08a-myservice")], "4s").exits(124).says("Init:1/2");
+    first.has("init-mydb       | waiting for mydb");
+    let both = [file, manifest("08a-myservice"), manifest("08b-mydb")];
+    let outcome = run(&both, "10s").exits(124).says("myapp-pod/init-mydb: Container exited with code 0");
+    outcome.has("myapp-container | The app is running!");
+}
+
+#[test]
+fn manifests_that_cannot_be_honoured_are_refused_with_the_reason() {
+    let husk = Husk::new();
+    let run = |name: &str| husk.husk(["run".as_ref(), manifest(name).as_os_str()]).exits(2);
+    run("10-strict-error")
+        .says(r#"unknown field "spec.containers[0].livenessProbe.exec.initialDelaySeconds""#)
+        .says(r#"unknown field "spec.containers[0].livenessProbe.exec.periodSeconds""#);
+    run("17-privileged").says("securityContext.privileged");
+}
