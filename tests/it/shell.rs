@@ -146,9 +146,10 @@ fn what_nests_without_end_is_an_error() {
 #[test]
 fn a_script_finishes_on_term() {
     let husk = Husk::new();
-    let script = "trap 'echo got TERM; exit 0' TERM; echo started; while true; do sleep 1; done";
+    let script = "trap 'echo got TERM; exit 0' TERM; echo listening; while true; do sleep 1; done";
     let mut running = husk.start(&pod(&husk, script), &[]);
-    running.wait_for("started");
+    // Not "started", which husk says of the container before its script has set the trap.
+    running.wait_for("listening");
     running.signal(rustix::process::Signal::TERM);
     running.wait_for("got TERM");
     running.wait_for("exited with code 0");
@@ -158,9 +159,9 @@ fn a_script_finishes_on_term() {
 #[test]
 fn exec_hands_signals_and_status_on() {
     let husk = Husk::new();
-    let script = "exec sh -c 'trap \"echo inner; exit 7\" TERM; echo started; while :; do sleep 1; done'";
+    let script = "exec sh -c 'trap \"echo inner; exit 7\" TERM; echo listening; while :; do sleep 1; done'";
     let mut running = husk.start(&pod(&husk, script), &[]);
-    running.wait_for("started");
+    running.wait_for("listening");
     running.signal(rustix::process::Signal::TERM);
     running.wait_for("inner");
     running.wait_for("exited with code 7");
