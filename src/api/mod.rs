@@ -9,6 +9,7 @@
 //! [`load()`] does all of it and reports every problem of every document at once. The types themselves are
 //! `k8s-openapi`'s. Where a rule is Kubernetes', its wording is too.
 
+pub mod body;
 pub mod cluster_ip;
 mod decode;
 pub mod defaults;
@@ -20,6 +21,7 @@ mod object;
 pub mod qos;
 pub mod quantity;
 pub mod resources;
+pub mod schema;
 pub mod selector;
 pub mod support;
 mod validate;
