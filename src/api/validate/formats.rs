@@ -117,7 +117,7 @@ fn is_alphanumeric(character: char) -> bool {
 }
 
 /// A qualified name (`name` or `example.com/name`): label and annotation keys, conditions, resources.
-pub(super) fn qualified_name(text: &str) -> Vec<String> {
+pub(in crate::api) fn qualified_name(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let examples = ["MyName", "my.name", "123-abc"];
     let name = match text.split('/').collect::<Vec<_>>()[..] {
@@ -151,7 +151,7 @@ pub(super) fn qualified_name(text: &str) -> Vec<String> {
 }
 
 /// The value of a label.
-pub(super) fn label_value(text: &str) -> Vec<String> {
+pub(in crate::api) fn label_value(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_LABEL {
         wrong.push(too_many_bytes(MAX_LABEL));
