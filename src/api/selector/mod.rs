@@ -1,4 +1,6 @@
-//! Label selectors: which objects a Service or a `LabelSelector` picks.
+//! Selectors: which objects a Service or a `LabelSelector` picks, and which a request asks for ([`query`]).
+
+pub mod query;
 
 use std::collections::BTreeMap;
 
