@@ -1,0 +1,5 @@
+//! The Kubernetes API over a store.
+
+pub mod authorize;
+pub mod identity;
+pub mod tokens;
