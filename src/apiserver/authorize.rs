@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn masters_may_do_everything_and_strangers_nothing() {
-        for attributes in [resource("delete", "/secrets"), resource("create", "/pods/exec"), path("post", "/anything")] {
+        for attributes in [resource("delete", "/secrets"), resource("create", "/pods/exec"), path("post", "/anything")]
+        {
             assert!(VIEW.decide(&Identity::admin(), &attributes).allowed, "{attributes:?}");
             assert!(!VIEW.decide(&Identity::anonymous(), &attributes).allowed, "{attributes:?}");
             assert!(!VIEW.decide(&Identity::default(), &attributes).allowed, "{attributes:?}");

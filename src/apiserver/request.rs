@@ -113,7 +113,8 @@ impl Target {
         if name.is_some() && resource.namespaced && namespace.is_none() {
             return Err(ApiError::no_such_path());
         }
-        let verb = verb(&request.method, name.is_some(), query).ok_or_else(|| ApiError::method_not_allowed(resource))?;
+        let verb =
+            verb(&request.method, name.is_some(), query).ok_or_else(|| ApiError::method_not_allowed(resource))?;
         let verbs = subresource.map_or_else(|| resource.verbs(), |subresource| subresource.verbs);
         // Only reading goes across namespaces.
         let across = resource.namespaced && namespace.is_none() && !["list", "watch"].contains(&verb);
@@ -238,7 +239,12 @@ mod tests {
             Ok(Target::Resource(info)) => {
                 let subresource = info.subresource.map_or("", |subresource| subresource.name);
                 let (namespace, name) = (info.namespace(), info.name());
-                format!("{} {} {namespace}/{name}/{subresource} {}", info.verb, info.resource.group_resource(), info.rest)
+                format!(
+                    "{} {} {namespace}/{name}/{subresource} {}",
+                    info.verb,
+                    info.resource.group_resource(),
+                    info.rest
+                )
             }
             Ok(Target::Other(segments)) => format!("other {}", segments.join(" ")),
             Err(error) => error.code.as_u16().to_string(),

@@ -50,7 +50,10 @@ mod tests {
             "firstTimestamp": null, "reason": "r"});
         let new = from_core(&core);
         assert_eq!(new["apiVersion"], "events.k8s.io/v1");
-        assert_eq!((&new["note"], &new["deprecatedCount"], &new["regarding"]["kind"]), (&json!("m"), &json!(2), &json!("Pod")));
+        assert_eq!(
+            (&new["note"], &new["deprecatedCount"], &new["regarding"]["kind"]),
+            (&json!("m"), &json!(2), &json!("Pod"))
+        );
         assert_eq!((&new["reportingController"], &new["type"]), (&json!("k"), &json!("Normal")));
         assert_eq!(to_core(&new), core);
     }

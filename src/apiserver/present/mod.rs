@@ -85,9 +85,7 @@ impl Presenter {
     /// The object as it is.
     pub(super) fn plain(&self, object: &StoredObject) -> Bytes {
         match self.resource.nature {
-            Nature::ViewOf(_) => {
-                serde_json::to_vec(&events::from_core(&object.value())).unwrap_or_default().into()
-            }
+            Nature::ViewOf(_) => serde_json::to_vec(&events::from_core(&object.value())).unwrap_or_default().into(),
             _ => object.json().clone(),
         }
     }

@@ -1,8 +1,8 @@
 //! What a kind does differently from others: one [`Rules`] each, made of functions that stand next to one another in a file
 //! of the kind's own. What is not said there is done as for every kind (kube-apiserver's strategies).
 
-mod data;
 mod cluster;
+mod data;
 mod namespaces;
 mod pods;
 mod services;

@@ -17,7 +17,12 @@ async fn errors_are_kubernetes_own() {
             (404, "NotFound", r#"leases.coordination.k8s.io "l" not found"#),
         ),
         ("GET", "/nothing", String::new(), (404, "NotFound", "the server could not find the requested resource")),
-        ("GET", "/api/v1/unicorns", String::new(), (404, "NotFound", "the server could not find the requested resource")),
+        (
+            "GET",
+            "/api/v1/unicorns",
+            String::new(),
+            (404, "NotFound", "the server could not find the requested resource"),
+        ),
         ("POST", MAPS, map(json!({"name": "m"})), (409, "AlreadyExists", r#"configmaps "m" already exists"#)),
         (
             "POST",
@@ -157,7 +162,8 @@ async fn who_does_not_say_who_they_are_gets_nothing() {
 #[tokio::test]
 async fn an_object_is_what_was_written() {
     let cluster = Cluster::new().await;
-    let created = cluster.post(MAPS, json!({"metadata": {"name": "m", "labels": {"a": "b"}}, "data": {"k": "v"}})).await;
+    let created =
+        cluster.post(MAPS, json!({"metadata": {"name": "m", "labels": {"a": "b"}}, "data": {"k": "v"}})).await;
     assert_eq!(created.code, StatusCode::CREATED);
     let created = created.good();
     assert_eq!(created["metadata"]["namespace"], "default");

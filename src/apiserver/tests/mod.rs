@@ -91,7 +91,13 @@ impl Cluster {
         request.body(body).unwrap()
     }
 
-    pub(super) async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let response = self.send_raw(self.request(method, uri, headers, body.into())).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

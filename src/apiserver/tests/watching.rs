@@ -145,7 +145,8 @@ async fn a_watch_of_a_table_says_its_columns_once() {
     cluster.config_map("b", json!({})).await;
     let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
     let mut watch = Watching::begin(&cluster, &format!("{MAPS}?watch=1"), &accept).await;
-    let (first, second) = (watch.next().await.unwrap()["object"].clone(), watch.next().await.unwrap()["object"].clone());
+    let (first, second) =
+        (watch.next().await.unwrap()["object"].clone(), watch.next().await.unwrap()["object"].clone());
     assert_eq!((&first["kind"], &second["kind"]), (&json!("Table"), &json!("Table")));
     assert!(first["columnDefinitions"].is_array() && second["columnDefinitions"].is_null());
     assert_eq!(second["rows"][0]["cells"][0], "b");
@@ -156,13 +157,19 @@ async fn a_watch_of_a_table_says_its_columns_once() {
 async fn options_that_make_no_sense_are_refused() {
     let cluster = Cluster::new().await;
     for (query, expected) in [
-        ("resourceVersionMatch=NotOlderThan", "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch"),
+        (
+            "resourceVersionMatch=NotOlderThan",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch",
+        ),
         ("sendInitialEvents=true", "sendInitialEvents: Forbidden: sendInitialEvents requires setting"),
         (
             "sendInitialEvents=true&resourceVersionMatch=Exact",
             "resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"",
         ),
-        ("sendInitialEvents=1&resourceVersionMatch=NotOlderThan", "sendInitialEvents: Forbidden: sendInitialEvents requires"),
+        (
+            "sendInitialEvents=1&resourceVersionMatch=NotOlderThan",
+            "sendInitialEvents: Forbidden: sendInitialEvents requires",
+        ),
         ("resourceVersion=x", "invalid resource version \"x\""),
         ("timeoutSeconds=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
     ] {

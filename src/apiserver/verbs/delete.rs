@@ -103,12 +103,7 @@ pub(in crate::apiserver) async fn remove(
     request: &Request,
 ) -> Result<Deleted, ApiError> {
     let resource = info.resource.stored();
-    let admission = Admission {
-        server: call.server,
-        identity: call.identity,
-        resource,
-        dry_run: request.dry_run,
-    };
+    let admission = Admission { server: call.server, identity: call.identity, resource, dry_run: request.dry_run };
     (rules::of(resource).check_delete)(&admission, info.name())?;
     let mut dry = None;
     let now = call.server.now();
@@ -162,7 +157,8 @@ impl Request {
             options["propagationPolicy"] = policy.into();
         }
         let mut dry_run = false;
-        let in_body = options["dryRun"].as_array().into_iter().flatten().map(|value| value.as_str().unwrap_or_default());
+        let in_body =
+            options["dryRun"].as_array().into_iter().flatten().map(|value| value.as_str().unwrap_or_default());
         for value in call.query.all("dryRun").chain(in_body) {
             check_dry_run(value).map_err(invalid)?;
             dry_run = true;

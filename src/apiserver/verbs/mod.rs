@@ -48,7 +48,10 @@ impl Inner {
 }
 
 fn failed(error: &StoreFailed) -> ApiError {
-    ApiError::internal(error)
+    match error {
+        StoreFailed::Disk { .. } => ApiError::internal(error),
+        StoreFailed::Behind { .. } => ApiError::too_many_requests(error.to_string(), 1),
+    }
 }
 
 /// What a failure to store an object means for who asked for it.

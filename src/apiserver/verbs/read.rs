@@ -25,7 +25,8 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Response, ApiError> {
 
 /// A `resourceVersion` that a client asks for.
 pub(super) fn revision(text: Option<&str>) -> Result<Option<u64>, ApiError> {
-    let parse = |text: &str| text.parse().map_err(|_| ApiError::bad_request(format!("invalid resource version {text:?}")));
+    let parse =
+        |text: &str| text.parse().map_err(|_| ApiError::bad_request(format!("invalid resource version {text:?}")));
     text.map(parse).transpose()
 }
 

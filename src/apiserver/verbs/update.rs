@@ -31,7 +31,8 @@ pub(super) async fn update(call: &Call<'_>, bytes: &Bytes) -> Result<Response, A
         drop(alone);
         (StatusCode::CREATED, insert(call, value, &options).await?)
     } else {
-        let changed = change(call, &options, &|current| call.draft_update(current, value.clone(), part, &options)).await;
+        let changed =
+            change(call, &options, &|current| call.draft_update(current, value.clone(), part, &options)).await;
         (StatusCode::OK, changed?)
     };
     warnings.extend(more);

@@ -133,7 +133,8 @@ async fn begin(
             return Ok((Vec::new(), since));
         }
     }
-    let (mut objects, revision) = server.store.list_objects(call.info.resource.stored(), call.info.namespace.as_deref());
+    let (mut objects, revision) =
+        server.store.list_objects(call.info.resource.stored(), call.info.namespace.as_deref());
     server.durable(revision).await?;
     objects.retain(|object| selection.matches(object));
     Ok((objects, revision))
