@@ -15,6 +15,7 @@
 mod answer;
 pub mod authorize;
 mod body;
+mod discovery;
 pub mod identity;
 mod negotiate;
 pub mod node_access;
@@ -140,7 +141,7 @@ impl Inner {
         self.authorize(&identity, &parts, &target)?;
         let info = match target {
             Target::Resource(info) => info,
-            Target::Other(_) => return Err(ApiError::no_such_path()),
+            Target::Other(segments) => return discovery::answer(self, &parts, &segments),
         };
         if info.is_long_running() && info.verb != "watch" {
             let request = Request::from_parts(parts, body);
