@@ -1,6 +1,4 @@
-//! Selectors: which objects a Service or a `LabelSelector` picks, and which a request asks for ([`query`]).
-
-pub mod query;
+//! Label selectors: which objects a Service or a `LabelSelector` picks.
 
 use std::collections::BTreeMap;
 
