@@ -20,7 +20,9 @@ mod service;
 mod update;
 mod volume;
 
+pub(super) use errors::go_quoted;
 pub use errors::{BadValue, ErrorKind, FieldError, invalid_message};
+pub(super) use formats::{label_value, qualified_name};
 pub use resources::aggregate_requests;
 
 use errors::Errors;
