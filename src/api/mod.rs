@@ -30,5 +30,6 @@ pub use defaults::{DEFAULT_NAMESPACE, apply_defaults, default_pod};
 pub use load::{LoadError, LoadErrors, LoadOptions, LoadProblem, LoadedObject, find_duplicates, load};
 pub use object::{JsonProblem, KINDS, Object, Origin};
 pub use validate::{
-    BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_pod, validate_pod_update,
+    BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_ephemeral_containers,
+    validate_pod, validate_pod_resize, validate_pod_update, validate_update,
 };
