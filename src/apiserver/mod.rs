@@ -17,6 +17,7 @@ pub mod authorize;
 mod body;
 mod discovery;
 pub mod identity;
+mod layers;
 mod negotiate;
 pub mod node_access;
 mod object;
@@ -125,7 +126,7 @@ impl ApiServer {
 
     /// The service that answers requests; each must have an [`Identity`] in its extensions.
     pub fn service(&self) -> Router {
-        Router::new().fallback(answer_request).with_state(self.clone())
+        layers::around(Router::new().fallback(answer_request).with_state(self.clone()))
     }
 }
 
