@@ -19,6 +19,7 @@ pub mod node_port;
 mod object;
 pub mod qos;
 pub mod quantity;
+pub mod requests;
 pub mod resources;
 pub mod selector;
 pub mod support;

@@ -2,3 +2,4 @@
 //! of how pods run.
 
 pub mod endpoints;
+pub mod scheduler;
