@@ -1,0 +1,106 @@
+//! What controllers do to any object: create it complete, change it if it is still the one they mean, delete it.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde_json::Value;
+
+use crate::api::deletion::{self, DeleteOptions, Deletion};
+use crate::api::resources::ResourceType;
+use crate::base::id::PodUid;
+use crate::store::{Change, ChangeError, Changed, Store, StoreError};
+
+/// What the API server adds to the metadata of an object that is created.
+pub fn stamp(metadata: &mut ObjectMeta, now: Timestamp) {
+    metadata.uid = Some(PodUid::random().to_string());
+    metadata.creation_timestamp = Some(seconds(now));
+}
+
+/// A time as objects have it: whole seconds.
+pub fn seconds(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}
+
+/// Which object is meant: not an earlier or later one of its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Its namespace; empty for kinds that have none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+/// Changes an object, if it is still there. `change` may say that it is to stay as it is.
+///
+/// # Errors
+/// When the store fails.
+pub fn change(
+    store: &Store,
+    resource: &'static ResourceType,
+    key: &ObjectKey,
+    change: impl FnOnce(&mut Value) -> Change,
+) -> Result<Option<Changed>, StoreError> {
+    let changed = store.change_object(resource, &key.namespace, &key.name, |stored| {
+        if stored.uid() != key.uid {
+            return Err(());
+        }
+        let mut object = Value::clone(&stored.value());
+        Ok(change(&mut object))
+    });
+    match changed {
+        Ok(changed) => Ok(Some(changed)),
+        Err(ChangeError::Refused(()) | ChangeError::Store(StoreError::NotFound { .. })) => Ok(None),
+        Err(ChangeError::Store(error)) => Err(error),
+    }
+}
+
+/// Edits an object in place, if it is still there; one that nothing holds any more goes with that.
+///
+/// # Errors
+/// When the store fails.
+pub fn edit(
+    store: &Store,
+    resource: &'static ResourceType,
+    key: &ObjectKey,
+    edit: impl FnOnce(&mut Value),
+) -> Result<Option<Changed>, StoreError> {
+    change(store, resource, key, |object| {
+        edit(object);
+        if deletion::is_due(object) { Change::Remove } else { Change::Put(object.take()) }
+    })
+}
+
+/// Asks for the deletion of an object, if it is still there and `wanted` agrees.
+///
+/// # Errors
+/// When the store fails.
+pub fn delete(
+    store: &Store,
+    resource: &'static ResourceType,
+    key: &ObjectKey,
+    options: &DeleteOptions,
+    now: Timestamp,
+    wanted: impl FnOnce(&Value) -> bool,
+) -> Result<Option<Changed>, StoreError> {
+    change(store, resource, key, |object| {
+        if !wanted(object) {
+            return Change::Keep;
+        }
+        match deletion::begin(object, options, now) {
+            Deletion::Remove => Change::Remove,
+            Deletion::Keep => Change::Put(object.take()),
+            Deletion::Pending => Change::Keep,
+        }
+    })
+}
+
+/// Takes a finalizer out of an object's list.
+pub fn remove_finalizer(object: &mut Value, finalizer: &str) {
+    let Some(metadata) = object["metadata"].as_object_mut() else { return };
+    let Some(finalizers) = metadata.get_mut("finalizers").and_then(Value::as_array_mut) else { return };
+    finalizers.retain(|found| found != finalizer);
+    if finalizers.is_empty() {
+        metadata.shift_remove("finalizers");
+    }
+}
