@@ -78,7 +78,11 @@ mod tests {
     fn a_pod_requests_what_its_containers_need_at_any_moment() {
         for (spec, cpu, memory) in [
             ("containers: [{name: a}]", "", ""),
-            ("containers: [{name: a, resources: {requests: {cpu: 500m}}}, {name: b, resources: {requests: {cpu: 1}}}]", "1500m", ""),
+            (
+                "containers: [{name: a, resources: {requests: {cpu: 500m}}}, {name: b, resources: {requests: {cpu: 1}}}]",
+                "1500m",
+                "",
+            ),
             (
                 "initContainers: [{name: i, resources: {requests: {cpu: 2, memory: 1Mi}}}], \
                  containers: [{name: a, resources: {requests: {cpu: 1, memory: 2Mi}}}]",
@@ -122,7 +126,10 @@ mod tests {
         }
         let one = port("hostPort: 80, hostIP: 127.0.0.1");
         assert!(!one.conflicts_with(&port("hostPort: 80, hostIP: 127.0.0.2")));
-        assert!(host_ports(&pod("initContainers: [{name: i, ports: [{containerPort: 1, hostPort: 80}]}], \
-            containers: [{name: a, ports: [{containerPort: 1}]}]")).is_empty());
+        assert!(
+            host_ports(&pod("initContainers: [{name: i, ports: [{containerPort: 1, hostPort: 80}]}], \
+            containers: [{name: a, ports: [{containerPort: 1}]}]"))
+            .is_empty()
+        );
     }
 }

@@ -1,12 +1,10 @@
 //! Following the objects of all resources at once, for the controllers that care for objects of every kind.
 
-use std::sync::Arc;
-
 use futures::future::select_all;
 
 use super::informer::Informer;
 use crate::api::resources::{Nature, RESOURCES, ResourceType};
-use crate::store::{Store, StoredObject, WatchEvent};
+use crate::store::{Store, WatchEvent};
 
 /// Tells of the objects of all resources that are kept.
 #[derive(Debug)]
@@ -40,12 +38,8 @@ impl Everything {
         self.informers.iter_mut().find_map(Informer::try_next)
     }
 
-    /// The objects of a namespace that were told of, resource by resource.
-    pub fn objects_in<'a>(
-        &'a self,
-        namespace: &'a str,
-    ) -> impl Iterator<Item = (&'static ResourceType, Vec<Arc<StoredObject>>)> + 'a {
-        let namespaced = self.informers.iter().filter(|informer| informer.resource().namespaced);
-        namespaced.map(move |informer| (informer.resource(), informer.objects_in(namespace).cloned().collect()))
+    /// The resources whose objects live in namespaces.
+    pub fn namespaced(&self) -> impl Iterator<Item = &'static ResourceType> {
+        self.informers.iter().map(Informer::resource).filter(|resource| resource.namespaced)
     }
 }

@@ -5,9 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::Value;
 
 use crate::api::deletion::{self, DeleteOptions, Deletion};
-use crate::api::resources::ResourceType;
+use crate::api::resources::{ResourceType, of_type};
 use crate::base::id::PodUid;
-use crate::store::{Change, ChangeError, Changed, Store, StoreError};
+use crate::store::{Change, ChangeError, Changed, Store, StoreError, StoredObject};
 
 /// What the API server adds to the metadata of an object that is created.
 pub fn stamp(metadata: &mut ObjectMeta, now: Timestamp) {
@@ -29,6 +29,20 @@ pub struct ObjectKey {
     pub name: String,
     /// Its UID.
     pub uid: String,
+}
+
+impl ObjectKey {
+    /// The key of an object.
+    pub fn of(object: &StoredObject) -> Self {
+        let (namespace, name, uid) = (object.namespace(), object.name(), object.uid());
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() }
+    }
+
+    /// The same from the metadata of a typed one.
+    pub fn of_metadata(metadata: &ObjectMeta) -> Self {
+        let field = |value: &Option<String>| value.clone().unwrap_or_default();
+        Self { namespace: field(&metadata.namespace), name: field(&metadata.name), uid: field(&metadata.uid) }
+    }
 }
 
 /// Changes an object, if it is still there. `change` may say that it is to stay as it is.
@@ -103,4 +117,19 @@ pub fn remove_finalizer(object: &mut Value, finalizer: &str) {
     if finalizers.is_empty() {
         metadata.shift_remove("finalizers");
     }
+}
+
+/// Adds a finalizer to an object's list.
+pub fn add_finalizer(object: &mut Value, finalizer: &str) {
+    let Some(metadata) = object["metadata"].as_object_mut() else { return };
+    let finalizers = metadata.entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
+    if let Some(finalizers) = finalizers.as_array_mut() {
+        finalizers.push(finalizer.into());
+    }
+}
+
+/// The resource whose objects are of a type. All types that controllers know have one.
+pub fn resource_of<T: k8s_openapi::Resource>() -> &'static ResourceType {
+    let Some(resource) = of_type::<T>() else { panic!("{} is not in the table of resources", T::KIND) };
+    resource.stored()
 }

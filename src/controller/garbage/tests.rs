@@ -110,9 +110,7 @@ fn dependents_of_what_never_existed_are_deleted() {
     setup.add("child", &["nobody"]);
     setup.add("a", &[]);
     // The name of another, or another of its name, is no owner.
-    let wrong = |name: &str, uid: &str| {
-        json!({"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid}]})
-    };
+    let wrong = |name: &str, uid: &str| json!({"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid}]});
     setup.put("of-an-earlier-one", &[], wrong("a", "earlier"));
     setup.put("of-a-wrong-name", &[], wrong("b", "a"));
     let unknown = json!({"ownerReferences": [{"apiVersion": "apps/v9", "kind": "Thing", "name": "t", "uid": "t"}]});
@@ -133,7 +131,8 @@ fn an_owner_deleted_in_the_foreground_goes_last() {
     assert_eq!(setup.left(), ["child~(owner)", "loose(other)", "other()", "owner~()"]);
     let key = ObjectKey { namespace: "ns".into(), name: "child".into(), uid: "child".into() };
     let resource = of_type::<ConfigMap>().unwrap();
-    objects::edit(&setup.store, resource, &key, |object| objects::remove_finalizer(object, "example.com/hold")).unwrap();
+    objects::edit(&setup.store, resource, &key, |object| objects::remove_finalizer(object, "example.com/hold"))
+        .unwrap();
     assert_eq!(setup.left(), ["loose(other)", "other()"]);
 }
 
@@ -148,7 +147,8 @@ fn foreground_deletion_goes_all_the_way_down() {
     assert_eq!(setup.left(), ["child~(owner)", "grandchild~(child)", "owner~()"]);
     let key = ObjectKey { namespace: "ns".into(), name: "grandchild".into(), uid: "grandchild".into() };
     let resource = of_type::<ConfigMap>().unwrap();
-    objects::edit(&setup.store, resource, &key, |object| objects::remove_finalizer(object, "example.com/hold")).unwrap();
+    objects::edit(&setup.store, resource, &key, |object| objects::remove_finalizer(object, "example.com/hold"))
+        .unwrap();
     assert_eq!(setup.left(), [""; 0]);
 }
 

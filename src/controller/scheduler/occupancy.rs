@@ -97,9 +97,9 @@ impl Occupancy {
         Some(occupant.pod)
     }
 
-    /// Whether a pod is there.
-    pub fn has(&self, uid: &str) -> bool {
-        self.pods.contains_key(uid)
+    /// The pod with this UID, if it is there.
+    pub fn get(&self, uid: &str) -> Option<&Arc<Pod>> {
+        self.pods.get(uid).map(|occupant| &occupant.pod)
     }
 
     /// All pods, by UID.

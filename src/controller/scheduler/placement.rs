@@ -144,8 +144,7 @@ fn means(owner: &Pod, term: &PodAffinityTerm, other: &Pod, namespaces: &Namespac
     let in_reach = if named.is_empty() && selected.is_none() {
         other.metadata.namespace == owner.metadata.namespace
     } else {
-        named.iter().any(|name| name == namespace)
-            || selected.is_some() && selects(selected, namespaces.get(namespace))
+        named.iter().any(|name| name == namespace) || selected.is_some() && selects(selected, namespaces.get(namespace))
     };
     let labels = other.metadata.labels.as_ref();
     in_reach && selects(term.label_selector.as_ref(), labels) && fits_keys(owner, term, labels)
@@ -157,8 +156,7 @@ fn fits_keys(owner: &Pod, term: &PodAffinityTerm, labels: Option<&Labels>) -> bo
     let other = |key: &String| labels.and_then(|labels| labels.get(key));
     let agrees = |key: &String| own(key).is_none_or(|value| other(key) == Some(value));
     let differs = |key: &String| own(key).is_none_or(|value| other(key) != Some(value));
-    term.match_label_keys.iter().flatten().all(agrees)
-        && term.mismatch_label_keys.iter().flatten().all(differs)
+    term.match_label_keys.iter().flatten().all(agrees) && term.mismatch_label_keys.iter().flatten().all(differs)
 }
 
 /// How a pod that is to be spread fares with one node.

@@ -39,8 +39,7 @@ fn decided(node_yaml: &str, pods: &[&str], spec: &str) -> String {
         _ => Claim::Missing,
     };
     let (node, occupancy) = (node(node_yaml), occupied(pods));
-    let surroundings =
-        Surroundings { node: &node, occupancy: &occupancy, namespaces: &namespaces, claim: &claim };
+    let surroundings = Surroundings { node: &node, occupancy: &occupancy, namespaces: &namespaces, claim: &claim };
     match decide(&pod("new", spec), &surroundings) {
         Decision::Bind => "bind".to_owned(),
         Decision::Wait(misfit) => misfit.to_string(),
@@ -66,11 +65,7 @@ fn requests_are_counted_against_what_the_node_has() {
         (&[one, one], "containers: [{name: c}]", "bind".to_owned()),
         (&[one, one], &cpu("1m"), format!("0/1 nodes are available: 1 Insufficient cpu. {NO_VICTIMS}")),
         (&[], &cpu("2001m"), format!("0/1 nodes are available: 1 Insufficient cpu. {NOT_HELPFUL}")),
-        (
-            &[both],
-            both,
-            format!("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. {NO_VICTIMS}"),
-        ),
+        (&[both], both, format!("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. {NO_VICTIMS}")),
         (&[one, "", "", ""], one, format!("0/1 nodes are available: 1 Too many pods. {NO_VICTIMS}")),
         (
             &[],
@@ -102,8 +97,10 @@ fn pods_of_lower_priority_give_way_and_no_more_of_them_than_need_be() {
         (with(4, "2"), format!("{short} preemption: 0/1 nodes are available: 1 Insufficient cpu.")),
         (with(6, "2"), format!("{short} p1 p2 p0")),
         (with(1, "500m"), format!("{short} {NO_VICTIMS}")),
-        (format!("preemptionPolicy: Never, {}", with(9, "1")),
-            format!("{short} preemption: not eligible due to preemptionPolicy=Never.")),
+        (
+            format!("preemptionPolicy: Never, {}", with(9, "1")),
+            format!("{short} preemption: not eligible due to preemptionPolicy=Never."),
+        ),
     ] {
         assert_eq!(decided(NODE, &pods, &spec), expected, "{spec}");
     }
@@ -124,7 +121,12 @@ fn what_the_node_is_must_suit_the_pod() {
         (required("{matchExpressions: [{key: kubernetes.io/os, operator: NotIn, values: [linux]}]}"), false),
         (required("{matchExpressions: [{key: disk, operator: NotIn, values: [ssd]}]}"), true),
         (required("{matchExpressions: [{key: disk, operator: Exists}]}"), false),
-        (required("{matchExpressions: [{key: disk, operator: Exists}]}, {matchExpressions: [{key: disk, operator: DoesNotExist}]}"), true),
+        (
+            required(
+                "{matchExpressions: [{key: disk, operator: Exists}]}, {matchExpressions: [{key: disk, operator: DoesNotExist}]}",
+            ),
+            true,
+        ),
         (required("{matchExpressions: [{key: size, operator: Gt, values: ['3']}]}"), true),
         (required("{matchExpressions: [{key: size, operator: Lt, values: ['4']}]}"), false),
         (required("{matchFields: [{key: metadata.name, operator: In, values: [n]}]}"), true),
@@ -139,8 +141,10 @@ fn what_the_node_is_must_suit_the_pod() {
 #[test]
 fn taints_and_cordons_keep_pods_away_that_do_not_bear_them() {
     let taint = |key: &str, effect: &str| {
-        format!("{{metadata: {{name: n}}, spec: {{taints: [{{key: {key}, value: v, effect: {effect}}}]}}, \
-            status: {{allocatable: {{pods: 4}}}}}}")
+        format!(
+            "{{metadata: {{name: n}}, spec: {{taints: [{{key: {key}, value: v, effect: {effect}}}]}}, \
+            status: {{allocatable: {{pods: 4}}}}}}"
+        )
     };
     let away = format!("0/1 nodes are available: 1 node(s) had untolerated taint(s). {NOT_HELPFUL}");
     for (node, tolerations, expected) in [
@@ -171,9 +175,8 @@ fn taints_and_cordons_keep_pods_away_that_do_not_bear_them() {
 #[test]
 fn a_port_of_the_host_is_had_once() {
     let port = |port: &str| format!("containers: [{{name: c, ports: [{{containerPort: 80, {port}}}]}}]");
-    let taken = format!(
-        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. {NO_VICTIMS}"
-    );
+    let taken =
+        format!("0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. {NO_VICTIMS}");
     let there = port("hostPort: 8080, hostIP: 127.0.0.1");
     for (wanted, expected) in [
         ("hostPort: 8080", &taken[..]),
@@ -226,7 +229,8 @@ fn pods_are_together_or_apart_as_they_require() {
 #[test]
 fn pods_that_must_spread_over_several_places_wait_for_them() {
     let spread = |constraint: &str| {
-        let constraint = format!("whenUnsatisfiable: DoNotSchedule, labelSelector: {{matchLabels: {{app: w}}}}, {constraint}");
+        let constraint =
+            format!("whenUnsatisfiable: DoNotSchedule, labelSelector: {{matchLabels: {{app: w}}}}, {constraint}");
         format!("labels: {{app: w}} | topologySpreadConstraints: [{{{constraint}}}], containers: [{{name: c}}]")
     };
     let other = "labels: {app: w} | containers: [{name: c}]";
@@ -258,7 +262,11 @@ fn a_pod_waits_for_its_claims() {
 
 #[test]
 fn a_node_rejects_what_it_cannot_take() {
-    let reject = |node_yaml: &str, pods: &[&str], spec: &str| match admit(&pod("new", spec), &node(node_yaml), &occupied(pods)) {
+    let reject = |node_yaml: &str, pods: &[&str], spec: &str| match admit(
+        &pod("new", spec),
+        &node(node_yaml),
+        &occupied(pods),
+    ) {
         Ok(()) => "admitted".to_owned(),
         Err(rejection) => format!("{} {}", rejection.reason, rejection.status_message()),
     };
