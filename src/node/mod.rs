@@ -38,6 +38,7 @@ use crate::image::ImageStore;
 use crate::net::{PublishedPort, Switch};
 use crate::pod::{NodeFacts, Observed, PodSnapshot, PostedEvent};
 use crate::runtime::{ContainerRuntime, TerminalSize};
+use crate::volume::{IssuedToken, TokenRequest};
 #[cfg(test)]
 use {crate::pod::Event, std::sync::PoisonError};
 
@@ -57,6 +58,8 @@ pub trait Cluster: Send + Sync {
     fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>>;
     /// All Services of a namespace.
     fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
+    /// Issues a token of a pod's service account, bound to the pod. The error is a text for the pod's events.
+    fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String>;
     /// Publishes the status of a pod.
     fn update_status(&self, pod: &Pod, status: &PodStatus);
     /// Posts a Kubernetes event about a pod: a new one, or the next of a series that was posted before.

@@ -24,6 +24,7 @@ use crate::pod::PostedEvent;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use crate::runtime::{ContainerRuntime, ExecRequest};
+use crate::volume::{IssuedToken, TokenRequest};
 
 /// Longer than any pod of these tests lives, on the clock that is paused.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
@@ -93,6 +94,12 @@ impl Cluster for Record {
 
     fn services(&self, _namespace: &str) -> Vec<Arc<Service>> {
         Vec::new()
+    }
+
+    fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let token = format!("{uid} at {}", self.seconds());
+        Ok(IssuedToken { token, expires_at: self.clock.now() + SignedDuration::from_secs(request.seconds) })
     }
 
     fn update_status(&self, _pod: &Pod, status: &PodStatus) {
