@@ -4,19 +4,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort, ServiceSpec};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::cluster_ip::{ClusterIps, cluster_ip};
 use crate::api::node_port::{NodePorts, has_node_ports, node_ports};
 use crate::api::selector::service_selects;
 use crate::api::{FieldError, LoadError, LoadProblem, LoadedObject, Object, apply_defaults};
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::id::PodUid;
-use crate::controller::endpoints;
+use crate::controller::endpoints::EndpointsController;
 use crate::net::{DNS_ADDRESS, Protocol, PublishedPort, Switch, VIRTUAL_RANGE};
 use crate::node::service_tables;
 use crate::store::Store;
@@ -24,8 +24,12 @@ use crate::store::Store;
 /// The address of the API server's Service: the first of the range.
 const API_ADDRESS: &str = "10.96.0.1";
 
-/// The shortest time between two looks at the store, so that many pods that start at once cost little.
+/// The shortest time between two looks at the store, so that many pods that start at once cost little…
 const PAUSE: Duration = Duration::from_millis(5);
+/// …and how many times as long as the look has taken, so that thousands of pods don't keep a processor busy with it…
+const RELATIVE_PAUSE: u32 = 10;
+/// …up to this.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Creates Services, each with its cluster IP.
 pub(super) struct Creator {
@@ -157,37 +161,34 @@ pub(super) async fn publish_node_ports(store: &Store, switch: &Arc<Switch>) -> s
 }
 
 /// Tells the switch what the store says of Services, now and after every change, until dropped.
-pub(super) fn keep(store: Store, switch: Arc<Switch>, cluster_domain: &'static str) -> AbortOnDropHandle<()> {
-    let mut changes = store.changes();
-    let mut seen = tell(&store, &switch, cluster_domain);
+pub(super) fn keep(
+    store: &Store,
+    clock: Clock,
+    switch: Arc<Switch>,
+    cluster_domain: &'static str,
+) -> AbortOnDropHandle<()> {
+    let mut controller = EndpointsController::new(store, clock);
+    tell(&mut controller, &switch, cluster_domain);
     AbortOnDropHandle::new(tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            if revisions(&store) != seen {
-                seen = tell(&store, &switch, cluster_domain);
-                tokio::time::sleep(PAUSE).await;
-            }
+        loop {
+            controller.changed().await;
+            let begun = Instant::now();
+            tell(&mut controller, &switch, cluster_domain);
+            let pause = begun.elapsed().saturating_mul(RELATIVE_PAUSE);
+            tokio::time::sleep(pause.clamp(PAUSE, MAX_PAUSE)).await;
         }
     }))
 }
 
-/// Brings endpoints and the switch up to date; gives the state of the store that they reflect.
-fn tell(store: &Store, switch: &Switch, cluster_domain: &str) -> [u64; 4] {
-    let seen = revisions(store);
-    endpoints::reconcile(store);
-    let tables = service_tables(&store.list_all(), &store.list_all(), &store.list_all(), cluster_domain);
+/// Brings endpoints and the switch up to date.
+fn tell(controller: &mut EndpointsController, switch: &Switch, cluster_domain: &str) {
+    controller.catch_up();
+    // What was written just now is told next, and is part of the tables already.
+    controller.catch_up();
+    let (services, slices, pods) = controller.objects();
+    let tables = service_tables(&services, &slices, &pods, cluster_domain);
     switch.set_services(tables.ports);
     switch.set_zone(tables.zone);
-    seen
-}
-
-/// When the objects that matter have changed.
-fn revisions(store: &Store) -> [u64; 4] {
-    [
-        store.revision_of::<Service>(),
-        store.revision_of::<Pod>(),
-        store.revision_of::<Endpoints>(),
-        store.revision_of::<EndpointSlice>(),
-    ]
 }
 
 #[cfg(test)]

@@ -13,4 +13,4 @@ mod objects;
 pub mod scheduler;
 
 pub use informer::Informer;
-pub use objects::{ObjectKey, change, delete, edit, remove_finalizer, resource_of, seconds, stamp};
+pub use objects::{ObjectKey, change, delete, edit, random_suffix, remove_finalizer, resource_of, seconds, stamp};

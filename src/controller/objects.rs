@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::Value;
 
+use crate::api::defaults::{NAME_SUFFIX_CHARACTERS, NAME_SUFFIX_LENGTH};
 use crate::api::deletion::{self, DeleteOptions, Deletion};
 use crate::api::resources::{ResourceType, of_type};
 use crate::base::id::PodUid;
@@ -132,4 +133,12 @@ pub fn add_finalizer(object: &mut Value, finalizer: &str) {
 pub fn resource_of<T: k8s_openapi::Resource>() -> &'static ResourceType {
     let Some(resource) = of_type::<T>() else { panic!("{} is not in the table of resources", T::KIND) };
     resource.stored()
+}
+
+/// The random end of a name that is generated.
+pub fn random_suffix() -> String {
+    let letters = NAME_SUFFIX_CHARACTERS.as_bytes();
+    let random = uuid::Uuid::new_v4().into_bytes();
+    let suffix = random.iter().take(NAME_SUFFIX_LENGTH);
+    suffix.map(|byte| char::from(letters[usize::from(*byte) % letters.len()])).collect()
 }

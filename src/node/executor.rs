@@ -78,6 +78,8 @@ pub(super) struct Sandbox {
 struct InstanceHandle {
     cancel: CancellationToken,
     running: Option<Running>,
+    /// Whether it was told to stop because the agent ends.
+    told_to_stop: bool,
 }
 
 /// An instance that runs.
@@ -371,7 +373,7 @@ impl Executor {
     fn start(&mut self, pod: &Arc<Pod>, container: String, attempt: u32, kind: ContainerKind) -> Vec<Event> {
         let cancel = CancellationToken::new();
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
-        let handle = InstanceHandle { cancel: cancel.clone(), running: None };
+        let handle = InstanceHandle { cancel: cancel.clone(), running: None, told_to_stop: false };
         shared.state().instances.insert((container.clone(), attempt), handle);
         let instance = StartingInstance { shared, pod, container, attempt, kind };
         self.tasks.spawn(async move { instance.run(cancel).await });
@@ -386,6 +388,22 @@ impl Executor {
             what(&mut running.upkeep);
         }
         Vec::new()
+    }
+
+    /// Stops everything because the agent ends: gives up starts, and sends what runs a signal, the stop signal once.
+    pub(super) fn stop_all(&self, signal: StopSignal) {
+        for instance in self.shared.state().instances.values_mut() {
+            instance.cancel.cancel();
+            let Some(running) = &instance.running else { continue };
+            match signal {
+                StopSignal::Term if instance.told_to_stop => {}
+                StopSignal::Term => {
+                    instance.told_to_stop = true;
+                    running.process.signal(running.stop_signal);
+                }
+                StopSignal::Kill => running.process.signal(Signal::Kill),
+            }
+        }
     }
 
     fn signal(&self, container: String, attempt: u32, signal: StopSignal) {
@@ -529,9 +547,9 @@ async fn tear_down_all(shared: &Arc<Shared>) {
     }
 }
 
-/// Removes everything of a pod from the disk but what outlives it.
+/// Removes everything of a pod from the disk but what outlives it: claims, and what is read after its end.
 fn tear_down(shared: &Shared) -> std::io::Result<()> {
     *shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner) = true;
     shared.volumes.tear_down()?;
-    run_directory::remove_pod(&shared.pod_dir)
+    run_directory::remove_working_files(&shared.pod_dir)
 }

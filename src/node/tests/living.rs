@@ -212,23 +212,3 @@ async fn a_rule_restarts_all_containers() {
     assert_eq!(scene.starts(), ["0 i", "1 c", "1 d", "8 i", "9 c", "9 d"]);
     assert_eq!(scene.shows("d"), "Running after RestartingAllContainers:137 (1)");
 }
-
-/// §14: a token in a volume is another one when four fifths of its time are over.
-#[tokio::test(start_paused = true)]
-async fn tokens_are_replaced_while_a_pod_runs() {
-    let spec = "containers: [{name: c, volumeMounts: [{name: t, mountPath: /t}]}], \
-        volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 600}}]}}]";
-    let scene = Scene::new(spec).start();
-    scene.until("state c Running").await;
-    let read = || scene.runtime.read("c", "/t/token").unwrap();
-    assert_eq!(read(), "u at 0");
-    scene.at(460).await;
-    assert_eq!(read(), "u at 0");
-    scene.at(500).await;
-    // Volumes are written by another thread, which the clock does not wait for.
-    while read() == "u at 0" {
-        tokio::task::spawn_blocking(|| ()).await.unwrap();
-    }
-    let issued: f64 = read().strip_prefix("u at ").unwrap().parse().unwrap();
-    assert!((470.0..=500.0).contains(&issued), "{issued}");
-}
