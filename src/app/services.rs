@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::cluster_ip::{ClusterIps, cluster_ip};
+use crate::api::defaults::default_service;
 use crate::api::node_port::{NodePorts, has_node_ports, node_ports};
 use crate::api::selector::service_selects;
-use crate::api::{FieldError, LoadError, LoadProblem, LoadedObject, Object, apply_defaults};
+use crate::api::{FieldError, LoadError, LoadProblem, LoadedObject, Object};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::id::PodUid;
 use crate::controller::endpoints::EndpointsController;
@@ -23,6 +24,8 @@ use crate::store::Store;
 
 /// The address of the API server's Service: the first of the range.
 const API_ADDRESS: &str = "10.96.0.1";
+/// The port of the node, as pods see it, at which the API server answers.
+pub(super) const API_PORT: u16 = 6443;
 
 /// The shortest time between two looks at the store, so that many pods that start at once cost little…
 const PAUSE: Duration = Duration::from_millis(5);
@@ -38,37 +41,45 @@ pub(super) struct Creator {
     node_ports: NodePorts,
 }
 
+/// The Services that every cluster has: those of the API server and of DNS, with their addresses.
+pub(super) fn of_the_system() -> [Service; 2] {
+    let port = |name: &str, protocol: &str, port, target| ServicePort {
+        name: Some(name.to_owned()),
+        protocol: Some(protocol.to_owned()),
+        port,
+        target_port: Some(IntOrString::Int(target)),
+        ..ServicePort::default()
+    };
+    let api = vec![port("https", "TCP", 443, i32::from(API_PORT))];
+    let dns = vec![port("dns", "UDP", 53, 53), port("dns-tcp", "TCP", 53, 53)];
+    [("default", "kubernetes", API_ADDRESS.to_owned(), api), ("kube-system", "kube-dns", DNS_ADDRESS.to_string(), dns)].map(
+        |(namespace, name, ip, ports)| {
+            let (name, namespace) = (Some(name.to_owned()), Some(namespace.to_owned()));
+            let metadata = ObjectMeta { name, namespace, ..ObjectMeta::default() };
+            let spec = ServiceSpec {
+                cluster_ip: Some(ip.clone()),
+                cluster_ips: Some(vec![ip]),
+                ip_families: Some(vec!["IPv4".to_owned()]),
+                ip_family_policy: Some("SingleStack".to_owned()),
+                ports: Some(ports),
+                ..ServiceSpec::default()
+            };
+            let mut service = Service { metadata, spec: Some(spec), status: None };
+            default_service(&mut service);
+            service
+        },
+    )
+}
+
 impl Creator {
-    /// Creates what every cluster has: the Services of the API server and of DNS. Nobody answers at the first yet.
+    /// Creates what every cluster has: the Services of the API server and of DNS. Nobody answers at the first.
     pub(super) fn new(store: Store) -> anyhow::Result<Self> {
         let mut creator = Self { store, ips: ClusterIps::new(VIRTUAL_RANGE), node_ports: NodePorts::default() };
-        let port = |name: &str, protocol: &str, port, target| ServicePort {
-            name: Some(name.to_owned()),
-            protocol: Some(protocol.to_owned()),
-            port,
-            target_port: Some(IntOrString::Int(target)),
-            ..ServicePort::default()
-        };
-        let api = vec![port("https", "TCP", 443, 6443)];
-        let dns = vec![port("dns", "UDP", 53, 53), port("dns-tcp", "TCP", 53, 53)];
-        let dns_address = DNS_ADDRESS.to_string();
-        for (namespace, name, ip, ports) in
-            [("default", "kubernetes", API_ADDRESS, api), ("kube-system", "kube-dns", &dns_address, dns)]
-        {
-            let metadata = ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some(namespace.to_owned()),
-                ..ObjectMeta::default()
-            };
-            let spec = ServiceSpec { cluster_ip: Some(ip.to_owned()), ports: Some(ports), ..ServiceSpec::default() };
-            let mut object = Object::Service(Box::new(Service { metadata, spec: Some(spec), status: None }));
-            apply_defaults(&mut object, namespace);
-            if let Object::Service(mut service) = object {
-                if let Some(error) = creator.assign(&mut service).pop() {
-                    return Err(error.into());
-                }
-                creator.create(*service)?;
+        for mut service in of_the_system() {
+            if let Some(error) = creator.assign(&mut service).pop() {
+                return Err(error.into());
             }
+            creator.create(service)?;
         }
         Ok(creator)
     }

@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
-use super::occupancy::{Occupancy, allocatable, requested};
+use super::occupancy::{Insufficient, Occupancy, allocatable, requested};
 use super::placement;
 use crate::api::requests::host_ports;
 
@@ -12,7 +12,7 @@ use crate::api::requests::host_ports;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// `status.reason` of the pod, and the reason of the event.
-    pub reason: String,
+    pub reason: &'static str,
     /// The message of the event.
     pub message: String,
 }
@@ -23,8 +23,20 @@ impl Rejection {
         format!("Pod was rejected: {}", self.message)
     }
 
-    fn predicate(name: &str, why: &str) -> Self {
-        Self { reason: name.to_owned(), message: format!("Predicate {name} failed: {why}") }
+    fn predicate(name: &'static str, why: &str) -> Self {
+        Self { reason: name, message: format!("Predicate {name} failed: {why}") }
+    }
+}
+
+/// The reason for a resource that there is too little of.
+fn out_of(resource: &str) -> &'static str {
+    match resource {
+        "cpu" => "OutOfcpu",
+        "memory" => "OutOfmemory",
+        "ephemeral-storage" => "OutOfephemeral-storage",
+        "pods" => "OutOfpods",
+        // There are no others on this node, and pods that ask for them are refused before.
+        _ => "UnexpectedAdmissionError",
     }
 }
 
@@ -32,9 +44,9 @@ impl Rejection {
 pub fn admit(pod: &Pod, node: &Node, occupancy: &Occupancy) -> Result<(), Rejection> {
     let Some(spec) = &pod.spec else { return Ok(()) };
     if let Some(short) = occupancy.insufficient(&requested(pod), &allocatable(node)).into_iter().next() {
-        let super::occupancy::Insufficient { resource, requested, used, capacity } = short;
+        let Insufficient { resource, requested, used, capacity } = short;
         return Err(Rejection {
-            reason: format!("OutOf{resource}"),
+            reason: out_of(&resource),
             message: format!(
                 "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
             ),
