@@ -52,8 +52,8 @@ pub(super) fn of_the_system() -> [Service; 2] {
     };
     let api = vec![port("https", "TCP", 443, i32::from(API_PORT))];
     let dns = vec![port("dns", "UDP", 53, 53), port("dns-tcp", "TCP", 53, 53)];
-    [("default", "kubernetes", API_ADDRESS.to_owned(), api), ("kube-system", "kube-dns", DNS_ADDRESS.to_string(), dns)].map(
-        |(namespace, name, ip, ports)| {
+    [("default", "kubernetes", API_ADDRESS.to_owned(), api), ("kube-system", "kube-dns", DNS_ADDRESS.to_string(), dns)]
+        .map(|(namespace, name, ip, ports)| {
             let (name, namespace) = (Some(name.to_owned()), Some(namespace.to_owned()));
             let metadata = ObjectMeta { name, namespace, ..ObjectMeta::default() };
             let spec = ServiceSpec {
@@ -67,8 +67,7 @@ pub(super) fn of_the_system() -> [Service; 2] {
             let mut service = Service { metadata, spec: Some(spec), status: None };
             default_service(&mut service);
             service
-        },
-    )
+        })
 }
 
 impl Creator {

@@ -14,7 +14,8 @@ use super::journal::PodJournal;
 use super::{NodeState, Publish};
 use crate::base::clock::Timestamp;
 use crate::pod::{
-    Correlator, Desired, Event, Instance, Lifecycle, NodeFacts, Observed, Plan, PodSnapshot, StopSignal, Survivors, plan,
+    Correlator, Desired, Event, Instance, Lifecycle, NodeFacts, Observed, Plan, PodSnapshot, StopSignal, Survivors,
+    plan,
 };
 
 /// Events that may wait for the worker; a sender then waits.

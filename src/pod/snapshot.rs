@@ -6,9 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use serde::{Deserialize, Serialize};
 
-use super::instance::{
-    ContainerRecord, Exit, HookState, Instance, InstanceState, ProbeVerdicts, Probing, ResizeState,
-};
+use super::instance::{ContainerRecord, Exit, HookState, Instance, InstanceState, ProbeVerdicts, Probing, ResizeState};
 use super::observed::{Lifecycle, NodeFacts, Observed, SandboxState, TerminationCause, VolumesState};
 use super::phase;
 use super::status::UNKNOWN_EXIT_CODE;
@@ -100,8 +98,10 @@ impl PodSnapshot {
     /// Whether the published status knows of instances that came later: then that is what to go on from.
     pub fn is_behind(&self, status: &PodStatus) -> bool {
         let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-        let attempts = |name: &str| self.containers.get(name).and_then(|instances| instances.last()).map(|last| last.attempt);
-        let mut counts = all.filter_map(|container| Some((&container.name, u32::try_from(container.restart_count).ok()?)));
+        let attempts =
+            |name: &str| self.containers.get(name).and_then(|instances| instances.last()).map(|last| last.attempt);
+        let mut counts =
+            all.filter_map(|container| Some((&container.name, u32::try_from(container.restart_count).ok()?)));
         counts.any(|(name, count)| count > 0 && attempts(name).is_none_or(|attempt| attempt < count))
     }
 

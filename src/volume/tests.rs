@@ -68,8 +68,7 @@ impl Scene {
         let volumes = PodVolumes::new(&scratch.path().join("pod"));
         let mut objects = Objects { claims: vec!["data".to_owned()], ..Objects::default() };
         objects.secrets.insert("s".to_owned(), yaml("data: {user: YWRtaW4=, pass: aHVudGVyMg==}"));
-        let scene =
-            Self { scratch, objects, volumes, fs_group: None, one_user: false, now: Timestamp::UNIX_EPOCH };
+        let scene = Self { scratch, objects, volumes, fs_group: None, one_user: false, now: Timestamp::UNIX_EPOCH };
         scene.put("c", "{data: {a: A, b: B}, binaryData: {bin: AAE=}}");
         scene
     }
@@ -434,7 +433,8 @@ fn tokens_are_replaced_in_time_and_not_sooner() {
     *scene.objects.issues_none.lock().unwrap() = Some("serviceaccounts \"default\" not found".to_owned());
     assert_eq!(scene.volumes.update_at(), None);
     let error = scene.set_up(&volume).unwrap_err();
-    let expected = "MountVolume.SetUp failed for volume \"v\" : failed to fetch token: serviceaccounts \"default\" not found";
+    let expected =
+        "MountVolume.SetUp failed for volume \"v\" : failed to fetch token: serviceaccounts \"default\" not found";
     assert_eq!(error, expected);
     *scene.objects.issues_none.lock().unwrap() = None;
     scene.set_up(&volume).unwrap();

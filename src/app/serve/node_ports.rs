@@ -109,7 +109,8 @@ impl NodePortKeeper {
         }
         self.retry_at = None;
         for number in std::mem::take(&mut self.touched) {
-            let wanted = self.wanted.iter().filter_map(|(key, wishes)| Some((key.clone(), wishes.get(&number)?.clone())));
+            let wanted =
+                self.wanted.iter().filter_map(|(key, wishes)| Some((key.clone(), wishes.get(&number)?.clone())));
             let wanted: Vec<_> = wanted.collect();
             let is_wanted = |open: &Open| wanted.iter().any(|(_, wish)| wish.target(open.port.0) == Some(open.target));
             let all = self.open.remove(&number).unwrap_or_default();

@@ -195,7 +195,8 @@ fn conditions(before: Vec<NodeCondition>, now: Timestamp) -> Vec<NodeCondition> 
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ];
-    let mut all: Vec<_> = before.iter().filter(|found| !own.iter().any(|(type_, ..)| found.type_ == *type_)).cloned().collect();
+    let mut all: Vec<_> =
+        before.iter().filter(|found| !own.iter().any(|(type_, ..)| found.type_ == *type_)).cloned().collect();
     all.extend(own.map(|(type_, status, reason, message)| {
         let same = before.iter().find(|found| found.type_ == type_ && found.status == status);
         let since = same.and_then(|found| found.last_transition_time.clone());

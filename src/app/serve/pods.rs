@@ -92,7 +92,8 @@ impl Pods {
     /// May be called again while it lasts, with a shorter limit.
     pub(super) async fn suspend(&mut self, limit: Duration) {
         self.stop.send_replace(Some(limit));
-        if let Err(failed) = (&mut self.task).await
+        if !self.task.is_finished()
+            && let Err(failed) = (&mut self.task).await
             && failed.is_panic()
         {
             error!("the pods' loop has failed");
@@ -152,9 +153,11 @@ impl Keeper {
             there.push(event);
         }
         // What has run before has its place already; others come after it.
-        let has_run_before = |event: &WatchEvent| event.object.typed::<Pod>().is_some_and(|pod| {
-            pod.status.as_ref().is_some_and(has_run) || self.config.left.pods.contains_key(event.object.uid())
-        });
+        let has_run_before = |event: &WatchEvent| {
+            event.object.typed::<Pod>().is_some_and(|pod| {
+                pod.status.as_ref().is_some_and(has_run) || self.config.left.pods.contains_key(event.object.uid())
+            })
+        };
         let (before, after): (Vec<_>, Vec<_>) = there.into_iter().partition(has_run_before);
         for event in before.iter().chain(&after) {
             self.take_pod(event);
@@ -262,8 +265,12 @@ impl Keeper {
             start_time: Some(status.start_time.clone().unwrap_or_else(|| seconds(now))),
             ..status
         };
-        let record =
-            EventRecord { type_: EventType::Warning, reason: rejection.reason, message: rejection.message, field_path: None };
+        let record = EventRecord {
+            type_: EventType::Warning,
+            reason: rejection.reason,
+            message: rejection.message,
+            field_path: None,
+        };
         if let Some(event) = Correlator::new(&pod.metadata).observe(record, now) {
             self.config.cluster.post_event(pod, &event);
         }
@@ -285,7 +292,9 @@ impl Keeper {
     /// Removes the object of a pod that has ended, if it is being deleted and nothing else holds it (kubelet v1.36
     /// `status_manager.syncPod`, which deletes it with a grace period of 0).
     fn finish_deletion(&self, uid: &str) {
-        let Some(kept) = self.kept.get(uid).filter(|kept| kept.pod.metadata.deletion_timestamp.is_some()) else { return };
+        let Some(kept) = self.kept.get(uid).filter(|kept| kept.pod.metadata.deletion_timestamp.is_some()) else {
+            return;
+        };
         let finished = change(&self.config.store, resource_of::<Pod>(), &kept.key, |pod| {
             if !deletion::is_deleted(pod) {
                 return Change::Keep;

@@ -150,8 +150,7 @@ fn endpoints(service: &Service, node_ip: IpAddr) -> (Endpoints, EndpointSlice) {
         ..EndpointSubset::default()
     };
     let ready = EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) };
-    let endpoint =
-        Endpoint { addresses: vec![node_ip.to_string()], conditions: Some(ready), ..Endpoint::default() };
+    let endpoint = Endpoint { addresses: vec![node_ip.to_string()], conditions: Some(ready), ..Endpoint::default() };
     let slice = EndpointSlice {
         metadata: named(namespace, name, &[(SERVICE_NAME, name)]),
         address_type: "IPv4".to_owned(),
@@ -172,12 +171,7 @@ fn create<T: Object>(store: &Store, mut object: T, now: Timestamp) -> Result<(),
 }
 
 /// Creates an object, or changes the one that there is.
-fn put<T: Object>(
-    store: &Store,
-    object: T,
-    now: Timestamp,
-    update: impl FnOnce(&mut T, T),
-) -> Result<(), StoreError> {
+fn put<T: Object>(store: &Store, object: T, now: Timestamp, update: impl FnOnce(&mut T, T)) -> Result<(), StoreError> {
     create(store, object.clone(), now)?;
     let metadata = object.metadata().clone();
     let (namespace, name) = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
@@ -199,7 +193,10 @@ mod tests {
         let service = store.get::<Service>("default", "kubernetes").unwrap();
         let spec = service.spec.clone().unwrap();
         assert_eq!((spec.cluster_ip.as_deref(), spec.type_.as_deref()), (Some("10.96.0.1"), Some("ClusterIP")));
-        assert_eq!(store.get::<Service>("kube-system", "kube-dns").unwrap().spec.clone().unwrap().ports.unwrap().len(), 2);
+        assert_eq!(
+            store.get::<Service>("kube-system", "kube-dns").unwrap().spec.clone().unwrap().ports.unwrap().len(),
+            2
+        );
         let slice = store.get::<EndpointSlice>("default", "kubernetes").unwrap();
         assert_eq!(slice.endpoints.as_ref().unwrap()[0].addresses, ["10.88.0.1"]);
         assert_eq!(slice.ports.as_ref().unwrap()[0].port, Some(6443));

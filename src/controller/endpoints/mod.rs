@@ -124,7 +124,8 @@ impl EndpointsController {
 
     fn sync(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
         let service = self.services.get(namespace, name).and_then(|service| service.typed::<Service>());
-        let of_service = |slice: &&Arc<StoredObject>| slice.labels().get(SERVICE_NAME).map(String::as_str) == Some(name);
+        let of_service =
+            |slice: &&Arc<StoredObject>| slice.labels().get(SERVICE_NAME).map(String::as_str) == Some(name);
         let slices = self.slices.objects_in(namespace).filter(of_service);
         let slices: Vec<Arc<EndpointSlice>> = slices.filter_map(|slice| slice.typed()).collect();
         let is = |manager: &'static str| {

@@ -214,7 +214,11 @@ fn place_group(
         let labels = Some(labels(owner));
         if slice.endpoints.as_deref() != Some(&endpoints) || slice.metadata.labels != labels {
             let metadata = ObjectMeta { labels, ..slice.metadata.clone() };
-            placement.update.push(EndpointSlice { metadata, endpoints: Some(endpoints), ..EndpointSlice::clone(slice) });
+            placement.update.push(EndpointSlice {
+                metadata,
+                endpoints: Some(endpoints),
+                ..EndpointSlice::clone(slice)
+            });
         }
     }
     while rest.peek().is_some() {
