@@ -57,7 +57,19 @@ pub fn apply_defaults(object: &mut Object, namespace: &str) {
                 labels.insert("kubernetes.io/metadata.name".to_owned(), name);
             }
         }
-        Object::ConfigMap(_) | Object::ServiceAccount(_) => {}
+        Object::Node(node) => {
+            if let Some(status) = &mut node.status
+                && status.allocatable.is_none()
+            {
+                status.allocatable.clone_from(&status.capacity);
+            }
+        }
+        Object::PriorityClass(class) => set_text(&mut class.preemption_policy, "PreemptLowerPriority"),
+        Object::ConfigMap(_)
+        | Object::ServiceAccount(_)
+        | Object::Event(_)
+        | Object::Lease(_)
+        | Object::RuntimeClass(_) => {}
     }
 }
 

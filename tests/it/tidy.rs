@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("vfs", &[]),
     ("pod", &["api"]),
     ("store", &["api"]),
+    ("apiserver", &["api", "pod", "store"]),
     ("controller", &["api", "store"]),
     ("image", &["api"]),
     ("net", &["api"]),

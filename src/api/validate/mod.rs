@@ -4,10 +4,11 @@
 //! Rules are those of `pkg/apis/core/validation` v1.36. The inner fields of cloud and network volume types are not
 //! checked: such volumes are refused as a whole by `support`.
 
+mod cluster;
 mod container;
 mod env;
 mod errors;
-mod formats;
+pub(super) mod formats;
 mod metadata;
 mod objects;
 mod pod;
@@ -19,7 +20,9 @@ mod service;
 mod update;
 mod volume;
 
+pub(super) use errors::go_quoted;
 pub use errors::{BadValue, ErrorKind, FieldError, invalid_message};
+pub(super) use formats::{label_value, qualified_name};
 pub use resources::aggregate_requests;
 
 use errors::Errors;
@@ -44,6 +47,11 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         Object::Namespace(namespace) => {
             metadata::object_meta(&mut errors, &namespace.metadata, false, formats::dns_label);
         }
+        Object::Node(node) => cluster::node(&mut errors, node),
+        Object::Event(event) => cluster::event(&mut errors, event),
+        Object::Lease(lease) => cluster::lease(&mut errors, lease),
+        Object::RuntimeClass(class) => cluster::runtime_class(&mut errors, class),
+        Object::PriorityClass(class) => cluster::priority_class(&mut errors, class),
     }
     errors.0
 }

@@ -1,0 +1,36 @@
+//! Changes to objects, as Kubernetes' clients describe them, on JSON values.
+//!
+//! ```text
+//!   JSON patch ───────────┐
+//!   JSON merge patch ─────┼─▶ new object ─▶ track_update ─▶ new object with managed fields
+//!   strategic merge patch ┘        ▲
+//!   PUT, POST ─────────────────────┘
+//!   server-side apply ─▶ apply ─────────────────────────▶ new object with managed fields
+//! ```
+//!
+//! How fields merge is data: [`rules`] is the one table for strategic merge patches and for server-side apply. Nothing
+//! here knows defaults or validation; whoever calls does both on the result.
+
+mod bounds;
+mod json;
+// mod managed;
+mod rules;
+mod strategic;
+
+pub use json::{json_patch, merge_patch};
+// pub use managed::{ApplyError, Conflict, ObjectKind, apply, keep_times_if_unchanged, track_update};
+pub use strategic::strategic_merge_patch;
+
+/// Why a patch cannot be used. The words are Kubernetes' where those are known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatchError {
+    /// It is no patch of its kind (`BadRequest`, 400).
+    #[error("{0}")]
+    Malformed(String),
+    /// It is a patch, but not for this object (`Invalid`, 422).
+    #[error("{0}")]
+    Inapplicable(String),
+    /// It is larger, or makes objects larger, than is allowed (`RequestEntityTooLarge`, 413).
+    #[error("{0}")]
+    TooLarge(String),
+}
