@@ -12,9 +12,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub(super) use self::spdy::serve as serve_spdy;
-pub(super) use self::websocket::{MAX_PORTS, serve as serve_websocket};
+use self::websocket::MAX_PORTS;
+pub(super) use self::websocket::serve as serve_websocket;
 use super::spdy::Gone;
 use crate::apiserver::node_access::{Connection, NodeAccess, PodRef, Via};
+use crate::apiserver::Query;
 use crate::base::pipe::PipeReader;
 
 /// What is spoken over SPDY; without a name, the same.
@@ -89,4 +91,29 @@ async fn forward<P: Peer>(from: &PipeReader, to: &P, connection: Connection) -> 
         }
     };
     futures::try_join!(outwards, inwards).map(|_both| ())
+}
+
+/// The ports that a request over a WebSocket names (kubelet `NewV4Options`).
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn ports(query: &Query) -> Result<Vec<u16>, String> {
+    let mut ports = Vec::new();
+    for text in query.all("ports") {
+        if text.is_empty() {
+            return Err("query parameter \"ports\" cannot be empty".to_owned());
+        }
+        for port in text.split(',') {
+            match port.parse() {
+                Ok(0) => return Err(format!("port {text:?} must be > 0")),
+                Ok(port) => ports.push(port),
+                Err(error) => return Err(format!("unable to parse {text:?} as a port: {error}")),
+            }
+        }
+    }
+    match ports.len() {
+        0 => Err("query parameter \"ports\" is required".to_owned()),
+        1..=MAX_PORTS => Ok(ports),
+        _ => Err(format!("at most {MAX_PORTS} ports can be forwarded at once")),
+    }
 }

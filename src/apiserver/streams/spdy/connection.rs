@@ -415,7 +415,7 @@ impl<Io: AsyncRead> FrameReader<Io> {
         Ok(())
     }
 
-    async fn send(&self, frame: Outgoing) {
+    async fn send(&mut self, frame: Outgoing) {
         // The driver holds the other end.
         let _ = self.sender.send(Command::Send(frame)).await;
     }
