@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`load()`] does all of it and reports every problem of every document at once. The types themselves are
-//! `k8s-openapi`'s. Where a rule is Kubernetes', its wording is too.
+//! `k8s-openapi`'s. [`patch`] changes objects as JSON, as clients ask for it. Where a rule is Kubernetes', its wording
+//! is too.
 
 pub mod cluster_ip;
 mod decode;
@@ -18,6 +19,7 @@ pub mod field_path;
 mod load;
 pub mod node_port;
 mod object;
+pub mod patch;
 pub mod qos;
 pub mod quantity;
 pub mod resources;
@@ -30,5 +32,6 @@ pub use defaults::{DEFAULT_NAMESPACE, apply_defaults, default_pod};
 pub use load::{LoadError, LoadErrors, LoadOptions, LoadProblem, LoadedObject, find_duplicates, load};
 pub use object::{JsonProblem, KINDS, Object, Origin};
 pub use validate::{
-    BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_pod, validate_pod_update,
+    BadValue, ErrorKind, FieldError, aggregate_requests, invalid_message, validate, validate_ephemeral_containers,
+    validate_pod, validate_pod_resize, validate_pod_update, validate_update,
 };

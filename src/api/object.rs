@@ -13,10 +13,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::document::typed::{self, Report};
-use super::document::{Node, json};
+use super::document::Node;
 
 /// The kinds of `apiVersion: v1` that manifests may have. `EndpointSlice` of `discovery.k8s.io/v1` is good there, too.
 pub const KINDS: [&str; 8] =
@@ -61,12 +61,12 @@ macro_rules! objects {
                 json.unwrap_or_default()
             }
 
-            fn of_node(api_version: &str, kind: &str, root: &Node) -> Option<(Option<Self>, Report)> {
+            fn of_json(api_version: &str, kind: &str, json: &Value) -> Result<Self, JsonProblem> {
                 $(if (api_version, kind) == (<$type>::API_VERSION, <$type>::KIND) {
-                    let (object, report) = typed::decode::<$type>(root);
-                    return Some((object.map(|object| Self::$kind(object.into())), report));
+                    let object = <$type>::deserialize(json).map_err(|error| JsonProblem::Misfit(error.to_string()))?;
+                    return Ok(Self::$kind(object.into()));
                 })*
-                None
+                Err(JsonProblem::UnknownKind)
             }
         }
     };
@@ -104,29 +104,25 @@ objects! {
 }
 
 /// What stands in the way of an object in JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonProblem {
     /// Its kind is not understood.
+    #[error("its kind is not understood")]
     UnknownKind,
-    /// Values that do not fit their fields, each with its path and what is wrong.
-    Misfits(Vec<(String, String)>),
+    /// Something does not fit the kind's type.
+    #[error("{0}")]
+    Misfit(String),
 }
 
 impl Object {
-    /// An object from JSON that says its `apiVersion` and `kind`; what it has beyond its type is left out.
+    /// An object from JSON that says its `apiVersion` and `kind`, and has the form of its kind
+    /// ([`schema::conform`](super::schema::conform)); what it has beyond its type is left out.
     ///
     /// # Errors
-    /// All that does not fit its type.
+    /// The first thing that does not fit.
     pub fn from_json(json: &Value) -> Result<Self, JsonProblem> {
         let text = |key: &str| json.get(key).and_then(Value::as_str).unwrap_or_default();
-        let root = json::node(json);
-        let Some((object, report)) = Self::of_node(text("apiVersion"), text("kind"), &root) else {
-            return Err(JsonProblem::UnknownKind);
-        };
-        match object {
-            Some(object) if report.misfits.is_empty() => Ok(object.with_string_data()),
-            _ => Err(JsonProblem::Misfits(report.misfits.into_iter().map(|(at, detail)| (at.path, detail)).collect())),
-        }
+        Self::of_json(text("apiVersion"), text("kind"), json).map(Self::with_string_data)
     }
 
     /// `stringData` of a Secret is a way to write `data` without base64; it wins over `data`, and is gone afterwards.

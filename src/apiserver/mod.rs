@@ -63,6 +63,8 @@ pub struct Config {
     pub node_name: String,
     /// The version of Kubernetes that it says it is, such as `v1.33.1`.
     pub version: String,
+    /// The addresses of Services: the first one, and the number of bits that all have in common.
+    pub service_range: (std::net::Ipv4Addr, u32),
     /// Who may do what.
     pub policy: Policy,
     /// The time.

@@ -116,4 +116,57 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Somebody else has it open.
+    #[error("the objects in {path:?} are in use by another husk: stop that one first")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no file of objects.
+    #[error("{path:?} is not a file in which husk keeps objects: move it away to begin anew")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another version of husk has written it.
+    #[error(
+        "the objects in {path:?} are in format {found}, and this husk knows format {known} only: use the version that \
+         wrote them, or move the file away to begin anew"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format it is in.
+        found: u32,
+        /// The format that can be read.
+        known: u32,
+    },
+    /// There are objects in it of a resource that this version does not have.
+    #[error(
+        "there are {resource} in {path:?}, which this husk knows nothing of: use the version that wrote them, or move the \
+         file away to begin anew"
+    )]
+    UnknownResource {
+        /// The file.
+        path: PathBuf,
+        /// Their resource.
+        resource: String,
+    },
+    /// It is not as it was written.
+    #[error(
+        "the objects in {path:?} are damaged: {problem}{}; the file was left as it is: put a copy in its place, or move \
+         it away to begin anew", affected(.objects)
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// The objects that this concerns, as far as that can be told, and where they are in the file.
+        objects: Vec<String>,
+    },
+}
+
+fn affected(objects: &[String]) -> String {
+    if objects.is_empty() { String::new() } else { format!("; damaged may be: {}", objects.join(", ")) }
 }

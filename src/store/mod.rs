@@ -2,25 +2,30 @@
 //! made on demand. Knows nothing of pods' lives: `node` reads and writes through an interface of its own, which `app`
 //! implements over this.
 
+mod disk;
 mod error;
+mod keeping;
 mod object;
 mod state;
 #[cfg(test)]
 mod tests;
 mod typed;
-mod watch;
+mod watching;
 
 use std::hash::{BuildHasher, Hash};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 pub use self::error::{ChangeError, OpenError, StoreError, StoreFailed};
 pub use self::object::{MAX_OBJECT_BYTES, Metadata, StoredObject};
 pub use self::typed::Object;
-pub use self::watch::{Expired, MAX_HISTORY, MAX_HISTORY_BYTES, Watch, WatchEvent, WatchKind};
+pub use self::watching::{Expired, MAX_HISTORY, MAX_HISTORY_BYTES, Watch, WatchEvent, WatchKind};
 
+use self::disk::Opened;
+use self::keeping::{Backlog, Handle, Progress};
 use self::object::{Encoded, RecentValues};
 use self::state::{Announcement, State};
 use crate::api::resources::ResourceType;
@@ -31,7 +36,7 @@ const TURNS: usize = 64;
 /// The objects of one process. Clones share them. The default one is in memory only.
 #[derive(Debug, Default, Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    handle: Arc<Handle>,
 }
 
 #[derive(Debug)]
@@ -43,7 +48,11 @@ struct Shared {
     hasher: std::hash::RandomState,
     recent: Arc<RecentValues>,
     /// The revision of the latest change, for those who wait for one.
-    latest: tokio::sync::watch::Sender<u64>,
+    latest: watch::Sender<u64>,
+    /// How far the disk is, for those who wait for it.
+    progress: watch::Sender<Progress>,
+    /// Tells the thread that writes of changes.
+    work: Condvar,
 }
 
 impl Default for Shared {
@@ -53,7 +62,9 @@ impl Default for Shared {
             turns: std::array::from_fn(|_| Mutex::default()),
             hasher: std::hash::RandomState::new(),
             recent: Arc::default(),
-            latest: tokio::sync::watch::Sender::default(),
+            latest: watch::Sender::default(),
+            progress: watch::Sender::default(),
+            work: Condvar::new(),
         }
     }
 }
@@ -101,15 +112,40 @@ impl Changed {
 }
 
 impl Store {
-    /// Opens the objects kept in a file, or begins one.
-    pub fn open(_path: &Path) -> Result<Self, OpenError> {
-        Ok(Self::default())
+    /// Opens the objects kept in a file, or begins one. The file is left as it is if anything in it is not as it was
+    /// written. It is closed when the last clone of the store and the last watch are gone.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let recent = Arc::default();
+        Self::keep(disk::open(path, &recent)?, path, recent)
+    }
+
+    fn keep(opened: Opened, path: &Path, recent: Arc<RecentValues>) -> Result<Self, OpenError> {
+        let Opened { writer, rest, revision, objects } = opened;
+        let state = State::restored(rest, revision, objects, Backlog::new(path.to_owned(), revision));
+        let shared = Shared {
+            state: Mutex::new(state),
+            recent,
+            latest: watch::Sender::new(revision),
+            progress: watch::Sender::new(Progress { durable: revision, failed: None }),
+            ..Shared::default()
+        };
+        let handle = Handle::keep(Arc::new(shared), writer);
+        let handle = handle.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        Ok(Self { handle: Arc::new(handle) })
     }
 
     /// Waits until a revision would survive a crash, which in memory only counts as given. A revision that is yet to
     /// come counts as the present one.
-    pub async fn durable(&self, _revision: u64) -> Result<(), StoreFailed> {
-        Ok(())
+    pub async fn durable(&self, revision: u64) -> Result<(), StoreFailed> {
+        let revision = revision.min(self.revision());
+        let mut progress = self.shared().progress.subscribe();
+        let reached = |progress: &Progress| progress.durable >= revision || progress.failed.is_some();
+        // The sender is there for as long as the store is.
+        let Ok(progress) = progress.wait_for(reached).await else { return Ok(()) };
+        match &progress.failed {
+            Some(failed) if progress.durable < revision => Err(failed.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// The revision of the latest change.
@@ -118,8 +154,8 @@ impl Store {
     }
 
     /// Changes whenever an object does, and says at which revision. That change may not survive a crash yet.
-    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.shared.latest.subscribe()
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared().latest.subscribe()
     }
 
     /// The object of that name, if there is one. Resources without namespaces use an empty one.
@@ -200,15 +236,19 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared().lock()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
     }
 
     /// The right to change an object. Nobody may hold two.
     fn turn(&self, resource: &'static ResourceType, namespace: &str, name: &str) -> MutexGuard<'_, ()> {
-        let mut hasher = self.shared.hasher.build_hasher();
+        let mut hasher = self.shared().hasher.build_hasher();
         (resource.group, resource.plural, namespace, name).hash(&mut hasher);
         let turn = std::hash::Hasher::finish(&hasher) as usize % TURNS;
-        self.shared.turns[turn].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared().turns[turn].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(
@@ -223,7 +263,7 @@ impl Store {
         if state.collection(resource).get(namespace, name).is_some() {
             return Err(StoreError::already_exists(resource, namespace, name));
         }
-        let (object, announcement) = state.put(resource, |revision| make(encoded, revision, &self.shared.recent))?;
+        let (object, announcement) = state.put(resource, |revision| make(encoded, revision, &self.shared().recent))?;
         drop(state);
         self.announce(&announcement);
         Ok(object)
@@ -246,7 +286,7 @@ impl Store {
             return Ok(None);
         }
         let mut state = self.lock();
-        let (object, announcement) = state.put(resource, |revision| make(encoded, revision, &self.shared.recent))?;
+        let (object, announcement) = state.put(resource, |revision| make(encoded, revision, &self.shared().recent))?;
         drop(state);
         self.announce(&announcement);
         Ok(Some(object))
@@ -260,12 +300,21 @@ impl Store {
     }
 
     fn announce(&self, Announcement { revision, wake }: &Announcement) {
-        for sender in [&self.shared.latest, wake] {
+        let shared = self.shared();
+        shared.work.notify_one();
+        // Changes that are written are told of when they are.
+        for sender in std::iter::once(&shared.latest).chain(wake) {
             sender.send_if_modified(|latest| {
                 let newer = *latest < *revision;
                 *latest = (*revision).max(*latest);
                 newer
             });
         }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

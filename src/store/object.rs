@@ -172,6 +172,28 @@ impl StoredObject {
         Some(typed)
     }
 
+    /// An object that was kept as JSON.
+    pub(super) fn restored(
+        resource: &'static ResourceType,
+        revision: u64,
+        json: Bytes,
+        recent: &Arc<RecentValues>,
+    ) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Whole {
+            metadata: Metadata,
+        }
+        let start = head(resource) + &version(revision);
+        if !json.starts_with(start.as_bytes()) {
+            // Its group has got another version since.
+            let value = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+            let encoded = Encoded::of_value(resource, value).map_err(|error| error.to_string())?;
+            return Ok(encoded.at(revision, recent));
+        }
+        let Whole { metadata } = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+        Ok(Self { resource, metadata, revision, json, forms: Mutex::default(), recent: recent.clone() })
+    }
+
     fn keep_typed(&self, typed: Arc<dyn Any + Send + Sync>) {
         let mut forms = self.forms();
         if !forms.superseded {

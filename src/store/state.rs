@@ -7,16 +7,23 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::error::StoreFailed;
+use super::keeping::Backlog;
 use super::object::StoredObject;
-use super::watch::{Expired, History, MAX_HISTORY_BYTES, WatchEvent, WatchKind};
+use super::watching::{Expired, History, MAX_HISTORY_BYTES, WatchEvent, WatchKind};
 use crate::api::resources::ResourceType;
 
 /// The objects of all resources.
 #[derive(Debug, Default)]
 pub(super) struct State {
     revision: u64,
+    /// The revision at which there is no history yet.
+    rest: u64,
+    /// The revision that this process began with.
+    opened: u64,
     collections: BTreeMap<(&'static str, &'static str), Collection>,
     history_bytes: usize,
+    /// What is to be written; none if everything is in memory only.
+    pub(super) backlog: Option<Backlog>,
 }
 
 /// The objects of one resource.
@@ -35,7 +42,8 @@ pub(super) struct Collection {
 #[derive(Debug)]
 pub(super) struct Announcement {
     pub(super) revision: u64,
-    pub(super) wake: watch::Sender<u64>,
+    /// Who waits for changes to objects of the resource; none if they are to be told only when it is written.
+    pub(super) wake: Option<watch::Sender<u64>>,
 }
 
 /// The key of an object: no name or namespace has a zero byte, so that it tells them apart and sorts by namespace first.
@@ -48,13 +56,38 @@ impl State {
         self.revision
     }
 
+    /// The state to begin with when a file was opened.
+    pub(super) fn restored(
+        rest: u64,
+        revision: u64,
+        objects: impl IntoIterator<Item = StoredObject>,
+        backlog: Backlog,
+    ) -> Self {
+        let mut state = Self { revision, rest, opened: revision, backlog: Some(backlog), ..Self::default() };
+        for object in objects {
+            let collection = state.collection(object.resource());
+            collection.latest = collection.latest.max(object.revision());
+            collection.objects.insert(key(object.namespace(), object.name()).into(), Arc::new(object));
+        }
+        state
+    }
+
     /// The latest revision that would survive a crash.
     pub(super) fn durable(&self) -> u64 {
-        self.revision
+        self.backlog.as_ref().map_or(self.revision, |backlog| backlog.durable)
+    }
+
+    /// The next revision.
+    fn advance(&mut self) -> Result<u64, StoreFailed> {
+        if let Some(backlog) = &self.backlog {
+            backlog.check(self.revision)?;
+        }
+        self.revision += 1;
+        Ok(self.revision)
     }
 
     pub(super) fn collection(&mut self, resource: &'static ResourceType) -> &mut Collection {
-        let floor = 0;
+        let floor = self.rest;
         self.collections.entry((resource.group, resource.plural)).or_insert_with(|| Collection {
             objects: BTreeMap::new(),
             history: History::since(floor),
@@ -63,11 +96,12 @@ impl State {
         })
     }
 
-    /// Whether all changes since a revision are remembered. One that is yet to come is none that anybody was told.
+    /// Whether all changes since a revision are remembered. One that is yet to come, and one that an earlier process
+    /// may have come to but never told of, is as good as forgotten.
     pub(super) fn check_watchable(&mut self, resource: &'static ResourceType, since: u64) -> Result<(), Expired> {
-        let revision = self.revision;
+        let told = since == self.rest || (self.opened..=self.revision).contains(&since);
         let oldest = self.collection(resource).history.floor();
-        if since < oldest || since > revision { Err(Expired { since, oldest }) } else { Ok(()) }
+        if told && since >= oldest { Ok(()) } else { Err(Expired { since, oldest }) }
     }
 
     /// Puts an object where another or none is. `make` is given its revision.
@@ -76,8 +110,7 @@ impl State {
         resource: &'static ResourceType,
         make: impl FnOnce(u64) -> StoredObject,
     ) -> Result<(Arc<StoredObject>, Announcement), StoreFailed> {
-        self.revision += 1;
-        let object = Arc::new(make(self.revision));
+        let object = Arc::new(make(self.advance()?));
         let key = key(object.namespace(), object.name());
         let previous = self.collection(resource).objects.insert(key.into(), object.clone());
         let kind = if previous.is_some() { WatchKind::Modified } else { WatchKind::Added };
@@ -89,8 +122,7 @@ impl State {
         &mut self,
         current: Arc<StoredObject>,
     ) -> Result<(Arc<StoredObject>, Announcement), StoreFailed> {
-        self.revision += 1;
-        let removed = Arc::new(current.removed_at(self.revision));
+        let removed = Arc::new(current.removed_at(self.advance()?));
         let resource = current.resource();
         self.collection(resource).objects.remove(key(current.namespace(), current.name()).as_str());
         Ok((removed.clone(), self.record(resource, WatchKind::Deleted, removed, Some(current))))
@@ -107,9 +139,13 @@ impl State {
             previous.supersede();
         }
         let revision = self.revision;
+        let in_memory = self.backlog.is_none();
+        if let Some(backlog) = &mut self.backlog {
+            backlog.changes.add(object.clone(), kind == WatchKind::Deleted);
+        }
         let collection = self.collection(resource);
         collection.latest = revision;
-        let wake = collection.wake.clone();
+        let wake = in_memory.then(|| collection.wake.clone());
         let grown = collection.history.push(WatchEvent { kind, object, previous, revision });
         self.history_bytes = self.history_bytes.saturating_add_signed(grown);
         while self.history_bytes > MAX_HISTORY_BYTES {

@@ -1,11 +1,10 @@
 //! Documents as written: YAML or JSON text becomes a tree of nodes that know their line, and a tree becomes a typed
-//! value with every problem collected. JSON that was read elsewhere becomes such a tree, too. What the values mean is not known here; `decode` picks the type.
+//! value with every problem collected. What the values mean is not known here; `decode` picks the type.
 //!
 //! ```text
 //!   text ─▶ yaml::parse ─▶ Document { root: Node, duplicates } ─▶ typed::decode::<Pod> ─▶ Pod + violations
 //! ```
 
-pub(super) mod json;
 mod scalar;
 pub(super) mod typed;
 pub(super) mod yaml;

@@ -19,8 +19,8 @@ const MAX_MOVED: usize = 50_000_000;
 
 /// The document after a JSON patch.
 pub fn json_patch(document: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let operations: Vec<PatchOperation> =
-        serde_json::from_slice(patch).map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
+    let operations: Vec<PatchOperation> = serde_json::from_slice(patch)
+        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooLarge(format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
@@ -113,9 +113,10 @@ fn tests_absence(document: &Value, operation: &PatchOperation) -> bool {
     let PatchOperation::Test(test) = operation else { return false };
     test.value.is_null()
         && document.pointer(test.path.as_str()).is_none()
-        && test.path.split_back().is_some_and(|(parent, _)| {
-            document.pointer(parent.as_str()).is_some_and(Value::is_object)
-        })
+        && test
+            .path
+            .split_back()
+            .is_some_and(|(parent, _)| document.pointer(parent.as_str()).is_some_and(Value::is_object))
 }
 
 /// The words of the library that kube-apiserver uses.
@@ -169,8 +170,7 @@ mod tests {
             {"op": "remove", "path": "/metadata/labels/a"},
             {"op": "replace", "path": "/data", "value": []},
         ]);
-        let expected =
-            json!({"metadata": {"labels": {"b/c": "2"}}, "data": [], "more": ["w", "x", "y"], "first": "w"});
+        let expected = json!({"metadata": {"labels": {"b/c": "2"}}, "data": [], "more": ["w", "x", "y"], "first": "w"});
         assert_eq!(patch(&document, &operations), Ok(expected));
     }
 
@@ -202,7 +202,9 @@ mod tests {
         ] {
             assert_eq!(patch(&document, &json!([operation])), Err(message.to_owned()));
         }
-        for malformed in ["{}", "[{}]", "[{\"op\": \"x\", \"path\": \"/a\"}]", "[", "[{\"op\":\"remove\",\"path\":\"a\"}]"] {
+        for malformed in
+            ["{}", "[{}]", "[{\"op\": \"x\", \"path\": \"/a\"}]", "[", "[{\"op\":\"remove\",\"path\":\"a\"}]"]
+        {
             let error = json_patch(&document, malformed.as_bytes()).unwrap_err();
             assert!(matches!(error, PatchError::Malformed(_)), "{malformed}: {error:?}");
         }
@@ -211,8 +213,7 @@ mod tests {
     #[test]
     fn a_patch_cannot_grow_without_bound() {
         let many = vec![json!({"op": "test", "path": "/a", "value": 1}); MAX_OPERATIONS + 1];
-        let doubling: Vec<_> =
-            (0..100).map(|n| json!({"op": "copy", "from": "", "path": format!("/a{n}")})).collect();
+        let doubling: Vec<_> = (0..100).map(|n| json!({"op": "copy", "from": "", "path": format!("/a{n}")})).collect();
         let deep: Vec<_> = (1..200).map(|n| json!({"op": "add", "path": "/a".repeat(n), "value": {}})).collect();
         let shifting = vec![json!({"op": "add", "path": "/a/0", "value": 1}); MAX_OPERATIONS];
         let long = json!({"a": vec![0; 100_000]});

@@ -13,12 +13,14 @@
 
 mod bounds;
 mod json;
-// mod managed;
+mod managed;
 mod rules;
 mod strategic;
 
+use serde_json::Value;
+
 pub use json::{json_patch, merge_patch};
-// pub use managed::{ApplyError, Conflict, ObjectKind, apply, keep_times_if_unchanged, track_update};
+pub use managed::{ApplyError, Conflict, Conflicts, FieldManager, keep_times_if_unchanged};
 pub use strategic::strategic_merge_patch;
 
 /// Why a patch cannot be used. The words are Kubernetes' where those are known.
@@ -33,4 +35,16 @@ pub enum PatchError {
     /// It is larger, or makes objects larger, than is allowed (`RequestEntityTooLarge`, 413).
     #[error("{0}")]
     TooLarge(String),
+}
+
+/// What `encoding/json` calls the type of a value.
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }

@@ -247,10 +247,8 @@ static VOLUME: Type = fields(&[
 ]);
 static WITH_SECRET: Type = fields(&[atomic("nodePublishSecretRef"), atomic("secretRef")]);
 static EPHEMERAL_VOLUME: Type = fields(&[object("volumeClaimTemplate", &VOLUME_CLAIM_TEMPLATE)]);
-static VOLUME_CLAIM_TEMPLATE: Type = fields(&[
-    object("metadata", &METADATA).always(),
-    object("spec", &PERSISTENT_VOLUME_CLAIM_SPEC).always(),
-]);
+static VOLUME_CLAIM_TEMPLATE: Type =
+    fields(&[object("metadata", &METADATA).always(), object("spec", &PERSISTENT_VOLUME_CLAIM_SPEC).always()]);
 
 static POD_STATUS: Type = fields(&[
     list("conditions", TYPE, &PLAIN),
@@ -269,10 +267,8 @@ static SERVICE: Type = fields(&[
     object("spec", &SERVICE_SPEC).always(),
     object("status", &SERVICE_STATUS).always(),
 ]);
-static SERVICE_SPEC: Type = fields(&[
-    list("ports", &[Key { name: "port", default: KeyDefault::Zero }, PROTOCOL], &PLAIN),
-    atomic("selector"),
-]);
+static SERVICE_SPEC: Type =
+    fields(&[list("ports", &[Key { name: "port", default: KeyDefault::Zero }, PROTOCOL], &PLAIN), atomic("selector")]);
 static SERVICE_STATUS: Type = fields(&[list("conditions", TYPE, &PLAIN), object("loadBalancer", &PLAIN).always()]);
 
 static NODE: Type = fields(&[

@@ -41,7 +41,8 @@ pub(super) fn answer(server: &Inner, parts: &Parts, segments: &[String]) -> Resu
 /// One document about all groups if the client takes one, else `plain`.
 fn negotiated(headers: &HeaderMap, which: fn(bool) -> bool, plain: &Value) -> Response {
     for range in negotiate::accepted(headers).iter().filter(|range| range.takes_json()) {
-        let as_list = (range.group.as_str(), range.shown_as.as_str()) == ("apidiscovery.k8s.io", "APIGroupDiscoveryList");
+        let as_list =
+            (range.group.as_str(), range.shown_as.as_str()) == ("apidiscovery.k8s.io", "APIGroupDiscoveryList");
         let version = match range.version.as_str() {
             "v2" if as_list => "v2",
             "v2beta1" if as_list => "v2beta1",
@@ -111,7 +112,8 @@ fn group_document(group: &str) -> Option<Value> {
 }
 
 fn groups() -> Value {
-    let mut names: Vec<_> = group_versions().into_iter().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
+    let mut names: Vec<_> =
+        group_versions().into_iter().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
     names.dedup();
     let groups: Vec<Value> = names.into_iter().filter_map(group_document).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
@@ -126,7 +128,8 @@ fn group(name: &str) -> Result<Value, ApiError> {
 
 /// `APIResourceList` of a group and version.
 fn resources(group: &str, version: &str) -> Result<Value, ApiError> {
-    let mut found = RESOURCES.iter().filter(|resource| (resource.group, resource.version) == (group, version)).peekable();
+    let mut found =
+        RESOURCES.iter().filter(|resource| (resource.group, resource.version) == (group, version)).peekable();
     if found.peek().is_none() {
         return Err(ApiError::no_such_path());
     }

@@ -6,7 +6,6 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::defaults::{NAME_SUFFIX_CHARACTERS, NAME_SUFFIX_LENGTH};
-use crate::api::deletion;
 use crate::api::{BadValue, ErrorKind, FieldError, Object};
 use crate::apiserver::RequestInfo;
 use crate::apiserver::rules::Admission;
@@ -217,9 +216,4 @@ pub(super) fn count_change(value: &mut Value, old: &Value, field: &str) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
         fields(value).insert("generation".to_owned(), (generation + 1).into());
     }
-}
-
-/// Whether an object that is to be stored is to be removed instead.
-pub(in crate::apiserver) fn is_due(value: &Value) -> bool {
-    deletion::is_due(value)
 }

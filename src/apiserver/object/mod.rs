@@ -8,6 +8,8 @@
 
 mod metadata;
 
+pub(super) use self::metadata::random_suffix;
+
 use serde_json::Value;
 
 use super::rules::{self, Admission, Part};
@@ -15,7 +17,8 @@ use super::status::ApiError;
 use super::verbs::WriteOptions;
 use super::{Call, present};
 use crate::api::resources::{Nature, ResourceType};
-use crate::api::{self, FieldError, JsonProblem, Object};
+use crate::api::support::{FieldNote, SupportReport};
+use crate::api::{self, ErrorKind, FieldError, Object};
 use crate::store::StoredObject;
 
 /// An object that is ready to be stored, in the form in which it is kept.
@@ -59,7 +62,7 @@ impl Call<'_> {
             fields.shift_remove("status");
         }
         let mut object = typed(resource, &value)?;
-        let warnings = (rules.warnings)(&object);
+        let warnings = supported(resource, &object, (rules.support)(&object))?;
         api::apply_defaults(&mut object, self.info.namespace());
         let admission = self.admission(options);
         metadata::check_namespace(&admission, &object)?;
@@ -87,21 +90,29 @@ impl Call<'_> {
         metadata::keep(&mut new_value, &old_value)?;
         let old = typed(resource, &old_value)?;
         let mut new = typed(resource, &new_value)?;
-        let warnings = if part == Part::Main { (rules.warnings)(&new) } else { Vec::new() };
         api::apply_defaults(&mut new, self.info.namespace());
-        (rules.prepare_update)(&self.admission(options), &mut new, &old)?;
+        (rules.prepare_update)(&self.admission(options), part, &mut new, &old)?;
         let mut errors = metadata::check_change(&new, &old);
         errors.extend((rules.check_update)(part, &new, &old));
-        if errors.is_empty() && part == Part::Main {
-            errors.extend(api::validate(&new));
-        }
         refuse(resource, &new, errors)?;
         let mut value = new.to_json();
         if let Some(field) = rules.generation {
             metadata::count_change(&mut value, &old_value, field);
         }
-        Ok(Draft { value, warnings })
+        Ok(Draft { value, warnings: Vec::new() })
     }
+}
+
+/// Refuses an object with fields that cannot be had; gives the warnings about those that do not do what they say.
+fn supported(resource: &ResourceType, object: &Object, report: SupportReport) -> Result<Vec<String>, ApiError> {
+    let refusals = report.refusals.into_iter().map(|FieldNote { path, text }| FieldError {
+        path,
+        kind: ErrorKind::Forbidden,
+        value: None,
+        detail: text.to_owned(),
+    });
+    refuse(resource, object, refusals.collect())?;
+    Ok(report.warnings.iter().map(ToString::to_string).collect())
 }
 
 /// The object as it is to be: the part that was sent, and the rest as it was.
@@ -166,13 +177,7 @@ fn misfit(resource: &ResourceType, problem: &str) -> String {
 
 /// An object from its JSON.
 pub(super) fn typed(resource: &ResourceType, value: &Value) -> Result<Object, ApiError> {
-    Object::from_json(value).map_err(|problem| match problem {
-        JsonProblem::UnknownKind => ApiError::bad_request(misfit(resource, "the kind is not known")),
-        JsonProblem::Misfits(misfits) => {
-            let texts: Vec<_> = misfits.iter().map(|(path, detail)| format!("{path}: {detail}")).collect();
-            ApiError::bad_request(misfit(resource, &texts.join(", ")))
-        }
-    })
+    Object::from_json(value).map_err(|problem| ApiError::bad_request(misfit(resource, &problem.to_string())))
 }
 
 fn refuse(resource: &ResourceType, object: &Object, errors: Vec<FieldError>) -> Result<(), ApiError> {

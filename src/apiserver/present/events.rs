@@ -33,11 +33,6 @@ pub(in crate::apiserver) fn to_core(event: &Value) -> Value {
     renamed(event, "v1", |field| NAMES.iter().find(|(new, _)| *new == field).map(|(_, core)| *core))
 }
 
-/// What a field of `events.k8s.io/v1` is called in `v1`, if it has another name there.
-pub(in crate::apiserver) fn field_in_core(field: &str) -> Option<&'static str> {
-    NAMES.iter().find(|(new, _)| *new == field).map(|(_, core)| *core)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-pub(super) use self::events::{
-    field_in_core as event_field_in_core, from_core as event_from_core, to_core as event_to_core,
-};
+pub(super) use self::events::{from_core as event_from_core, to_core as event_to_core};
 use super::answer;
 use super::negotiate::{self, Form};
 use super::request::Query;

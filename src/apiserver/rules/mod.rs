@@ -13,7 +13,8 @@ use super::Inner;
 use super::identity::Identity;
 use super::status::ApiError;
 use crate::api::resources::ResourceType;
-use crate::api::{FieldError, Object};
+use crate::api::support::SupportReport;
+use crate::api::{self, FieldError, Object};
 
 /// What a new object may depend on beside itself.
 pub(super) struct Admission<'a> {
@@ -37,11 +38,13 @@ pub(super) enum Part {
 pub(super) struct Rules {
     /// Completes a new object, and refuses what must not be there (admission and `PrepareForCreate`).
     pub(super) admit: fn(&Admission<'_>, &mut Object) -> Result<(), ApiError>,
-    /// What is said of an object that was just written as the client sent it.
-    pub(super) warnings: fn(&Object) -> Vec<String>,
+    /// Which fields of an object, as the client wrote it, do not do what they say, or cannot be had.
+    pub(super) support: fn(&Object) -> SupportReport,
+    /// Something that others are about to make, and without which the object is refused: it is waited for.
+    pub(super) awaits: fn(&Value) -> Option<(&'static ResourceType, String)>,
     /// Completes an object that takes the place of another (`PrepareForUpdate`).
-    pub(super) prepare_update: fn(&Admission<'_>, &mut Object, &Object) -> Result<(), ApiError>,
-    /// What must not change (`ValidateUpdate`).
+    pub(super) prepare_update: fn(&Admission<'_>, Part, &mut Object, &Object) -> Result<(), ApiError>,
+    /// Checks an object that takes the place of another (`ValidateUpdate`).
     pub(super) check_update: fn(Part, &Object, &Object) -> Vec<FieldError>,
     /// Puts the part that a subresource is about, other than `status`, into the object as it is.
     pub(super) merge_part: fn(&'static str, &mut Value, &Value) -> Result<(), ApiError>,
@@ -57,16 +60,15 @@ pub(super) struct Rules {
     pub(super) check_delete: fn(&Admission<'_>, &str) -> Result<(), ApiError>,
     /// Whether writes must happen one after the other, because they share out something.
     pub(super) exclusive: bool,
-    /// Fields that selectors may name, with what they are where they are not set.
-    pub(super) fields: &'static [(&'static str, &'static str)],
 }
 
 /// What every kind does unless it says otherwise.
 pub(super) const COMMON: Rules = Rules {
     admit: |_, _| Ok(()),
-    warnings: |_| Vec::new(),
-    prepare_update: |_, _, _| Ok(()),
-    check_update: |_, _, _| Vec::new(),
+    support: |_| SupportReport::default(),
+    awaits: |_| None,
+    prepare_update: |_, _, _, _| Ok(()),
+    check_update: check_any_update,
     merge_part: |_, _, _| Ok(()),
     generation: None,
     unconditional_update: true,
@@ -74,8 +76,16 @@ pub(super) const COMMON: Rules = Rules {
     returns_deleted: false,
     check_delete: |_, _| Ok(()),
     exclusive: false,
-    fields: &[],
 };
+
+fn check_any_update(part: Part, new: &Object, old: &Object) -> Vec<FieldError> {
+    if part != Part::Main {
+        return Vec::new();
+    }
+    let mut errors = api::validate_update(new, old);
+    errors.extend(api::validate(new));
+    errors
+}
 
 /// The rules of each kind that has any, by group and kind.
 static TABLE: &[(&str, &str, &Rules)] = &[

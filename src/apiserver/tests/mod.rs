@@ -68,6 +68,7 @@ impl Cluster {
             cluster_domain: "cluster.local".to_owned(),
             node_name: "node".to_owned(),
             version: "v1.33.1".to_owned(),
+            service_range: ([10, 96, 0, 0].into(), 16),
             policy: Policy::default(),
             clock: Clock::starting_at("2027-01-15T08:00:00Z".parse().unwrap()),
         };

@@ -116,7 +116,7 @@ impl Authority {
         check_names(namespace, name, &request.metadata)?;
         let account = self.store.get::<ServiceAccount>(namespace, name);
         let account = account.ok_or_else(|| not_found("serviceaccounts", name))?;
-        let mut spec = request.spec;
+        let mut spec = request.spec.unwrap_or_default();
         let seconds = *spec.expiration_seconds.get_or_insert(DEFAULT_SECONDS);
         check_seconds(seconds)?;
         let audiences = spec.audiences.take_if(|audiences| !audiences.is_empty());
@@ -148,14 +148,15 @@ impl Authority {
         let token = self.key.sign(&claims).map_err(|jwt::SigningFailed| TokenError::NotSigned)?;
         spec.audiences = Some(audiences);
         // What was asked for, also where the token is good for longer: it is then that it should be replaced.
-        let expiration_timestamp = Time(after(now, seconds));
+        let expiration_timestamp = Some(Time(after(now, seconds)));
         let metadata = ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
             creation_timestamp: Some(Time(after(now, 0))),
             ..request.metadata
         };
-        Ok(TokenRequest { metadata, spec, status: Some(TokenRequestStatus { expiration_timestamp, token }) })
+        let status = Some(TokenRequestStatus { expiration_timestamp, token: Some(token) });
+        Ok(TokenRequest { metadata, spec: Some(spec), status })
     }
 
     /// What a token is bound to (`TokenREST.Create`): a pod that runs as the service account, with its node; a node; or a

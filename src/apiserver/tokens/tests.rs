@@ -29,7 +29,7 @@ fn authority() -> Authority {
 }
 
 fn request(spec: Value) -> TokenRequest {
-    TokenRequest { spec: object::<TokenRequestSpec>(spec), ..TokenRequest::default() }
+    TokenRequest { spec: Some(object::<TokenRequestSpec>(spec)), ..TokenRequest::default() }
 }
 
 fn bound_to_pod(seconds: i64) -> TokenRequest {
@@ -41,7 +41,11 @@ fn bound_to_pod(seconds: i64) -> TokenRequest {
 }
 
 fn token_of(request: &TokenRequest) -> &str {
-    &request.status.as_ref().unwrap().token
+    request.status.as_ref().unwrap().token.as_ref().unwrap()
+}
+
+fn expiry_of(request: &TokenRequest) -> String {
+    request.status.as_ref().unwrap().expiration_timestamp.as_ref().unwrap().0.to_string()
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,8 +53,8 @@ async fn a_token_tells_the_service_account_pod_and_node() {
     let authority = authority();
     let issued = authority.issue("shop", "till", bound_to_pod(3600)).unwrap();
     assert_eq!(issued.metadata.name.as_deref(), Some("till"));
-    assert_eq!(issued.spec.audiences.as_deref(), Some(&[ISSUER.to_owned()][..]));
-    assert_eq!(issued.status.as_ref().unwrap().expiration_timestamp.0.to_string(), "2026-05-04T09:00:00Z");
+    assert_eq!(issued.spec.as_ref().unwrap().audiences.as_deref(), Some(&[ISSUER.to_owned()][..]));
+    assert_eq!(expiry_of(&issued), "2026-05-04T09:00:00Z");
     let Reviewed { identity, audiences } = authority.review(token_of(&issued), &[]).unwrap();
     assert_eq!(audiences, [ISSUER]);
     assert_eq!(identity.username, "system:serviceaccount:shop:till");
@@ -75,7 +79,7 @@ async fn a_token_ends_with_its_time() {
 async fn a_token_that_admission_has_asked_for_outlives_what_it_says() {
     let authority = authority();
     let issued = authority.issue("shop", "till", bound_to_pod(INJECTED_SECONDS)).unwrap();
-    assert_eq!(issued.status.as_ref().unwrap().expiration_timestamp.0.to_string(), "2026-05-04T09:00:07Z");
+    assert_eq!(expiry_of(&issued), "2026-05-04T09:00:07Z");
     tokio::time::advance(Duration::from_secs(30 * 24 * 60 * 60)).await;
     assert!(authority.review(token_of(&issued), &[]).is_ok());
 }
@@ -85,10 +89,7 @@ async fn a_token_is_void_once_its_pod_is_gone_or_another() {
     let authority = authority();
     let issued = authority.issue("shop", "till", bound_to_pod(3600)).unwrap();
     let going = Time(after(authority.clock.now(), 30));
-    authority
-        .store
-        .update::<Pod>("shop", "web", |pod| pod.metadata.deletion_timestamp = Some(going.clone()))
-        .unwrap();
+    authority.store.update::<Pod>("shop", "web", |pod| pod.metadata.deletion_timestamp = Some(going.clone())).unwrap();
     assert!(authority.review(token_of(&issued), &[]).is_ok(), "a pod that is ending still has its token");
     tokio::time::advance(Duration::from_secs(91)).await;
     assert_eq!(authority.review(token_of(&issued), &[]), Err(TokenFault::Invalidated));
@@ -207,7 +208,8 @@ async fn others_can_check_tokens_with_the_published_key() {
     let (signed, signature) = token_of(&issued).rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &signature).unwrap();
-    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(signed.split('.').next().unwrap()).unwrap()).unwrap();
+    let header: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(signed.split('.').next().unwrap()).unwrap()).unwrap();
     assert_eq!(header["kid"], key["kid"]);
     assert_eq!(Authority::discovery("https://127.0.0.1:6443")["jwks_uri"], "https://127.0.0.1:6443/openid/v1/jwks");
 }

@@ -32,18 +32,6 @@ pub(super) fn order_differs(items: &[Value], order: &[Value]) -> PatchError {
     PatchError::Malformed(message)
 }
 
-/// What `encoding/json` calls the type of a value.
-pub(super) fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "%!s(<nil>)",

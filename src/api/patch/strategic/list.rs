@@ -135,12 +135,7 @@ fn merge_objects(
 
 /// `normalizeElementOrder`: items that the patch names stand as it names them, other items as they stood before; where
 /// the two meet, whichever stood first, and what is new before what is not in the patch.
-fn in_order(
-    items: Vec<Value>,
-    merge: Merge,
-    named: &[Option<String>],
-    before: &[Option<String>],
-) -> Vec<Value> {
+fn in_order(items: Vec<Value>, merge: Merge, named: &[Option<String>], before: &[Option<String>]) -> Vec<Value> {
     let (named, before) = (places(named), places(before));
     let mut patched = Vec::new();
     let mut others = Vec::new();

@@ -16,9 +16,9 @@ mod list;
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
 use super::bounds::measure;
 use super::rules::{self, Rule, Type};
+use super::{PatchError, json_type};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -30,7 +30,7 @@ pub fn strategic_merge_patch(document: &Value, patch: &Value, kind: (&str, &str)
     let Value::Object(patch_members) = patch else {
         return Err(malformed(format!(
             "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            go::json_type(patch)
+            json_type(patch)
         )));
     };
     measure(document)?;
@@ -65,8 +65,7 @@ fn merge_object(
     }
     for (name, value) in patch {
         if name.starts_with(DELETE_FROM_PRIMITIVE_LIST) {
-            let field =
-                parallel(name, DELETE_FROM_PRIMITIVE_LIST).ok_or_else(|| bad_list("primitive list"))?;
+            let field = parallel(name, DELETE_FROM_PRIMITIVE_LIST).ok_or_else(|| bad_list("primitive list"))?;
             if let (Some(Value::Array(items)), Value::Array(gone)) = (members.get_mut(field), value) {
                 list::delete_scalars(items, gone)?;
             }
@@ -104,9 +103,8 @@ fn retain_keys(members: &mut Map<String, Value>, patch: &Map<String, Value>) -> 
     let names = names.as_array().ok_or_else(|| bad_list("retainKeys"))?;
     let names: std::collections::HashSet<&str> = names.iter().filter_map(Value::as_str).collect();
     let is_list = |name: &str| name.starts_with(DELETE_FROM_PRIMITIVE_LIST) || name.starts_with(SET_ELEMENT_ORDER);
-    let mut patched = patch.iter().filter(|(name, value)| {
-        name.as_str() != RETAIN_KEYS && !value.is_null() && !is_list(name)
-    });
+    let mut patched =
+        patch.iter().filter(|(name, value)| name.as_str() != RETAIN_KEYS && !value.is_null() && !is_list(name));
     if patched.any(|(name, _)| !names.contains(name.as_str())) {
         return Err(bad_list("retainKeys"));
     }
@@ -114,12 +112,7 @@ fn retain_keys(members: &mut Map<String, Value>, patch: &Map<String, Value>) -> 
     Ok(())
 }
 
-fn merge_member(
-    members: &mut Map<String, Value>,
-    name: &str,
-    value: &Value,
-    rule: Rule,
-) -> Result<(), PatchError> {
+fn merge_member(members: &mut Map<String, Value>, name: &str, value: &Value, rule: Rule) -> Result<(), PatchError> {
     let merged = match (members.get_mut(name), value) {
         (Some(Value::Object(old)), Value::Object(patch)) => {
             Some(Value::Object(merge_object(std::mem::take(old), patch, rule.of)?))

@@ -1,5 +1,7 @@
 //! What users of the store notice.
 
+mod watching;
+
 use super::*;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
