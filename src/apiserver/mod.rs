@@ -17,6 +17,7 @@ pub mod authorize;
 mod body;
 mod discovery;
 pub mod identity;
+mod layers;
 mod negotiate;
 pub mod node_access;
 mod object;
@@ -26,6 +27,7 @@ mod rules;
 mod selection;
 mod status;
 mod streams;
+pub mod tokens;
 mod verbs;
 
 use std::sync::Arc;
@@ -43,6 +45,7 @@ use self::request::Target;
 pub use self::request::{Query, RequestInfo};
 use self::rules::Rules;
 pub use self::status::ApiError;
+use self::tokens::Authority;
 use crate::api::resources::Nature;
 use crate::base::clock::{Clock, Timestamp};
 use crate::store::Store;
@@ -78,6 +81,7 @@ pub struct ApiServer(Arc<Inner>);
 struct Inner {
     store: Store,
     node_access: Arc<dyn NodeAccess>,
+    authority: Arc<Authority>,
     config: Config,
     in_flight: Semaphore,
     watches: Arc<Semaphore>,
@@ -107,17 +111,17 @@ impl Call<'_> {
 
 impl ApiServer {
     /// A server over `store`, which reaches what runs on the node through `node_access`.
-    pub fn new(store: Store, node_access: Arc<dyn NodeAccess>, config: Config) -> Self {
+    pub fn new(store: Store, node_access: Arc<dyn NodeAccess>, authority: Arc<Authority>, config: Config) -> Self {
         let in_flight = Semaphore::new(MAX_IN_FLIGHT);
         let watches = Arc::new(Semaphore::new(MAX_WATCHES));
         let sessions = streams::Sessions::new();
         let sharing = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { store, node_access, config, in_flight, watches, sessions, sharing }))
+        Self(Arc::new(Inner { store, node_access, authority, config, in_flight, watches, sessions, sharing }))
     }
 
     /// The service that answers requests; each must have an [`Identity`] in its extensions.
     pub fn service(&self) -> Router {
-        Router::new().fallback(answer_request).with_state(self.clone())
+        layers::around(Router::new().fallback(answer_request).with_state(self.clone()))
     }
 }
 

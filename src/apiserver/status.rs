@@ -57,7 +57,8 @@ impl ApiError {
         Self { code, reason, message: message.into(), details: Map::new(), go_on: None }
     }
 
-    fn about(mut self, resource: &ResourceType, name: &str) -> Self {
+    /// Says which object it is about.
+    pub(super) fn about(mut self, resource: &ResourceType, name: &str) -> Self {
         self.details = names(resource, name);
         self
     }

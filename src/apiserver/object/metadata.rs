@@ -199,7 +199,7 @@ pub(super) fn check_change(new: &Object, old: &Object) -> Vec<FieldError> {
 }
 
 /// Counts a change of what is wanted of an object; `field` says where that stands.
-pub(super) fn count_change(value: &mut Value, old: &Value, field: &str) {
+pub(in crate::apiserver) fn count_change(value: &mut Value, old: &Value, field: &str) {
     let changed = if field.is_empty() {
         let wanted = |value: &Value| {
             let mut value = value.clone();

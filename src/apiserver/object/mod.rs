@@ -8,7 +8,7 @@
 
 mod metadata;
 
-pub(super) use self::metadata::random_suffix;
+pub(super) use self::metadata::{count_change, random_suffix};
 
 use serde_json::Value;
 
@@ -16,6 +16,7 @@ use super::rules::{self, Admission, Part};
 use super::status::ApiError;
 use super::verbs::WriteOptions;
 use super::{Call, present};
+use crate::api::patch::FieldManager;
 use crate::api::resources::{Nature, ResourceType};
 use crate::api::support::{FieldNote, SupportReport};
 use crate::api::{self, ErrorKind, FieldError, Object};
@@ -42,6 +43,17 @@ impl Call<'_> {
             return Ok(value);
         }
         Err(ApiError::bad_request(misfit(resource, "metadata: it must be an object")))
+    }
+
+    /// Who changes the object, for its managed fields.
+    pub(super) fn field_manager<'m>(&'m self, options: &'m WriteOptions) -> FieldManager<'m> {
+        let resource = self.info.resource;
+        FieldManager {
+            name: &options.manager,
+            subresource: self.info.subresource.map(|subresource| subresource.name),
+            kind: (resource.stored().group, resource.kind),
+            time: self.server.now(),
+        }
     }
 
     fn admission(&self, options: &WriteOptions) -> Admission<'_> {

@@ -22,7 +22,7 @@ mod proxy;
 mod remote_command;
 mod spdy;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod upgrade;
 mod websocket;
 

@@ -15,12 +15,11 @@ use tower::ServiceExt;
 use super::authorize::Policy;
 use super::identity::Identity;
 use super::node_access::NodeAccess;
+use super::streams::tests::FakeNode;
+use super::tokens::{Authority, SigningKey};
 use super::{ApiServer, Config};
 use crate::base::clock::Clock;
 use crate::store::Store;
-
-struct NoNode;
-impl NodeAccess for NoNode {}
 
 /// A server with the namespaces `default` and `other`, and a way to send it requests.
 pub(super) struct Cluster {
@@ -63,20 +62,29 @@ impl Answer {
 
 impl Cluster {
     pub(super) async fn new() -> Self {
+        Self::with_node(Arc::new(FakeNode::default())).await
+    }
+
+    /// A server that reaches pods through `node`.
+    pub(super) async fn with_node(node: Arc<dyn NodeAccess>) -> Self {
         let store = Store::default();
+        let clock = Clock::starting_at("2027-01-15T08:00:00Z".parse().unwrap());
+        let key = SigningKey::random().unwrap();
+        let authority = Arc::new(Authority::new(store.clone(), key, clock));
         let config = Config {
             cluster_domain: "cluster.local".to_owned(),
             node_name: "node".to_owned(),
             version: "v1.33.1".to_owned(),
             service_range: ([10, 96, 0, 0].into(), 16),
             policy: Policy::default(),
-            clock: Clock::starting_at("2027-01-15T08:00:00Z".parse().unwrap()),
+            clock,
         };
-        let server = ApiServer::new(store.clone(), Arc::new(NoNode), config);
+        let server = ApiServer::new(store.clone(), node, authority, config);
         let cluster = Self { store, service: server.service(), server };
         for name in ["default", "other"] {
             cluster.post("/api/v1/namespaces", json!({"metadata": {"name": name}})).await.good();
         }
+        cluster.post(ACCOUNTS, json!({"metadata": {"name": "default"}})).await.good();
         cluster
     }
 
@@ -130,4 +138,5 @@ impl Cluster {
 }
 
 pub(super) const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(super) const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 pub(super) const PODS: &str = "/api/v1/namespaces/default/pods";

@@ -136,7 +136,6 @@ pub(in crate::apiserver) async fn remove(
 
 impl Request {
     fn of(call: &Call<'_>, bytes: &Bytes) -> Result<Self, ApiError> {
-        let invalid = |error: FieldError| ApiError::invalid("", "DeleteOptions", "", &[error]);
         let mut options = if bytes.iter().all(u8::is_ascii_whitespace) {
             json!({})
         } else {
@@ -156,11 +155,21 @@ impl Request {
         if let Some(policy) = call.query.filled("propagationPolicy") {
             options["propagationPolicy"] = policy.into();
         }
+        for value in call.query.all("dryRun") {
+            match &mut options["dryRun"] {
+                Value::Array(values) => values.push(value.into()),
+                other => *other = json!([value]),
+            }
+        }
+        Self::parse(&options)
+    }
+
+    /// What `DeleteOptions` say.
+    pub(in crate::apiserver) fn parse(options: &Value) -> Result<Self, ApiError> {
+        let invalid = |error: FieldError| ApiError::invalid("", "DeleteOptions", "", &[error]);
         let mut dry_run = false;
-        let in_body =
-            options["dryRun"].as_array().into_iter().flatten().map(|value| value.as_str().unwrap_or_default());
-        for value in call.query.all("dryRun").chain(in_body) {
-            check_dry_run(value).map_err(invalid)?;
+        for value in options["dryRun"].as_array().into_iter().flatten() {
+            check_dry_run(value.as_str().unwrap_or_default()).map_err(invalid)?;
             dry_run = true;
         }
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -168,7 +177,7 @@ impl Request {
         Ok(Self {
             options: DeleteOptions {
                 grace_period_seconds: options["gracePeriodSeconds"].as_i64(),
-                propagation: propagation(&options).map_err(invalid)?,
+                propagation: propagation(options).map_err(invalid)?,
             },
             uid: text(&preconditions["uid"]),
             revision: text(&preconditions["resourceVersion"]),
@@ -177,7 +186,7 @@ impl Request {
     }
 
     /// Whether the object is the one that is meant.
-    fn check(&self, info: &RequestInfo, current: &StoredObject) -> Result<(), ApiError> {
+    pub(in crate::apiserver) fn check(&self, info: &RequestInfo, current: &StoredObject) -> Result<(), ApiError> {
         let conflict = |why: String| Err(ApiError::conflict(info.resource, info.name(), &why));
         if let Some(uid) = self.uid.as_deref().filter(|uid| *uid != current.uid()) {
             let found = current.uid();

@@ -3,8 +3,12 @@
 mod create;
 mod delete;
 mod list;
+mod metrics;
 mod options;
+mod patch;
+mod pods;
 mod read;
+mod reviews;
 mod update;
 mod watch;
 
@@ -14,14 +18,15 @@ use axum::response::Response;
 pub(super) use self::options::WriteOptions;
 use super::status::ApiError;
 use super::{Call, Inner, body};
-use crate::api::resources::Nature;
+use crate::api::resources::{Nature, Subresource};
 use crate::store::{StoreError, StoreFailed};
 
 /// Answers a request that does not go on, or is a watch.
 pub(super) async fn answer(call: &Call<'_>, body: Body) -> Result<Response, ApiError> {
     match call.info.resource.nature {
         Nature::Stored | Nature::ViewOf(_) => kept(call, body).await,
-        Nature::Answered | Nature::Measured => Err(ApiError::no_such_path()),
+        Nature::Answered => reviews::answer(call, &body::read(call.headers, body).await?).await,
+        Nature::Measured => metrics::answer(call).await,
     }
 }
 
@@ -31,9 +36,12 @@ async fn kept(call: &Call<'_>, request_body: Body) -> Result<Response, ApiError>
         ("get", _) => read::get(call).await,
         ("list", None) => list::list(call).await,
         ("watch", None) => watch::watch(call).await,
+        ("create", Some(Subresource { name: "binding", .. })) => pods::bind(call, &read().await?).await,
+        ("create", Some(Subresource { name: "eviction", .. })) => pods::evict(call, &read().await?).await,
+        ("create", Some(Subresource { name: "token", .. })) => reviews::token(call, &read().await?).await,
         ("create", None) => create::create(call, &read().await?).await,
         ("update", _) => update::update(call, &read().await?).await,
-        ("patch", _) => update::patch(call, &read().await?).await,
+        ("patch", _) => patch::patch(call, &read().await?).await,
         ("delete", None) => delete::delete(call, &read().await?).await,
         ("deletecollection", None) => delete::delete_collection(call, &read().await?).await,
         _ => Err(ApiError::method_not_allowed(call.info.resource)),

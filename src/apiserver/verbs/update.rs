@@ -1,4 +1,4 @@
-//! `update` and `patch`: an object takes the place of another.
+//! `update`: an object takes the place of another.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::create::{Written, insert, respond};
+use super::create::{Managers, Written, insert, respond};
 use super::{WriteOptions, not_stored};
 use crate::api::deletion;
+use crate::api::patch::keep_times_if_unchanged;
 use crate::apiserver::object::Draft;
 use crate::apiserver::present::Presenter;
 use crate::apiserver::rules::{self, Part};
@@ -29,7 +30,7 @@ pub(super) async fn update(call: &Call<'_>, bytes: &Bytes) -> Result<Response, A
     let exists = call.server.store.get_object(resource, call.info.namespace(), call.info.name()).is_some();
     let (code, (written, more)) = if !exists && part == Part::Main && rules::of(resource).create_on_update {
         drop(alone);
-        (StatusCode::CREATED, insert(call, value, &options).await?)
+        (StatusCode::CREATED, insert(call, value, &options, Managers::Sender).await?)
     } else {
         let changed =
             change(call, &options, &|current| call.draft_update(current, value.clone(), part, &options)).await;
@@ -37,12 +38,6 @@ pub(super) async fn update(call: &Call<'_>, bytes: &Bytes) -> Result<Response, A
     };
     warnings.extend(more);
     Ok(respond(&presenter, code, &written, &warnings))
-}
-
-/// Changes an object as a patch says.
-pub(super) async fn patch(call: &Call<'_>, bytes: &Bytes) -> Result<Response, ApiError> {
-    let _ = bytes;
-    Err(ApiError::method_not_allowed(call.info.resource))
 }
 
 /// The part of an object that a request is about.
@@ -81,30 +76,10 @@ pub(super) async fn change(
 }
 
 /// What is to become of an object that is to be `value`.
-fn outcome(value: Value, latest: &StoredObject) -> Change {
+fn outcome(mut value: Value, current: &StoredObject) -> Change {
     if deletion::is_due(&value) {
-        Change::Remove
-    } else if is_same(&value, &latest.value()) {
-        Change::Keep
-    } else {
-        Change::Put(value)
+        return Change::Remove;
     }
-}
-
-/// Whether nothing changes but the times at which managers are said to have changed something
-/// (`ignoreManagedFieldsTimestampsTransformer`).
-fn is_same(new: &Value, old: &Value) -> bool {
-    if new == old {
-        return true;
-    }
-    let without_times = |value: &Value| {
-        let mut value = value.clone();
-        for entry in value["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
-            if let Some(fields) = entry.as_object_mut() {
-                fields.shift_remove("time");
-            }
-        }
-        value
-    };
-    new["metadata"]["managedFields"].is_array() && without_times(new) == without_times(old)
+    keep_times_if_unchanged(&current.value(), &mut value);
+    Change::Put(value)
 }

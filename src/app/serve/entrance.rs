@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 #[cfg(unix)]
@@ -35,6 +36,9 @@ use crate::base::clock::Clock;
 use crate::cli::serve::{ServeArgs, ServiceAccountsArg};
 use crate::store::Store;
 
+/// How often a server in the background looks how long its log is.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The way in.
 #[derive(Debug)]
 pub(super) struct Entrance {
@@ -44,6 +48,7 @@ pub(super) struct Entrance {
     address: SocketAddr,
     listeners: Option<Listeners>,
     has_socket: bool,
+    in_background: bool,
     signals: Signals,
     /// Last, so that the data directory is another's only when all else is closed.
     claim: Claim,
@@ -72,7 +77,9 @@ impl Entrance {
         let has_socket = listeners.unix.is_some();
         #[cfg(not(unix))]
         let has_socket = false;
-        Ok(Self { places, keys, clock, address, listeners: Some(listeners), has_socket, signals, claim })
+        let in_background = args.in_background;
+        let listeners = Some(listeners);
+        Ok(Self { places, keys, clock, address, listeners, has_socket, in_background, signals, claim })
     }
 
     /// The URL of the server, for clients on this machine.
@@ -128,16 +135,22 @@ impl Entrance {
         Ok(())
     }
 
-    /// Waits until the server is asked to end. Meanwhile its certificate is kept from ending.
+    /// Waits until the server is asked to end. Meanwhile its certificate is kept from ending, and its log from growing.
     pub(super) async fn wait(&mut self) {
-        let Self { keys, clock, signals, .. } = self;
-        let mut days = tokio::time::interval(ServerKeys::RENEWAL);
+        let mut renewal = tokio::time::interval(ServerKeys::RENEWAL);
+        let mut tending = tokio::time::interval(LOG_INTERVAL);
         loop {
             tokio::select! {
-                () = signals.next() => return,
-                _ = days.tick() => {
-                    if let Err(error) = keys.renew(clock.now()) {
+                () = self.signals.next() => return,
+                _ = renewal.tick() => {
+                    if let Err(error) = self.keys.renew(self.clock.now()) {
                         error!(error = format!("{error:#}"), "the server's certificate could not be issued anew");
+                    }
+                }
+                _ = tending.tick(), if self.in_background => {
+                    #[cfg(unix)]
+                    if let Err(error) = process::tend_log(&self.places) {
+                        error!(error = format!("{error:#}"), "a new log could not be begun");
                     }
                 }
             }

@@ -316,6 +316,17 @@ fn open_log(path: &Path) -> anyhow::Result<(File, u64)> {
     Ok((log, begin))
 }
 
+/// Begins a new log if that of a server in the background has become long, and keeps the one before.
+#[cfg(unix)]
+pub(super) fn tend_log(places: &Places) -> anyhow::Result<()> {
+    if fs::metadata(&places.log).is_ok_and(|found| found.len() > LOG_BYTES) {
+        let (log, _) = open_log(&places.log)?;
+        rustix::stdio::dup2_stdout(&log)?;
+        rustix::stdio::dup2_stderr(&log)?;
+    }
+    Ok(())
+}
+
 /// What a server that did not start has written as its last words.
 fn why_not(log: &Path, begin: u64) -> Option<String> {
     let mut log = File::open(log).ok()?;

@@ -10,7 +10,7 @@ const LOG: &str = "/api/v1/namespaces/default/pods/web/log";
 
 #[tokio::test]
 async fn a_log_is_the_body_of_the_answer() {
-    let server = Server::new();
+    let server = Server::new().await;
     let answer = server.get(&format!("{LOG}?tailLines=5&sinceSeconds=60&timestamps=true")).await;
     assert_eq!((answer.code, answer.text.as_str()), (200, "one\ntwo\n"));
     assert_eq!(answer.headers["content-type"], "text/plain");
@@ -31,7 +31,7 @@ async fn a_log_is_the_body_of_the_answer() {
 
 #[tokio::test]
 async fn a_log_that_is_followed_goes_on() {
-    let server = Server::new();
+    let server = Server::new().await;
     let response = server.request("GET", &format!("{LOG}?follow=true"), &[]).await;
     let mut body = response.into_body();
     let mut text = Vec::new();
@@ -48,7 +48,7 @@ async fn a_log_that_is_followed_goes_on() {
 
 #[tokio::test]
 async fn what_has_no_log_says_why() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = |pod: &str, query: &str| format!("/api/v1/namespaces/default/pods/{pod}/log?{query}");
     for (path, code, reason, message) in [
         (path("nobody", ""), 404, "NotFound", "pods \"nobody\" not found"),

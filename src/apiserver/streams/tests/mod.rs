@@ -26,12 +26,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tower::ServiceExt as _;
 
-use self::node::FakeNode;
+pub(in crate::apiserver) use self::node::FakeNode;
 use super::spdy::client::{self, ClientHeaders};
-use crate::apiserver::authorize::Policy;
+use crate::apiserver::ApiServer;
 use crate::apiserver::identity::Identity;
-use crate::apiserver::{ApiServer, Config};
-use crate::base::clock::Clock;
+use crate::apiserver::tests::Cluster;
 use crate::store::Store;
 
 /// Bytes that a connection holds.
@@ -64,19 +63,14 @@ fn pod(name: &str, spec: Value, status: Value) -> Pod {
 
 impl Server {
     /// A server with a pod `web`, one with two containers, and one that no node has.
-    fn new() -> Self {
-        let (store, node) = (Store::default(), Arc::new(FakeNode::default()));
+    async fn new() -> Self {
+        let node = Arc::new(FakeNode::default());
+        let cluster = Cluster::with_node(Arc::clone(&node) as Arc<_>).await;
+        let store = cluster.store;
         store.create(pod("web", json!({}), json!({}))).unwrap();
         store.create(pod("two", json!({"containers": [{"name": "a"}, {"name": "b"}]}), json!({}))).unwrap();
         store.create(pod("new", json!({"nodeName": null}), json!({}))).unwrap();
-        let config = Config {
-            cluster_domain: "cluster.local".to_owned(),
-            node_name: "node".to_owned(),
-            version: "v1.33.1".to_owned(),
-            policy: Policy::default(),
-            clock: Clock::starting_at("2027-01-15T08:00:00Z".parse().unwrap()),
-        };
-        let api = ApiServer::new(store.clone(), Arc::clone(&node) as Arc<_>, config);
+        let api = cluster.server;
         Self { api, store, node }
     }
 

@@ -16,7 +16,7 @@ use crate::base::pipe::{self, PipeReader, PipeWriter};
 
 /// What happened on the node.
 #[derive(Debug, Default)]
-pub(super) struct FakeNode {
+pub(in crate::apiserver) struct FakeNode {
     pub(super) log_requests: Mutex<Vec<LogOptions>>,
     pub(super) sizes: Arc<Mutex<Vec<TerminalSize>>>,
     pub(super) connections: Mutex<Vec<(u16, Via)>>,

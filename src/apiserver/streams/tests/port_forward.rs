@@ -40,7 +40,7 @@ where
 
 #[tokio::test]
 async fn ports_are_forwarded_over_spdy() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (spdy, taken) = server.spdy(PATH, &["portforward.k8s.io"]).await.unwrap();
     assert_eq!(taken, "portforward.k8s.io");
     forwards(&server, spdy).await;
@@ -48,7 +48,7 @@ async fn ports_are_forwarded_over_spdy() {
 
 #[tokio::test]
 async fn ports_are_forwarded_over_spdy_within_a_websocket() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (socket, taken) = server.websocket(PATH, "SPDY/3.1+portforward.k8s.io").await.unwrap();
     assert_eq!(taken, "SPDY/3.1+portforward.k8s.io");
     forwards(&server, Spdy::new(MessageBytes::new(socket.0))).await;
@@ -58,7 +58,7 @@ async fn ports_are_forwarded_over_spdy_within_a_websocket() {
 async fn a_websocket_has_two_channels_for_each_port() {
     // kube offers v5 first, Python v4, kr8s nothing at all.
     for (offered, expected) in [("v5.channel.k8s.io, v4.channel.k8s.io", "v4.channel.k8s.io"), ("", "")] {
-        let server = Server::new();
+        let server = Server::new().await;
         let path = format!("{PATH}?ports=82&ports=81,9999");
         let (mut socket, taken) = server.websocket(&path, offered).await.unwrap();
         assert_eq!(taken, expected);
@@ -90,7 +90,7 @@ async fn a_websocket_has_two_channels_for_each_port() {
 /// What a client has sent before it closes still arrives.
 #[tokio::test]
 async fn nothing_that_was_sent_is_lost_when_a_client_closes() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut socket, _) = server.websocket(&format!("{PATH}?ports=80"), "v4.channel.k8s.io").await.unwrap();
     socket.send(0, b"last words").await;
     socket.0.close(None).await.unwrap();
@@ -103,7 +103,7 @@ async fn nothing_that_was_sent_is_lost_when_a_client_closes() {
 
 #[tokio::test]
 async fn a_client_may_give_up_a_connection_and_go_on_with_others() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut spdy, _) = server.spdy(PATH, &["portforward.k8s.io"]).await.unwrap();
     open_pair(&mut spdy, 1, "82").await;
     spdy.send(3, b"x", false).await;
@@ -118,7 +118,7 @@ async fn a_client_may_give_up_a_connection_and_go_on_with_others() {
 /// kubectl before 1.5 named no requests.
 #[tokio::test]
 async fn pairs_without_a_name_are_consecutive() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut spdy, _) = server.spdy(PATH, &[]).await.unwrap();
     for (stream, kind) in [(1, "error"), (3, "data"), (5, "error"), (7, "data")] {
         spdy.open(stream, &[("streamtype", kind), ("port", "81")]).await;
@@ -128,7 +128,7 @@ async fn pairs_without_a_name_are_consecutive() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_that_make_no_pair_come_to_nothing() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut spdy, _) = server.spdy(PATH, &["portforward.k8s.io"]).await.unwrap();
     let mut refused = Vec::new();
     for (stream, headers) in [
@@ -155,7 +155,7 @@ async fn streams_that_make_no_pair_come_to_nothing() {
 
 #[tokio::test]
 async fn what_cannot_be_forwarded_says_why() {
-    let server = Server::new();
+    let server = Server::new().await;
     let many = (1..=128).map(|port| port.to_string()).collect::<Vec<_>>().join(",");
     for (query, expected) in [
         (String::new(), "query parameter \"ports\" is required"),

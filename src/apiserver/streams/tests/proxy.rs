@@ -58,7 +58,7 @@ fn pods(name: &str, path: &str) -> String {
 
 #[tokio::test]
 async fn requests_reach_the_pod_as_they_were() {
-    let server = Server::new();
+    let server = Server::new().await;
     let request = Request::builder()
         .method("PUT")
         .uri(pods("web:8080", "/a%20b//c?x=1&y=%2F"))
@@ -78,7 +78,7 @@ async fn requests_reach_the_pod_as_they_were() {
 
 #[tokio::test]
 async fn answers_lead_back_through_the_proxy() {
-    let server = Server::new();
+    let server = Server::new().await;
     let bare = server.get(&pods("web:8080", "?q=1")).await;
     assert_eq!((bare.code, &bare.headers["location"]), (301, &pods("web:8080", "/?q=1").parse().unwrap()));
     let moved = server.get(&pods("web:8080", "/moved")).await;
@@ -87,7 +87,7 @@ async fn answers_lead_back_through_the_proxy() {
 
 #[tokio::test]
 async fn upgrades_are_passed_through() {
-    let server = Server::new();
+    let server = Server::new().await;
     let headers = [("connection", "Upgrade"), ("upgrade", "echo")];
     let response = server.request("GET", &pods("web:8080", "/switch"), &headers).await;
     assert_eq!((response.status().as_u16(), &response.headers()["upgrade"]), (101, &"echo".parse().unwrap()));
@@ -100,7 +100,7 @@ async fn upgrades_are_passed_through() {
 
 #[tokio::test]
 async fn services_lead_to_a_pod_that_is_ready() {
-    let server = Server::new();
+    let server = Server::new().await;
     let create = |object: Value| {
         let text = object.to_string();
         match object["kind"].as_str().unwrap() {
@@ -144,7 +144,7 @@ async fn services_lead_to_a_pod_that_is_ready() {
 
 #[tokio::test]
 async fn pods_that_cannot_be_reached_are_errors() {
-    let server = Server::new();
+    let server = Server::new().await;
     server.store.create(pod("idle", json!({}), json!({"podIP": ""}))).unwrap();
     let refused = "error trying to reach service: dial tcp 10.88.0.2:9999: connect: connection refused";
     for (name, code, message) in [

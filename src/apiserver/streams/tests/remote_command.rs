@@ -19,7 +19,7 @@ fn channels(entries: &[(u8, &str)]) -> BTreeMap<u8, String> {
 
 #[tokio::test]
 async fn a_program_is_run_over_a_websocket() {
-    let server = Server::new();
+    let server = Server::new().await;
     for version in ["v5.channel.k8s.io", "v4.channel.k8s.io"] {
         let path = exec("command=echo&command=hi&stdout=1&stderr=true");
         let (mut socket, taken) = server.websocket(&path, version).await.unwrap();
@@ -34,7 +34,7 @@ async fn a_program_is_run_over_a_websocket() {
 
 #[tokio::test]
 async fn exit_codes_and_errors_are_told_in_the_form_of_the_version() {
-    let server = Server::new();
+    let server = Server::new().await;
     let failed = r#"{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: command terminated with exit code 7","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}}"#;
     let missing = r#"{"metadata":{},"status":"Failure","message":"Internal error occurred: error executing command in container: failed to exec in container: exec: \"missing\": executable file not found in $PATH","reason":"InternalError","details":{"causes":[{"message":"error executing command in container: failed to exec in container: exec: \"missing\": executable file not found in $PATH"}]},"code":500}"#;
     let code = "command terminated with non-zero exit code: command terminated with exit code 7";
@@ -53,7 +53,7 @@ async fn exit_codes_and_errors_are_told_in_the_form_of_the_version() {
 
 #[tokio::test]
 async fn base64_is_spoken_to_browsers_of_old() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = exec("command=cat&stdin=1&stdout=1");
     let (mut socket, taken) = server.websocket(&path, "base64.channel.k8s.io").await.unwrap();
     assert_eq!(taken, "base64.channel.k8s.io");
@@ -69,7 +69,7 @@ async fn base64_is_spoken_to_browsers_of_old() {
 
 #[tokio::test]
 async fn standard_input_ends_where_the_version_can_say_so() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut socket, _) = server.websocket(&exec("command=cat&stdin=1&stdout=1"), "v5.channel.k8s.io").await.unwrap();
     socket.send(0, b"hello ").await;
     socket.send(0, b"world").await;
@@ -84,7 +84,7 @@ async fn standard_input_ends_where_the_version_can_say_so() {
 
 #[tokio::test]
 async fn terminals_are_told_their_size_and_have_one_output() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = exec("command=cat&stdin=1&stdout=1&stderr=1&tty=1");
     let (mut socket, _) = server.websocket(&path, "v5.channel.k8s.io").await.unwrap();
     socket.send(4, br#"{"Width":80,"Height":24}"#).await;
@@ -98,13 +98,13 @@ async fn terminals_are_told_their_size_and_have_one_output() {
 /// Nobody who cannot see its output shall leave a program behind.
 #[tokio::test]
 async fn a_client_that_goes_takes_its_program_with_it() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut socket, _) = server.websocket(&exec("command=forever&stdout=1"), "v5.channel.k8s.io").await.unwrap();
     assert_eq!(socket.next().await, Some((1, Bytes::from_static(b"begun"))));
     drop(socket);
     server.node.killed.cancelled().await;
 
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut spdy, _) = server.spdy(&exec("command=forever&stdout=1"), &["v4.channel.k8s.io"]).await.unwrap();
     spdy.open(1, &[("streamtype", "error")]).await;
     spdy.open(3, &[("streamtype", "stdout")]).await;
@@ -115,7 +115,7 @@ async fn a_client_that_goes_takes_its_program_with_it() {
 
 #[tokio::test]
 async fn attaching_ends_well_whatever_the_exit_code() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = "/api/v1/namespaces/default/pods/web/attach?stdout=1&stderr=1";
     let (mut socket, _) = server.websocket(path, "v4.channel.k8s.io").await.unwrap();
     assert_eq!(socket.rest().await, channels(&[(1, "bye"), (2, "failed"), (3, SUCCESS)]));
@@ -123,7 +123,7 @@ async fn attaching_ends_well_whatever_the_exit_code() {
 
 #[tokio::test]
 async fn a_program_is_run_over_spdy() {
-    let server = Server::new();
+    let server = Server::new().await;
     for version in ["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", ""] {
         let offered: Vec<&str> = ["v9.channel.k8s.io", version].into_iter().filter(|_| !version.is_empty()).collect();
         let path = exec("command=exit&command=7&stdout=1&stderr=1");
@@ -141,7 +141,7 @@ async fn a_program_is_run_over_spdy() {
 
 #[tokio::test]
 async fn standard_input_and_the_size_come_over_spdy() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = exec("command=cat&stdin=1&stdout=1&tty=1");
     let (mut spdy, _) = server.spdy(&path, &["v4.channel.k8s.io"]).await.unwrap();
     for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout"), (7, "resize")] {
@@ -155,7 +155,7 @@ async fn standard_input_and_the_size_come_over_spdy() {
 
 #[tokio::test]
 async fn streams_that_nobody_asked_for_are_refused() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut spdy, _) = server.spdy(&exec("command=echo&command=x&stdout=1"), &["v4.channel.k8s.io"]).await.unwrap();
     spdy.open(1, &[("streamtype", "error")]).await;
     for (stream, kind) in [(3, "error"), (5, "stdin"), (7, "nonsense")] {
@@ -170,7 +170,7 @@ async fn streams_that_nobody_asked_for_are_refused() {
 /// Thirty seconds, as the kubelet gives.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_opens_its_streams_is_left() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut spdy, _) = server.spdy(&exec("command=echo&command=x&stdout=1"), &["v4.channel.k8s.io"]).await.unwrap();
     let begun = tokio::time::Instant::now();
     while spdy.receive().await {}
@@ -180,7 +180,7 @@ async fn a_client_that_never_opens_its_streams_is_left() {
 /// A client that reads slowly makes the program wait, and gets everything.
 #[tokio::test]
 async fn much_output_arrives_whole_at_a_slow_client() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = exec("command=much&command=5&stdout=1");
     let (mut socket, _) = server.websocket(&path, "v5.channel.k8s.io").await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -191,7 +191,7 @@ async fn much_output_arrives_whole_at_a_slow_client() {
 /// An output that stays open when its program has ended is given up a second later.
 #[tokio::test(start_paused = true)]
 async fn an_output_left_open_ends_with_its_program() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut socket, _) = server.websocket(&exec("command=leaks&stdout=1"), "v5.channel.k8s.io").await.unwrap();
     let begun = tokio::time::Instant::now();
     assert_eq!(socket.rest().await, channels(&[(1, "all of it"), (3, SUCCESS)]));
@@ -200,7 +200,7 @@ async fn an_output_left_open_ends_with_its_program() {
 
 #[tokio::test]
 async fn what_cannot_begin_says_why() {
-    let server = Server::new();
+    let server = Server::new().await;
     let on = |pod: &str, query: &str| format!("/api/v1/namespaces/default/pods/{pod}/exec?{query}");
     for (path, code, message) in [
         (on("nobody", "command=x&stdout=1"), 404, "pods \"nobody\" not found"),
@@ -226,7 +226,7 @@ async fn what_cannot_begin_says_why() {
 /// Clients make `unable to upgrade connection: container not found ("a")` of it.
 #[tokio::test]
 async fn a_container_that_does_not_run_is_told_of_before_spdy_and_within_a_websocket() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = "/api/v1/namespaces/default/pods/two/exec?container=a&command=x&stdout=1";
     let refused = server.spdy(path, &["v4.channel.k8s.io"]).await.map(|_| ()).unwrap_err();
     assert_eq!((refused.code, refused.text.as_str()), (500, "container not found (\"a\")"));
@@ -237,7 +237,7 @@ async fn a_container_that_does_not_run_is_told_of_before_spdy_and_within_a_webso
 
 #[tokio::test]
 async fn hostile_messages_cost_the_connection_at_most() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (mut socket, _) = server.websocket(&exec("command=cat&stdin=1&stdout=1"), "v5.channel.k8s.io").await.unwrap();
     for message in [&[][..], &[9], &[9, 9], &[3, 1], &[255], &[255, 7], &[4, b'{'], &[4, 0xFF]] {
         socket.0.send(Message::binary(message.to_vec())).await.unwrap();
@@ -254,7 +254,7 @@ async fn hostile_messages_cost_the_connection_at_most() {
 /// Four hours without a word, as the kubelet has it; whoever is there answers pings.
 #[tokio::test(start_paused = true)]
 async fn peers_that_fall_silent_are_left_and_others_are_not() {
-    let server = Server::new();
+    let server = Server::new().await;
     let path = exec("command=forever&stdout=1");
     let (mut socket, _) = server.websocket(&path, "v5.channel.k8s.io").await.unwrap();
     let reading = tokio::spawn(async move { while let Some(Ok(_)) = socket.0.next().await {} });
@@ -263,7 +263,7 @@ async fn peers_that_fall_silent_are_left_and_others_are_not() {
     reading.abort();
     server.node.killed.cancelled().await;
 
-    let server = Server::new();
+    let server = Server::new().await;
     let (socket, _) = server.websocket(&path, "v5.channel.k8s.io").await.unwrap();
     let begun = tokio::time::Instant::now();
     server.node.killed.cancelled().await;
