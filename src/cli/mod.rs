@@ -1,9 +1,13 @@
 //! The command line: what can be typed, one file per verb, and how results are printed. What a verb does with the
 //! engine is wired in `app`.
 
+pub mod completion;
 pub mod image;
+pub mod man;
 pub mod output;
 pub mod run;
+pub mod serve;
+pub mod stop;
 
 use std::path::PathBuf;
 
@@ -70,7 +74,15 @@ pub enum Switch {
 pub enum Command {
     /// Run pods from YAML or JSON manifests, or one WebAssembly program, until they end
     Run(run::RunArgs),
+    /// Serve the Kubernetes API on this machine, for kubectl and other clients
+    Serve(serve::ServeArgs),
+    /// Stop the server that `husk serve --detach` has started
+    Stop(stop::StopArgs),
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Print a script that completes husk's commands in a shell
+    Completion(completion::CompletionArgs),
+    /// Write husk's manual pages
+    Man(man::ManArgs),
 }

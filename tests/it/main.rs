@@ -19,6 +19,7 @@ mod probes;
 mod programs;
 mod restarts;
 mod resume;
+mod server;
 mod services;
 mod shell;
 mod sockets;

@@ -52,7 +52,7 @@ fn is_subdomain_form(text: &str) -> bool {
 }
 
 /// A DNS-1123 label: container and volume names, hostnames, namespaces.
-pub(super) fn dns_label(text: &str) -> Vec<String> {
+pub(in crate::api) fn dns_label(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_LABEL {
         wrong.push(too_long(MAX_LABEL));
@@ -70,7 +70,7 @@ pub(super) fn dns_label(text: &str) -> Vec<String> {
 }
 
 /// A DNS-1123 subdomain: the names of most objects.
-pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
+pub(in crate::api) fn dns_subdomain(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_SUBDOMAIN {
         wrong.push(too_long(MAX_SUBDOMAIN));
@@ -84,7 +84,7 @@ pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
 }
 
 /// A DNS subdomain that may have underscores: search domains.
-pub(super) fn dns_subdomain_with_underscores(text: &str) -> Vec<String> {
+pub(in crate::api) fn dns_subdomain_with_underscores(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_SUBDOMAIN {
         wrong.push(too_long(MAX_SUBDOMAIN));

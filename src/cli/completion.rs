@@ -1,0 +1,45 @@
+//! `husk completion`: what can be typed, and the scripts.
+
+use std::io::Write;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::Cli;
+
+/// Arguments of `husk completion`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  source <(husk completion bash)                                       in ~/.bashrc
+  husk completion zsh > \"${fpath[1]}/_husk\"                            zsh, once
+  husk completion fish > ~/.config/fish/completions/husk.fish          fish, once")]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Writes the script for a shell.
+pub fn write(shell: Shell, out: &mut dyn Write) {
+    clap_complete::generate(shell, &mut Cli::command(), "husk", &mut { out });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn every_shell_completes_every_verb() {
+        for shell in Shell::value_variants() {
+            let mut script = Vec::new();
+            write(*shell, &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+                assert!(script.contains(verb.get_name()), "{shell}: {}", verb.get_name());
+            }
+            assert!(!script.contains("in-background"), "{shell}");
+        }
+    }
+}
