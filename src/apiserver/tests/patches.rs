@@ -111,7 +111,7 @@ async fn who_writes_manages_what_was_written() {
     // Who made the map still has it, though no longer what is in it.
     assert_eq!(managers(&patched), ["kubectl-create Update", "me Update"]);
     let fields = &patched["metadata"]["managedFields"];
-    assert_eq!(fields[0]["fieldsV1"], json!({"f:data": {".": {}}}));
+    assert_eq!(fields[0]["fieldsV1"], json!({"f:data": {}}));
     assert_eq!(fields[1]["fieldsV1"], json!({"f:data": {"f:a": {}}}));
     assert_eq!((&fields[1]["apiVersion"], &fields[1]["fieldsType"]), (&json!("v1"), &json!("FieldsV1")));
 }
