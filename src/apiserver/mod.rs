@@ -85,6 +85,7 @@ struct Inner {
     config: Config,
     in_flight: Semaphore,
     watches: Arc<Semaphore>,
+    sessions: streams::Sessions,
     /// Held by those whose writes share out something, such as addresses.
     sharing: tokio::sync::Mutex<()>,
 }
@@ -113,15 +114,9 @@ impl ApiServer {
     pub fn new(store: Store, node_access: Arc<dyn NodeAccess>, authority: Arc<Authority>, config: Config) -> Self {
         let in_flight = Semaphore::new(MAX_IN_FLIGHT);
         let watches = Arc::new(Semaphore::new(MAX_WATCHES));
-        Self(Arc::new(Inner {
-            store,
-            node_access,
-            authority,
-            config,
-            in_flight,
-            watches,
-            sharing: tokio::sync::Mutex::default(),
-        }))
+        let sessions = streams::Sessions::new();
+        let sharing = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { store, node_access, authority, config, in_flight, watches, sessions, sharing }))
     }
 
     /// The service that answers requests; each must have an [`Identity`] in its extensions.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod console;
+mod history;
 mod images;
 mod manifests;
 mod notices;
