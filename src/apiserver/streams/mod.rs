@@ -22,7 +22,7 @@ mod proxy;
 mod remote_command;
 mod spdy;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod upgrade;
 mod websocket;
 
@@ -45,7 +45,7 @@ use self::activity::{Activity, Watched};
 use self::remote_command::{SPDY_VERSIONS, Task, Verb, Version, WEBSOCKET_VERSIONS};
 use self::upgrade::{Agreement, Offer, Refusal, Transport};
 use super::identity::Identity;
-use super::node_access::{NodeAccess, PodRef, Wanted};
+use super::node_access::{PodRef, Wanted};
 use super::{ApiError, Inner, Query, RequestInfo};
 
 /// Conversations at the same time; more are refused.
@@ -119,12 +119,12 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     let subresource = info.subresource.map_or("", |subresource| subresource.name);
     match (info.resource.plural, subresource) {
-        ("pods", "log") => log::answer(server, info, &find_pod(server, info).await?, query).await,
+        ("pods", "log") => log::answer(server, info, &*find_pod(server, info).await?, query).await,
         ("pods", "exec" | "attach") => {
             let pod = find_pod(server, info).await?;
             remote_command(server, &pod, subresource == "exec", query, request)
         }
-        ("pods", "portforward") => port_forward(server, &find_pod(server, info).await?, query, request),
+        ("pods", "portforward") => port_forward(server, &*find_pod(server, info).await?, query, request),
         (_, "proxy") => proxy::answer(server, info, request).await,
         _ => Err(ApiError::no_such_path()),
     }

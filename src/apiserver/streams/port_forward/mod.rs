@@ -2,8 +2,6 @@
 //! each connection as it comes; over a WebSocket without SPDY in it there is one for each port of the request.
 
 mod spdy;
-#[cfg(test)]
-mod tests;
 mod websocket;
 
 use std::sync::Arc;
@@ -37,11 +35,14 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Connects; the error is what the client is told (kubelet `portForward`).
+    /// Connects; the error is what the client is told (kubelet `portForward`, containerd).
     async fn connect(&self, port: u16) -> Result<Connection, String> {
         self.node.connect(&self.pod, port, Via::Loopback).await.map_err(|error| {
-            let PodRef { name, uid, .. } = &self.pod;
-            format!("error forwarding port {port} to pod {name}, uid {uid}: {error}")
+            let PodRef { namespace, name, uid } = &self.pod;
+            format!(
+                "error forwarding port {port} to pod {name}, uid {uid}: failed to connect to localhost:{port} inside \
+                 namespace {namespace:?}: dial tcp4 127.0.0.1:{port}: {error}"
+            )
         })
     }
 }

@@ -6,8 +6,6 @@
 
 mod spdy;
 mod status;
-#[cfg(test)]
-mod tests;
 mod terminal;
 mod websocket;
 

@@ -54,8 +54,6 @@ impl Prefix {
 /// Why a stream is reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::apiserver::streams) enum ResetStatus {
-    /// The peer broke the rules.
-    ProtocolError,
     /// There is no such stream.
     InvalidStream,
     /// It was not looked at: there are too many, or it is of no use here.
@@ -65,7 +63,6 @@ pub(in crate::apiserver::streams) enum ResetStatus {
 impl ResetStatus {
     fn number(self) -> u32 {
         match self {
-            Self::ProtocolError => 1,
             Self::InvalidStream => 2,
             Self::Refused => 3,
         }

@@ -92,9 +92,16 @@ impl Headers {
 }
 
 #[cfg(test)]
+impl From<Vec<(&str, &str)>> for Headers {
+    fn from(headers: Vec<(&str, &str)>) -> Self {
+        Self(headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
 impl<const N: usize> From<[(&str, &str); N]> for Headers {
     fn from(headers: [(&str, &str); N]) -> Self {
-        Self(headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        headers.to_vec().into()
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::client::{ClientHeaders, control, data, open};
-use super::connection::Driver;
+use super::connection::{ConnectionError, Driver, MAX_STREAMS};
 use super::frame::{MAX_CONTROL, PREFIX, Prefix, What};
 use super::headers::Headers;
 use super::*;
