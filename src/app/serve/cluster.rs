@@ -17,23 +17,22 @@ use anyhow::Context;
 use futures::FutureExt;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
-use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
 use super::node_ports::NodePortKeeper;
 use super::node_status::{NodeFacts, NodeReporter, disk_size};
-use super::pods::{Pods, PodsConfig, RunningPods};
+use super::pods::{Pods, PodsConfig};
 use super::system;
 use crate::apiserver::tokens::Authority;
 use crate::app::cluster::{StoreCluster, TokenIssuer};
 use crate::app::prepare::Host;
-use crate::app::{cluster, services};
+use crate::app::{cluster, node_access, services};
 use crate::base::clock::Clock;
 use crate::controller::{accounts, claims, events, garbage, namespaces, scheduler};
 use crate::image::ImageStore;
 use crate::net::{Switch, TcpListener};
-use crate::node::{Cluster, Contents, Journal, LogChunk, Node, NodeConfig, RunDirectory};
+use crate::node::{Cluster, Contents, Journal, LogLimits, Node, NodeConfig, RunDirectory};
 use crate::runtime::ContainerRuntime;
 use crate::store::Store;
 use crate::volume;
@@ -71,8 +70,8 @@ pub(super) struct ClusterConfig {
     pub(super) images: Arc<ImageStore>,
     /// Connects pods.
     pub(super) switch: Arc<Switch>,
-    /// Takes what containers print.
-    pub(super) logs: mpsc::Sender<LogChunk>,
+    /// Where those find the pods who reach into them.
+    pub(super) access: node_access::Pods,
     /// Issues tokens of service accounts.
     pub(super) authority: Arc<Authority>,
     /// The certificate by which the API server is known, in PEM.
@@ -116,11 +115,6 @@ impl LocalCluster {
     /// The node's name.
     pub(super) fn node_name(&self) -> &str {
         &self.node_name
-    }
-
-    /// The pods that run.
-    pub(super) fn running_pods(&self) -> RunningPods {
-        self.pods.running()
     }
 
     /// Where pods connect to the API; given out once.
@@ -209,11 +203,13 @@ fn pods(config: ClusterConfig, node_name: String) -> anyhow::Result<Pods> {
         images: config.images,
         switch: config.switch,
         cluster: Arc::clone(&cluster),
-        logs: config.logs,
+        logs: None,
+        log_files: Some(LogLimits::default()),
         // Whoever attaches feeds them.
         stdin: Box::new(|_, _| None),
     });
     Ok(Pods::start(PodsConfig {
+        access: config.access,
         store,
         node,
         node_name,
@@ -253,7 +249,7 @@ fn issuer(authority: Arc<Authority>) -> Box<TokenIssuer> {
 }
 
 /// Runs what is to run for ever; should it panic, it begins anew: what it knows, it has from the store.
-fn supervise<F>(name: &'static str, work: impl Fn() -> F + Send + 'static) -> AbortOnDropHandle<()>
+fn supervise<F>(name: &'static str, work: impl Fn() -> F + Send + Sync + 'static) -> AbortOnDropHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {

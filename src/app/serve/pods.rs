@@ -21,6 +21,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::api::deletion;
+use crate::apiserver::node_access::PodRef;
+use crate::app::node_access;
 use crate::base::clock::Clock;
 use crate::controller::scheduler::{Occupancy, admit, has_ended};
 use crate::controller::{Informer, ObjectKey, change, resource_of, seconds};
@@ -57,6 +59,8 @@ pub(super) struct PodsConfig {
     pub(super) node_name: String,
     /// How it tells what becomes of them.
     pub(super) cluster: Arc<dyn Cluster>,
+    /// Where those find them who reach into pods.
+    pub(super) access: node_access::Pods,
     /// The clock.
     pub(super) clock: Clock,
     /// Where pods have their files.
@@ -81,11 +85,6 @@ impl Pods {
         let keeper = Keeper::new(config, running.clone());
         let task = tokio::spawn(keeper.run(stopping));
         Self { running, stop, task }
-    }
-
-    /// The pods that run.
-    pub(super) fn running(&self) -> RunningPods {
-        self.running.clone()
     }
 
     /// Stops all containers, each within its grace period and all within `limit`, and leaves the pods for the next agent.
@@ -220,10 +219,10 @@ impl Keeper {
         self.kept.insert(uid.clone(), Kept { key, pod: Arc::clone(&pod), ended: false, gone: false });
         let handle = match self.snapshot(&uid, &pod) {
             Some(snapshot) => self.config.node.resume_pod(Arc::clone(&pod), Vec::new(), snapshot),
-            None if has_ended(&pod) => return self.note_end(&uid),
+            None if has_ended(&pod) => return self.know_ended(&uid, pod),
             None => {
                 if !self.admit(&pod) {
-                    return self.note_end(&uid);
+                    return self.know_ended(&uid, pod);
                 }
                 self.config.node.run_pod(Arc::clone(&pod), Vec::new())
             }
@@ -231,12 +230,21 @@ impl Keeper {
         if !has_ended(&pod) {
             self.occupancy.put(&pod);
         }
+        self.config.access.insert(pod_ref(&self.kept[&uid].key), handle.access());
         let finished = handle.finished();
         self.ended.spawn(async move {
             finished.await;
             uid
         });
         self.running.lock().insert(pod.metadata.uid.clone().unwrap_or_default(), Arc::new(handle));
+    }
+
+    /// A pod of which nothing runs; its logs can be read.
+    fn know_ended(&mut self, uid: &str, pod: Arc<Pod>) {
+        if let Some(kept) = self.kept.get(uid) {
+            self.config.access.insert(pod_ref(&kept.key), self.config.node.ended_pod(pod));
+        }
+        self.note_end(uid);
     }
 
     /// How an earlier agent has left a pod: as it has written down, unless the published status knows more, because the
@@ -311,6 +319,7 @@ impl Keeper {
     fn is_gone(&mut self, uid: &str) {
         let Some(kept) = self.kept.get(uid) else { return };
         if kept.ended {
+            self.config.access.remove(&pod_ref(&kept.key));
             self.kept.remove(uid);
             return self.forget(uid);
         }
@@ -400,6 +409,12 @@ impl Keeper {
             }
         }
     }
+}
+
+/// A pod, as those call it who reach into it.
+fn pod_ref(key: &ObjectKey) -> PodRef {
+    let ObjectKey { namespace, name, uid } = key.clone();
+    PodRef { namespace, name, uid }
 }
 
 /// Whether something of a pod has run, as far as its status says.
