@@ -311,7 +311,8 @@ fn default_claim(claim: &mut PersistentVolumeClaim) {
     spec.volume_mode.get_or_insert_with(|| "Filesystem".to_owned());
 }
 
-fn default_service(service: &mut Service) {
+/// Fills in everything that a Service does not set, except its namespace and addresses.
+pub fn default_service(service: &mut Service) {
     let spec = service.spec.get_or_insert_default();
     set_text(&mut spec.session_affinity, "None");
     set_text(&mut spec.type_, "ClusterIP");

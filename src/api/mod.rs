@@ -23,6 +23,7 @@ mod object;
 pub mod patch;
 pub mod qos;
 pub mod quantity;
+pub mod requests;
 pub mod resources;
 pub mod schema;
 pub mod selector;

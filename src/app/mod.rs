@@ -2,8 +2,11 @@
 
 mod cluster;
 mod console;
+mod history;
+
 mod images;
 mod manifests;
+mod node_access;
 mod notices;
 mod outcome;
 mod paths;

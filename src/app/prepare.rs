@@ -59,7 +59,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    fn detect() -> Self {
+    pub(super) fn detect() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             name: host_name(),
@@ -72,12 +72,12 @@ impl Host {
 }
 
 #[cfg(unix)]
-pub(super) fn host_name() -> String {
+fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_lowercase()
 }
 
 #[cfg(not(unix))]
-pub(super) fn host_name() -> String {
+fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_else(|_| "localhost".to_owned()).to_lowercase()
 }
 

@@ -39,6 +39,7 @@ use crate::image::ImageStore;
 use crate::net::{PublishedPort, Switch};
 use crate::pod::{NodeFacts, Observed, PodSnapshot, PostedEvent};
 use crate::runtime::{ContainerRuntime, TerminalSize};
+use crate::volume::{IssuedToken, TokenRequest};
 #[cfg(test)]
 use {crate::pod::Event, std::sync::PoisonError};
 
@@ -59,8 +60,10 @@ pub trait Cluster: Send + Sync {
     fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>>;
     /// All Services of a namespace.
     fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
-    /// Publishes the status of a pod.
-    fn update_status(&self, pod: &Pod, status: &PodStatus);
+    /// Issues a token of a pod's service account, bound to the pod. The error is a text for the pod's events.
+    fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String>;
+    /// Publishes the status of a pod, unless the pod is gone. Whether that is done; if not, it is tried again.
+    fn update_status(&self, pod: &Pod, status: &PodStatus) -> bool;
     /// Posts a Kubernetes event about a pod: a new one, or the next of a series that was posted before.
     fn post_event(&self, pod: &Pod, event: &PostedEvent);
 }
@@ -154,6 +157,7 @@ type WhichEvent = fn(&Event) -> bool;
 pub struct PodHandle {
     desired: watch::Sender<Arc<Pod>>,
     sources_changed: Arc<Notify>,
+    suspended: watch::Sender<Option<Duration>>,
     access: PodAccess,
     task: AbortHandle,
     finished: CancellationToken,
@@ -183,10 +187,20 @@ impl Node {
         self.start(pod, publish, Some(snapshot))
     }
 
+    /// A way to the logs of a pod of which nothing runs any more.
+    pub fn ended_pod(&self, pod: Arc<Pod>) -> PodAccess {
+        PodAccess::ended(pod, &self.shared.config)
+    }
+
     fn start(&self, pod: Arc<Pod>, publish: Vec<Publish>, snapshot: Option<PodSnapshot>) -> PodHandle {
         let (desired, receiver) = watch::channel(pod);
         let sources_changed = Arc::new(Notify::new());
-        let inputs = worker::Inputs { desired: receiver.clone(), sources_changed: Arc::clone(&sources_changed) };
+        let (suspended, is_suspended) = watch::channel(None);
+        let inputs = worker::Inputs {
+            desired: receiver.clone(),
+            sources_changed: Arc::clone(&sources_changed),
+            suspended: is_suspended,
+        };
         let worker = worker::Worker::new(Arc::clone(&self.shared), inputs, publish, snapshot);
         let access = PodAccess::new(receiver.clone(), &worker.executor());
         let finished = CancellationToken::new();
@@ -196,13 +210,13 @@ impl Node {
             if let Err(message) = instance::catch_panic(worker.run()).await {
                 // Nothing of the pod runs any more: its tasks have died with their worker. Other pods go on.
                 let (pod, status) = (receiver.borrow().clone(), failed_status(message));
-                shared.config.cluster.update_status(&pod, &status);
+                let _ = shared.config.cluster.update_status(&pod, &status);
                 let observed = Observed::new(NodeFacts::default(), status);
                 PodJournal::new(shared.config.journal.clone()).write(&pod, &observed);
             }
             drop(guard);
         });
-        PodHandle { desired, sources_changed, access, task: task.abort_handle(), finished }
+        PodHandle { desired, sources_changed, suspended, access, task: task.abort_handle(), finished }
     }
 }
 
@@ -236,7 +250,14 @@ impl PodHandle {
         self.sources_changed.notify_one();
     }
 
-    /// Resolves when no container, sandbox or volume of the pod is left.
+    /// The agent ends. Containers are told to stop and killed after their grace period, at the latest after `limit`;
+    /// hooks are not run, nothing starts any more, and the pod stays as it is then for another agent to take up. A pod of
+    /// which nothing is left to run, or that is being terminated, ends as ever.
+    pub fn suspend(&self, limit: Duration) {
+        self.suspended.send_replace(Some(limit));
+    }
+
+    /// Resolves when no container, sandbox or volume of the pod is left, or the pod is suspended.
     pub fn finished(&self) -> impl Future<Output = ()> + Send + 'static {
         self.finished.clone().cancelled_owned()
     }

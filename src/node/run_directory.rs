@@ -49,6 +49,16 @@ impl RunDirectory {
         Err(io::Error::other("other processes keep removing it"))
     }
 
+    /// The directory at `path`, made if it is missing, for an agent that always has the same one; `None` if another process
+    /// has it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn at(path: PathBuf) -> io::Result<Option<Self>> {
+        private_directory(DirBuilder::new().recursive(true)).create(&path)?;
+        Self::lock(path)
+    }
+
     /// Those that were left behind, the newest first. Nobody else has them until they are dropped.
     pub fn left_behind(parent: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
@@ -82,6 +92,23 @@ impl RunDirectory {
     /// Whether the pod with this UID has files here.
     pub fn has(&self, uid: &str) -> bool {
         fs::symlink_metadata(self.path.join(uid)).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    /// The UIDs of all pods that have files here.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn pods(&self) -> io::Result<Vec<String>> {
+        let mut pods = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir()
+                && let Ok(uid) = entry.file_name().into_string()
+            {
+                pods.push(uid);
+            }
+        }
+        Ok(pods)
     }
 
     /// Takes over what a pod has in another directory.
@@ -135,6 +162,15 @@ pub(super) fn roots(pod_directory: &Path) -> PathBuf {
 /// Removes what containers of a pod had changed of their images; they are dead.
 pub(super) fn remove_roots(pod_directory: &Path) -> io::Result<()> {
     unless_missing(fs::remove_dir_all(roots(pod_directory)))
+}
+
+/// Removes what a pod needs on disk while it lives; what is to be read after its end, such as its logs, stays.
+pub(super) fn remove_working_files(pod_directory: &Path) -> io::Result<()> {
+    remove_roots(pod_directory)?;
+    match fs::remove_dir(pod_directory) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => unless_missing(other),
+    }
 }
 
 /// Removes all that is left of a pod on disk.

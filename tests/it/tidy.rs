@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pod", &["api"]),
     ("store", &["api"]),
     ("apiserver", &["api", "pod", "store"]),
-    ("controller", &["api", "store"]),
+    ("controller", &["api", "pod", "store"]),
     ("image", &["api"]),
     ("net", &["api"]),
     ("volume", &["api", "vfs"]),

@@ -247,7 +247,9 @@ fn bytes(text: &str) -> Result<String, Misfit> {
         Ok(_) => Ok(packed),
         Err(error) => {
             let at = match error {
-                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol { offset: at, .. } => {
+                    at
+                }
                 base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => packed.len(),
             };
             Err(Misfit(format!("illegal base64 data at input byte {at}")))

@@ -9,6 +9,9 @@
 //! a test writes it and keeps it true. `metrics.json` has those that the crate does not have.
 
 mod conform;
+mod merging;
+pub mod openapi;
+mod operations;
 pub(in crate::api) mod types;
 
 use std::collections::HashMap;
@@ -23,7 +26,7 @@ use types::{TYPES, TypeId};
 use super::resources::{ResourceType, Subresource};
 
 /// A kind of object in one version of its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupVersionKind<'k> {
     /// The API group; empty for the core group.
     pub group: &'k str,

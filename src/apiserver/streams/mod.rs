@@ -167,8 +167,8 @@ fn remote_command(
     let wanted = wanted(query)?;
     let what = if is_exec { Verb::Exec(command(query)?) } else { Verb::Attach };
     let names = |versions: &[Version]| versions.iter().map(|version| version.name).collect::<Vec<_>>();
-    let agreed = Offer::of(request.headers())
-        .and_then(|offer| offer.agree(&names(WEBSOCKET_VERSIONS), &names(SPDY_VERSIONS)));
+    let agreed =
+        Offer::of(request.headers()).and_then(|offer| offer.agree(&names(WEBSOCKET_VERSIONS), &names(SPDY_VERSIONS)));
     let Agreement { transport, protocol, headers } = match agreed {
         Ok(agreed) => agreed,
         Err(refusal) => return refused(&refusal),
@@ -248,7 +248,8 @@ where
 {
     // HTTP/2 has no upgrades, nor has a request that came no further than this process.
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let on_upgrade = on_upgrade.ok_or_else(|| ApiError::bad_request("unable to upgrade: not an HTTP/1.1 connection"))?;
+    let on_upgrade =
+        on_upgrade.ok_or_else(|| ApiError::bad_request("unable to upgrade: not an HTTP/1.1 connection"))?;
     server.sessions.begin(on_upgrade, session)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -5,6 +5,8 @@
 //!     lock         locked for as long as the server lives: whoever can lock it knows that none does
 //!     state.json   who has the lock: process, since when, address; written anew when the server is ready
 //!     api.sock     the Unix socket
+//!     objects      what the API server stores
+//!     pods/        what pods have on disk, and the journal of their lives
 //!     log          what a server in the background says
 //! ```
 //!
@@ -50,6 +52,10 @@ pub(super) struct Places {
     pub(super) server: PathBuf,
     /// Its keys.
     pub(super) keys: PathBuf,
+    /// The objects.
+    pub(super) objects: PathBuf,
+    /// What pods have on disk.
+    pub(super) pods: PathBuf,
     /// The Unix socket.
     pub(super) socket: PathBuf,
     lock: PathBuf,
@@ -66,6 +72,8 @@ impl Places {
             data: paths.data.clone(),
             kubeconfig: paths.data.join("kubeconfig"),
             keys: server.join("pki"),
+            objects: server.join("objects"),
+            pods: server.join("pods"),
             socket: server.join("api.sock"),
             lock: server.join("lock"),
             state: server.join("state.json"),
@@ -451,6 +459,8 @@ mod tests {
             data: root.to_owned(),
             kubeconfig: root.join("kubeconfig"),
             keys: server.join("pki"),
+            objects: server.join("objects"),
+            pods: server.join("pods"),
             socket: server.join("api.sock"),
             lock: server.join("lock"),
             state: server.join("state.json"),

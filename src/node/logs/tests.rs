@@ -85,10 +85,7 @@ async fn lines_are_chosen_by_number_time_stream_and_size() {
         (LogQuery { limit_bytes: Some(0), ..query() }, ""),
         (LogQuery { stream: Some(LogStream::Stderr), ..query() }, "four\n"),
         (LogQuery { stream: Some(LogStream::Stdout), tail_lines: Some(1), ..query() }, "three\n"),
-        (
-            LogQuery { timestamps: true, tail_lines: Some(1), ..query() },
-            "2027-01-15T08:00:03.000000000Z four\n",
-        ),
+        (LogQuery { timestamps: true, tail_lines: Some(1), ..query() }, "2027-01-15T08:00:03.000000000Z four\n"),
     ] {
         assert_eq!(read(&logs, query).await, expected, "{query:?}");
     }
@@ -171,12 +168,8 @@ async fn a_follower_hears_of_everything_until_the_end() {
     let waiting = tokio::time::timeout(Duration::from_secs(3600), reader.next()).await;
     assert!(waiting.is_err(), "nothing is there");
     // The wait that was given up has taken nothing with it.
-    let mut reader = LogReader::new(
-        &logs,
-        "c",
-        0,
-        LogQuery { follow: true, tail_lines: Some(0), ..LogQuery::default() },
-    );
+    let mut reader =
+        LogReader::new(&logs, "c", 0, LogQuery { follow: true, tail_lines: Some(0), ..LogQuery::default() });
     let following = tokio::spawn(async move {
         let mut pieces = Vec::new();
         while let Some(piece) = reader.next().await.unwrap() {

@@ -24,6 +24,7 @@ use crate::pod::PostedEvent;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use crate::runtime::{ContainerRuntime, ExecRequest};
+use crate::volume::{IssuedToken, TokenRequest};
 
 /// Longer than any pod of these tests lives, on the clock that is paused.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
@@ -95,7 +96,13 @@ impl Cluster for Record {
         Vec::new()
     }
 
-    fn update_status(&self, _pod: &Pod, status: &PodStatus) {
+    fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let token = format!("{uid} at {}", self.seconds());
+        Ok(IssuedToken { token, expires_at: self.clock.now() + SignedDuration::from_secs(request.seconds) })
+    }
+
+    fn update_status(&self, _pod: &Pod, status: &PodStatus) -> bool {
         self.take_logs();
         let before = lock(&self.told).statuses.last().cloned().unwrap_or_default();
         assert_ne!(before, *status, "a status is written again");
@@ -114,6 +121,7 @@ impl Cluster for Record {
         }
         lock(&self.told).statuses.push(status.clone());
         self.changed.notify_waiters();
+        true
     }
 
     fn post_event(&self, _pod: &Pod, event: &PostedEvent) {
@@ -252,6 +260,13 @@ impl Scene {
         self.handle.as_ref().unwrap().update(Arc::new(self.pod.clone()));
     }
 
+    /// The agent ends, and lets the pod end before: it waits for that.
+    pub(super) async fn suspend(&mut self, limit: Duration) {
+        self.handle().suspend(limit);
+        self.end().await;
+        self.drop_handle();
+    }
+
     /// The agent ends without a word: nothing is torn down, and what ran is gone.
     pub(super) async fn crash(&mut self) {
         self.drop_handle();
@@ -268,7 +283,8 @@ impl Scene {
         let recorded = contents.pods.remove("u").unwrap();
         self.node = node(&self.directory, &self.containers, &self.record, (&self.logs, self.log_files), journal);
         let snapshot = recorded.snapshot.unwrap();
-        self.handle = Some(self.node.resume_pod(Arc::new(recorded.pod), self.publish.clone(), snapshot));
+        let pod = Pod { status: Some(self.status()), ..recorded.pod };
+        self.handle = Some(self.node.resume_pod(Arc::new(pod), self.publish.clone(), snapshot));
     }
 
     /// The next report that `which` chooses is lost on its way.

@@ -176,7 +176,6 @@ impl WasmContainer {
     pub(super) fn has_cpu_limit(&self) -> bool {
         self.context.quota.is_limited()
     }
-
 }
 
 impl Container for WasmContainer {

@@ -2,6 +2,7 @@
 
 mod golden;
 mod made_up;
+mod openapi;
 
 use super::*;
 use crate::api::resources::RESOURCES;

@@ -13,8 +13,8 @@ pub(super) use self::spdy::serve as serve_spdy;
 use self::websocket::MAX_PORTS;
 pub(super) use self::websocket::serve as serve_websocket;
 use super::spdy::Gone;
-use crate::apiserver::node_access::{Connection, NodeAccess, PodRef, Via};
 use crate::apiserver::Query;
+use crate::apiserver::node_access::{Connection, NodeAccess, PodRef, Via};
 use crate::base::pipe::PipeReader;
 
 /// What is spoken over SPDY; without a name, the same.
@@ -22,8 +22,7 @@ pub(super) const SPDY_PROTOCOLS: &[&str] = &["portforward.k8s.io", ""];
 /// SPDY within the messages of a WebSocket.
 pub(super) const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 /// What is spoken over WebSockets; without a name, as `v4.channel.k8s.io`.
-pub(super) const WEBSOCKET_PROTOCOLS: &[&str] =
-    &[TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io", ""];
+pub(super) const WEBSOCKET_PROTOCOLS: &[&str] = &[TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io", ""];
 
 /// Bytes moved at once.
 const CHUNK: usize = 32 * 1024;

@@ -94,7 +94,12 @@ fn host(request: &Request) -> String {
 }
 
 /// The request as the pod gets it.
-fn outgoing(request: Request, info: &RequestInfo, is_upgrade: bool, host: &str) -> Result<http::Request<Body>, ApiError> {
+fn outgoing(
+    request: Request,
+    info: &RequestInfo,
+    is_upgrade: bool,
+    host: &str,
+) -> Result<http::Request<Body>, ApiError> {
     let (parts, body) = request.into_parts();
     let path = if info.rest.is_empty() { "/" } else { &info.rest };
     let query = parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
@@ -145,7 +150,8 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
 
 async fn connect(server: &Inner, target: &Target) -> Result<Connection, ApiError> {
     let connecting = server.node_access.connect(&target.pod, target.port, Via::Address);
-    let failed = |why: &dyn std::fmt::Display| unavailable(format!("dial tcp {}:{}: {why}", target.address, target.port));
+    let failed =
+        |why: &dyn std::fmt::Display| unavailable(format!("dial tcp {}:{}: {why}", target.address, target.port));
     let connection = match timeout(CONNECT_LIMIT, connecting).await {
         Ok(connected) => connected.map_err(|error| failed(&error))?,
         Err(_elapsed) => return Err(failed(&"i/o timeout")),

@@ -55,6 +55,5 @@ fn pod(usage: &PodUsage) -> Value {
 fn add(to: &mut Value, measured: &Measured) {
     let time = measured.at.to_string();
     to["cpu"] = json!({"time": time, "usageNanoCores": measured.cpu_nanocores});
-    to["memory"] =
-        json!({"time": time, "usageBytes": measured.memory_bytes, "workingSetBytes": measured.memory_bytes});
+    to["memory"] = json!({"time": time, "usageBytes": measured.memory_bytes, "workingSetBytes": measured.memory_bytes});
 }

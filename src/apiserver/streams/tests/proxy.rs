@@ -104,8 +104,14 @@ async fn services_lead_to_a_pod_that_is_ready() {
     let create = |object: Value| {
         let text = object.to_string();
         match object["kind"].as_str().unwrap() {
-            "Service" => drop(server.store.create::<k8s_openapi::api::core::v1::Service>(serde_json::from_str(&text).unwrap())),
-            _ => drop(server.store.create::<k8s_openapi::api::discovery::v1::EndpointSlice>(serde_json::from_str(&text).unwrap())),
+            "Service" => {
+                drop(server.store.create::<k8s_openapi::api::core::v1::Service>(serde_json::from_str(&text).unwrap()))
+            }
+            _ => drop(
+                server
+                    .store
+                    .create::<k8s_openapi::api::discovery::v1::EndpointSlice>(serde_json::from_str(&text).unwrap()),
+            ),
         }
     };
     let service = |name: &str| {

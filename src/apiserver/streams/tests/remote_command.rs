@@ -124,7 +124,9 @@ async fn attaching_ends_well_whatever_the_exit_code() {
 #[tokio::test]
 async fn a_program_is_run_over_spdy() {
     let server = Server::new().await;
-    for version in ["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", ""] {
+    for version in
+        ["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", ""]
+    {
         let offered: Vec<&str> = ["v9.channel.k8s.io", version].into_iter().filter(|_| !version.is_empty()).collect();
         let path = exec("command=exit&command=7&stdout=1&stderr=1");
         let (mut spdy, taken) = server.spdy(&path, &offered).await.unwrap();
@@ -232,7 +234,10 @@ async fn a_container_that_does_not_run_is_told_of_before_spdy_and_within_a_webso
     assert_eq!((refused.code, refused.text.as_str()), (500, "container not found (\"a\")"));
     let (mut socket, _) = server.websocket(path, "v5.channel.k8s.io").await.unwrap();
     let outcome: Value = serde_json::from_str(&socket.rest().await[&3]).unwrap();
-    assert_eq!(outcome["message"], "Internal error occurred: unable to upgrade connection: container not found (\"a\")");
+    assert_eq!(
+        outcome["message"],
+        "Internal error occurred: unable to upgrade connection: container not found (\"a\")"
+    );
 }
 
 #[tokio::test]
