@@ -54,7 +54,7 @@ pub(super) fn ensure(store: &Store, now: Timestamp, node_ip: IpAddr) -> Result<(
     for (name, value, description) in PRIORITIES {
         let metadata = named("", name, &[]);
         let description = Some(description.to_owned());
-        create(store, PriorityClass { metadata, value, description, ..PriorityClass::default() }, now)?;
+        create(store, PriorityClass { metadata, value: Some(value), description, ..PriorityClass::default() }, now)?;
     }
     for name in RUNTIMES {
         let metadata = named("", name, &[]);
@@ -206,6 +206,6 @@ mod tests {
         assert_eq!(store.revision(), revision, "nothing is written when nothing is missing");
         store.delete::<PriorityClass>("", "system-node-critical").unwrap();
         ensure(&store, now, [10, 88, 0, 1].into()).unwrap();
-        assert_eq!(store.get::<PriorityClass>("", "system-node-critical").unwrap().value, 2_000_001_000);
+        assert_eq!(store.get::<PriorityClass>("", "system-node-critical").unwrap().value, Some(2_000_001_000));
     }
 }
