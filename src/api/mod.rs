@@ -10,6 +10,7 @@
 //! `k8s-openapi`'s. [`patch`] changes objects as JSON, as clients ask for it. Where a rule is Kubernetes', its wording
 //! is too.
 
+pub mod body;
 pub mod cluster_ip;
 mod decode;
 pub mod defaults;
@@ -24,6 +25,7 @@ pub mod qos;
 pub mod quantity;
 pub mod requests;
 pub mod resources;
+pub mod schema;
 pub mod selector;
 pub mod support;
 mod validate;

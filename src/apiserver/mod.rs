@@ -17,6 +17,7 @@ pub mod authorize;
 mod body;
 mod discovery;
 pub mod identity;
+mod layers;
 mod negotiate;
 pub mod node_access;
 mod object;
@@ -84,6 +85,7 @@ struct Inner {
     config: Config,
     in_flight: Semaphore,
     watches: Arc<Semaphore>,
+    sessions: streams::Sessions,
     /// Held by those whose writes share out something, such as addresses.
     sharing: tokio::sync::Mutex<()>,
 }
@@ -112,20 +114,14 @@ impl ApiServer {
     pub fn new(store: Store, node_access: Arc<dyn NodeAccess>, authority: Arc<Authority>, config: Config) -> Self {
         let in_flight = Semaphore::new(MAX_IN_FLIGHT);
         let watches = Arc::new(Semaphore::new(MAX_WATCHES));
-        Self(Arc::new(Inner {
-            store,
-            node_access,
-            authority,
-            config,
-            in_flight,
-            watches,
-            sharing: tokio::sync::Mutex::default(),
-        }))
+        let sessions = streams::Sessions::new();
+        let sharing = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { store, node_access, authority, config, in_flight, watches, sessions, sharing }))
     }
 
     /// The service that answers requests; each must have an [`Identity`] in its extensions.
     pub fn service(&self) -> Router {
-        Router::new().fallback(answer_request).with_state(self.clone())
+        layers::around(Router::new().fallback(answer_request).with_state(self.clone()))
     }
 }
 

@@ -220,7 +220,11 @@ impl Store {
             Change::Remove => Ok(Changed::Removed(self.take_out(current)?)),
             Change::Put(value) => {
                 let encoded = Encoded::of_value(resource, value)?;
-                Ok(self.replace(&current, encoded, Encoded::at)?.map_or(Changed::Kept(current), Changed::Put))
+                // kube-apiserver's `GuaranteedUpdate`: a change that changes nothing is not written.
+                if current.has_content(&encoded) {
+                    return Ok(Changed::Kept(current));
+                }
+                Ok(Changed::Put(self.replace(&current, encoded, Encoded::at)?))
             }
         }
     }
@@ -269,27 +273,23 @@ impl Store {
         Ok(object)
     }
 
-    /// Puts an object in the place of the current one, whose turn is held; gives nothing if it is the same
-    /// (kube-apiserver's `GuaranteedUpdate`: a change that changes nothing is not written).
+    /// Puts an object in the place of the current one, whose turn is held.
     fn replace(
         &self,
         current: &StoredObject,
         encoded: Encoded,
         make: impl FnOnce(Encoded, u64, &Arc<RecentValues>) -> StoredObject,
-    ) -> Result<Option<Arc<StoredObject>>, StoreError> {
+    ) -> Result<Arc<StoredObject>, StoreError> {
         let resource = current.resource();
         let metadata = encoded.metadata();
         if (metadata.namespace.as_str(), metadata.name.as_str()) != (current.namespace(), current.name()) {
             return Err(StoreError::invalid(resource, "its name or namespace is another than before"));
         }
-        if current.has_content(&encoded) {
-            return Ok(None);
-        }
         let mut state = self.lock();
         let (object, announcement) = state.put(resource, |revision| make(encoded, revision, &self.shared().recent))?;
         drop(state);
         self.announce(&announcement);
-        Ok(Some(object))
+        Ok(object)
     }
 
     /// Takes out an object whose turn is held.

@@ -80,10 +80,10 @@ impl Store {
             return Ok(before);
         }
         let encoded = Encoded::of_typed(resource, &mut object)?;
-        match self.replace(&current, encoded, |encoded, revision, recent| encoded.at_typed(revision, recent, object))? {
-            Some(stored) => typed_form(&stored),
-            None => Ok(before),
-        }
+        typed_form(
+            &*self
+                .replace(&current, encoded, |encoded, revision, recent| encoded.at_typed(revision, recent, object))?,
+        )
     }
 
     /// Takes an object out.

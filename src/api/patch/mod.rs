@@ -14,7 +14,7 @@
 mod bounds;
 mod json;
 mod managed;
-mod rules;
+pub(super) mod rules;
 mod strategic;
 
 use serde_json::Value;

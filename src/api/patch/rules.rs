@@ -10,36 +10,36 @@
 
 /// A type of objects.
 #[derive(Debug)]
-pub(super) struct Type {
+pub(in crate::api) struct Type {
     /// Its fields, as far as they are not usual.
     fields: &'static [Field],
     /// Whether it has one owner as a whole.
-    pub(super) atomic: bool,
+    pub(in crate::api) atomic: bool,
 }
 
 /// How one value merges.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(in crate::api) struct Rule {
     /// If it is a list with several owners: what identifies its items. Scalars have no keys.
     items: Option<&'static [Key]>,
     /// Which of the two ways of merging know that.
     known_to: KnownTo,
     /// The type of the value, or of the items of the list.
-    pub(super) of: &'static Type,
+    pub(in crate::api) of: &'static Type,
 }
 
 /// A member that identifies items of a list.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(in crate::api) struct Key {
     /// Its name.
-    pub(super) name: &'static str,
+    pub(in crate::api) name: &'static str,
     /// What it is where it is not written.
-    pub(super) default: KeyDefault,
+    pub(in crate::api) default: KeyDefault,
 }
 
 /// What a key is where it is not written.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum KeyDefault {
+pub(in crate::api) enum KeyDefault {
     Text(&'static str),
     Zero,
     Absent,
@@ -67,6 +67,11 @@ impl Type {
         self.fields.iter().find(|field| field.name == name).map_or(USUAL, |field| field.rule)
     }
 
+    /// The fields that are not usual, and how they merge.
+    pub(in crate::api) fn unusual(&self) -> impl Iterator<Item = (&'static str, Rule)> {
+        self.fields.iter().map(|field| (field.name, field.rule))
+    }
+
     /// Whether the field is there in every object.
     pub(super) fn always(&self, name: &str) -> bool {
         self.fields.iter().any(|field| field.always && field.name == name)
@@ -85,12 +90,12 @@ impl Rule {
     }
 
     /// For server-side apply: what identifies the items of the list, if several may own them.
-    pub(super) fn keys(self) -> Option<&'static [Key]> {
+    pub(in crate::api) fn keys(self) -> Option<&'static [Key]> {
         self.items.filter(|_| self.known_to != KnownTo::Strategic)
     }
 
     /// For strategic merge patches: how the list merges, if it does.
-    pub(super) fn merge(self) -> Option<Merge> {
+    pub(in crate::api) fn merge(self) -> Option<Merge> {
         let keys = self.items.filter(|_| self.known_to != KnownTo::Apply)?;
         Some(keys.first().map_or(Merge::ByValue, |key| Merge::ByKey(key.name)))
     }
@@ -98,7 +103,7 @@ impl Rule {
 
 /// How a list merges in a strategic merge patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Merge {
+pub(in crate::api) enum Merge {
     /// Items are objects, known by that member.
     ByKey(&'static str),
     /// Items are scalars.
@@ -106,7 +111,7 @@ pub(super) enum Merge {
 }
 
 /// The type of the objects of a kind. Kinds that are not known have usual fields besides their metadata.
-pub(super) fn of_kind(group: &str, kind: &str) -> &'static Type {
+pub(in crate::api) fn of_kind(group: &str, kind: &str) -> &'static Type {
     match (group, kind) {
         ("", "Endpoints" | "ConfigMap" | "Secret") => &WITH_METADATA,
         ("", "Event") => &EVENT,

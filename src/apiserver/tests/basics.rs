@@ -77,7 +77,7 @@ async fn errors_are_kubernetes_own() {
                 409,
                 "Conflict",
                 "Operation cannot be fulfilled on configmaps \"m\": the ResourceVersion in the precondition (1) does not \
-                 match the ResourceVersion in record (3). The object might have been modified",
+                 match the ResourceVersion in record (4). The object might have been modified",
             ),
         ),
         (
@@ -116,7 +116,7 @@ async fn errors_are_kubernetes_own() {
             "GET",
             "/api/v1/pods?resourceVersion=9999",
             String::new(),
-            (504, "Timeout", "Too large resource version: 9999, current: 3"),
+            (504, "Timeout", "Too large resource version: 9999, current: 4"),
         ),
         (
             "POST",

@@ -1,7 +1,7 @@
 //! The first page of the file: whose file it is, in which format, and how far it was acknowledged.
 //!
 //! ```text
-//! 0     magic (8)  format (4)
+//! 0     magic (8)  format (4)  checksum (32)
 //! 512   mark:  serial (8)  acknowledged (8)  closed (1)  checksum (32)
 //! 1024  mark:  the same, written in turn
 //! 4096  redb's database
@@ -27,6 +27,14 @@ const MAGIC: [u8; 8] = *b"\x89husk\r\n\x1a";
 pub(super) const FORMAT: u32 = 1;
 const MARKS: [u64; 2] = [512, 1024];
 const MARK_BYTES: usize = 8 + 8 + 1 + blake3::OUT_LEN;
+
+/// What a file begins with, in every format there will be.
+pub(super) fn start(format: u32) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], &format.to_le_bytes()].concat();
+    let checksum = blake3::hash(&bytes);
+    bytes.extend(checksum.as_bytes());
+    bytes
+}
 
 /// How far the file was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,36 +80,33 @@ impl Header {
     /// Begins a file. The marks are to be written next.
     pub(super) fn create(disk: Arc<dyn StorageBackend>) -> io::Result<Self> {
         disk.set_len(HEADER_BYTES)?;
-        disk.write(0, &[&MAGIC[..], &FORMAT.to_le_bytes()].concat())?;
+        disk.write(0, &start(FORMAT))?;
         Ok(Self { disk, mark: Mark { serial: 0, acknowledged: 0, closed: false } })
     }
 
     /// Reads the header of a file.
     pub(super) fn read(disk: Arc<dyn StorageBackend>) -> Result<Self, Problem> {
         let length = disk.len()?;
+        let mut page = vec![0; length.min(HEADER_BYTES) as usize];
+        disk.read(0, &mut page)?;
         if length <= HEADER_BYTES {
-            // Files get their name when they are whole, so that this one was longer.
-            return Err(Problem::Damaged(format!("it has only {length} bytes left")));
+            // Files get their name when they are whole, so that one which begins as ours do was longer.
+            let ours = page.starts_with(&MAGIC) || MAGIC.starts_with(&page);
+            return Err(if ours {
+                Problem::Damaged(format!("it has only {length} bytes left"))
+            } else {
+                Problem::Foreign
+            });
         }
-        let mut start = [0; MAGIC.len() + size_of::<u32>()];
-        disk.read(0, &mut start)?;
-        let (magic, format) = start.split_at(MAGIC.len());
-        if magic != MAGIC {
-            return Err(Problem::Foreign);
+        let marks = MARKS.iter().filter_map(|offset| Mark::decode(page[*offset as usize..].first_chunk()?));
+        let mark = marks.max_by_key(|mark| mark.serial);
+        let found = page[MAGIC.len()..].first_chunk().copied().map(u32::from_le_bytes).unwrap_or_default();
+        match mark {
+            _ if found != FORMAT && page.starts_with(&start(found)) => Err(Problem::Format { found }),
+            Some(mark) if page.starts_with(&start(FORMAT)) => Ok(Self { disk, mark }),
+            None if !page.starts_with(&MAGIC) => Err(Problem::Foreign),
+            _ => Err(Problem::Damaged("its header is not as it was written".to_owned())),
         }
-        let found = u32::from_le_bytes(format.try_into().unwrap_or_default());
-        if found != FORMAT {
-            return Err(Problem::Format { found });
-        }
-        let mut marks = Vec::new();
-        for offset in MARKS {
-            let mut bytes = [0; MARK_BYTES];
-            disk.read(offset, &mut bytes)?;
-            marks.extend(Mark::decode(&bytes));
-        }
-        let mark = marks.into_iter().max_by_key(|mark| mark.serial);
-        let mark = mark.ok_or_else(|| Problem::Damaged("its header is not readable".to_owned()))?;
-        Ok(Self { disk, mark })
     }
 
     /// Notes how far the file is acknowledged.

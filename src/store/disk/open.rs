@@ -111,7 +111,7 @@ pub(in crate::store) fn open(path: &Path, recent: &Arc<RecentValues>) -> Result<
 fn create(path: &Path) -> Result<(), Problem> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(directory)?;
-    let disk = FileBackend::new(file.as_file().try_clone()?).map_err(|error| io::Error::other(error))?;
+    let disk = FileBackend::new(file.as_file().try_clone()?).map_err(io::Error::other)?;
     create_on(Arc::new(disk))?;
     match file.persist_noclobber(path) {
         // Somebody else has just made it.

@@ -124,6 +124,21 @@ fn the_forms_of_an_object_are_the_same_however_it_came() {
 }
 
 #[test]
+fn identity_stands_first_whatever_the_order_of_the_type_s_fields() {
+    let metadata = config_map("a").metadata;
+    let event = k8s_openapi::api::core::v1::Event { metadata, reason: Some("Why".into()), ..Default::default() };
+    let store = Store::default();
+    store.create(event).unwrap();
+    let object = store.get_object(resource("events"), "ns", "a").unwrap();
+    assert!(
+        object.json().starts_with(br#"{"apiVersion":"v1","kind":"Event","metadata":{"resourceVersion":"1","name""#)
+    );
+    // Its other form is kept under the same name.
+    let view = crate::api::resources::find("events.k8s.io", "events").unwrap();
+    assert_eq!(store.get_object(view, "ns", "a").unwrap().value()["reason"], "Why");
+}
+
+#[test]
 fn a_change_that_changes_nothing_is_no_revision() {
     let store = Store::default();
     store.create_object(resource("secrets"), secret("a", "eA==")).unwrap();
