@@ -204,8 +204,8 @@ pub enum NodeError {
     /// The program could not be started in the container.
     #[error("failed to exec in container: {0}")]
     Exec(String),
-    /// The pod does not take the connection: what `dial` says of it.
-    #[error("{0}")]
+    /// The pod does not take the connection: why, as `connect` says it.
+    #[error("connect: {0}")]
     Connect(String),
     /// The log cannot be read.
     #[error("failed to read the log: {0}")]

@@ -5,6 +5,7 @@ mod console;
 mod history;
 mod images;
 mod manifests;
+mod node_access;
 mod notices;
 mod outcome;
 mod paths;

@@ -69,7 +69,7 @@ async fn pass_on_sizes(console: Console, pods: Arc<[(Arc<Pod>, PodHandle)]>) {
         while changed.recv().await.is_some() {
             if let Some(size) = console.size() {
                 // One that does not run learns it when it starts.
-                let _ = handle.resize(container, size);
+                let _ = handle.access().resize(container, size);
             }
         }
     }
@@ -259,7 +259,8 @@ impl Session {
             images: Arc::clone(&self.images),
             switch,
             cluster,
-            logs,
+            logs: Some(logs),
+            log_files: None,
             stdin: Box::new(move |pod, container| console.keyboard(pod, container)),
         }))
     }

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use super::attach::Streams;
 use super::context::{self, PodContext};
 use super::instance::{StartingInstance, catch_panic};
+use super::logs::PodLogs;
 use super::outcomes::Reports;
 use super::run_directory;
 use super::upkeep::{self, Upkeep};
@@ -23,7 +24,7 @@ use crate::base::id::PodUid;
 use crate::image::{Image, ImageError};
 use crate::net::PodNetwork;
 use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, StopSignal, VolumeFailure};
-use crate::runtime::{Container, PodSandbox, Signal};
+use crate::runtime::{Container, PodSandbox, ResourceUsage, Signal};
 use crate::volume::{PodVolumes, VolumeError};
 
 /// Which instance of which container.
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) node: Arc<NodeState>,
     pub(super) pod_dir: PathBuf,
     pub(super) volumes: PodVolumes,
+    /// The files of what its containers print, where they are kept.
+    pub(super) logs: Option<Arc<PodLogs>>,
     /// Cancelled when nothing more is to be prepared for the pod.
     stopping: CancellationToken,
     /// Held while the pod's files are set up or torn down; true once they are torn down.
@@ -130,6 +133,18 @@ impl Shared {
         Some((Arc::clone(&running.process), Arc::clone(&running.streams)))
     }
 
+    /// The network of the pod, once it is there and until it is gone.
+    pub(super) fn network(&self) -> Option<Arc<PodNetwork>> {
+        self.state().sandbox.as_ref().map(|sandbox| Arc::clone(&sandbox.pod.network))
+    }
+
+    /// What each of the containers that run uses, with its name and its instance.
+    pub(super) fn usage(&self) -> Vec<(String, u32, ResourceUsage)> {
+        let state = self.state();
+        let processes = state.instances.iter().filter_map(|(key, instance)| Some((key, instance.process()?)));
+        processes.map(|((name, attempt), process)| (name.clone(), *attempt, process.usage())).collect()
+    }
+
     /// From now on they find nothing.
     pub(super) fn set_ended(&self, container: &str, attempt: u32) {
         let mut state = self.state();
@@ -175,10 +190,12 @@ impl Executor {
         let uid = pod.metadata.uid.clone().filter(|uid| !uid.is_empty());
         let pod_dir = node.config.pods_dir.join(uid.unwrap_or_else(|| PodUid::random().to_string()));
         let volumes = PodVolumes::new(&pod_dir);
+        let logs = node.config.log_files.map(|limits| PodLogs::new(&pod_dir, limits));
         let shared = Shared {
             node,
             pod_dir,
             volumes,
+            logs,
             stopping: CancellationToken::new(),
             torn_down: Mutex::default(),
             set_up: Notify::new(),
@@ -547,9 +564,9 @@ async fn tear_down_all(shared: &Arc<Shared>) {
     }
 }
 
-/// Removes everything of a pod from the disk but what outlives it: claims, and what is read after its end.
+/// Removes everything of a pod from the disk but its logs and what outlives it.
 fn tear_down(shared: &Shared) -> std::io::Result<()> {
     *shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner) = true;
     shared.volumes.tear_down()?;
-    run_directory::remove_working_files(&shared.pod_dir)
+    run_directory::remove_all_but_logs(&shared.pod_dir)
 }

@@ -1,6 +1,7 @@
 //! The agent: one worker per pod, executing what the planner decides. It sees the rest of the cluster only through
 //! [`Cluster`], so that the same node serves `husk run`, a local API server or a real cluster.
 
+mod access;
 mod attach;
 mod container;
 mod context;
@@ -21,7 +22,7 @@ mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -42,9 +43,10 @@ use crate::volume::{IssuedToken, TokenRequest};
 #[cfg(test)]
 use {crate::pod::Event, std::sync::PoisonError};
 
-pub use attach::{Attach, AttachError};
+pub use access::{AttachError, ConnectVia, ContainerUsage, PodAccess};
+pub use attach::{Attach, Attached};
 pub use journal::{Contents, Journal, JournalProblem, Recorded};
-pub use logs::{LogChunk, LogStream};
+pub use logs::{LogChunk, LogLimits, LogQuery, LogReader, LogStream};
 pub use run_directory::RunDirectory;
 pub use services::{ServiceTables, service_tables};
 
@@ -124,8 +126,11 @@ pub struct NodeConfig {
     pub switch: Arc<Switch>,
     /// The cluster.
     pub cluster: Arc<dyn Cluster>,
-    /// Takes what containers print.
-    pub logs: mpsc::Sender<LogChunk>,
+    /// Takes what containers print, where somebody shows it at once.
+    pub logs: Option<mpsc::Sender<LogChunk>>,
+    /// How large the files are in which what containers print is kept with their pod; `None` if it is not kept. Who runs
+    /// the pods removes them with [`RunDirectory::remove_pod`], or all at once.
+    pub log_files: Option<LogLimits>,
     /// Gives containers their standard input.
     pub stdin: Box<StdinSource>,
 }
@@ -153,8 +158,7 @@ pub struct PodHandle {
     desired: watch::Sender<Arc<Pod>>,
     sources_changed: Arc<Notify>,
     suspended: watch::Sender<Option<Duration>>,
-    /// Gone with the worker, whose containers nothing else keeps.
-    executor: Weak<executor::Shared>,
+    access: PodAccess,
     task: AbortHandle,
     finished: CancellationToken,
 }
@@ -193,7 +197,7 @@ impl Node {
             suspended: is_suspended,
         };
         let worker = worker::Worker::new(Arc::clone(&self.shared), inputs, publish, snapshot);
-        let executor = Arc::downgrade(&worker.executor());
+        let access = PodAccess::new(receiver.clone(), &worker.executor());
         let finished = CancellationToken::new();
         let guard = finished.clone().drop_guard();
         let shared = Arc::clone(&self.shared);
@@ -207,7 +211,7 @@ impl Node {
             }
             drop(guard);
         });
-        PodHandle { desired, sources_changed, suspended, executor, task: task.abort_handle(), finished }
+        PodHandle { desired, sources_changed, suspended, access, task: task.abort_handle(), finished }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::journal;
+use super::{journal, logs};
 use crate::base::clock::Timestamp;
 use crate::volume::PodVolumes;
 
@@ -164,19 +164,32 @@ pub(super) fn remove_roots(pod_directory: &Path) -> io::Result<()> {
     unless_missing(fs::remove_dir_all(roots(pod_directory)))
 }
 
-/// Removes what a pod needs on disk while it lives; what is to be read after its end, such as its logs, stays.
-pub(super) fn remove_working_files(pod_directory: &Path) -> io::Result<()> {
-    remove_roots(pod_directory)?;
-    match fs::remove_dir(pod_directory) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        other => unless_missing(other),
-    }
-}
-
 /// Removes all that is left of a pod on disk.
 pub(super) fn remove_pod(directory: &Path) -> io::Result<()> {
     PodVolumes::tear_down_leftovers(directory)?;
     unless_missing(fs::remove_dir_all(directory))
+}
+
+/// Removes all that a pod needed to run, and leaves its logs, which may be read until nobody knows the pod any more.
+pub(super) fn remove_all_but_logs(directory: &Path) -> io::Result<()> {
+    PodVolumes::tear_down_leftovers(directory)?;
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name() == logs::FOLDER {
+            continue;
+        }
+        let path = entry.path();
+        let removed = if entry.file_type()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        unless_missing(removed)?;
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => unless_missing(other),
+    }
 }
 
 /// Whether an open file is still the one that its path leads to.
@@ -210,7 +223,7 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// For directories that nobody else on the machine may enter.
-fn private_directory(builder: &mut DirBuilder) -> &mut DirBuilder {
+pub(super) fn private_directory(builder: &mut DirBuilder) -> &mut DirBuilder {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
     builder

@@ -18,7 +18,8 @@ pub(super) fn choose(pod: &Pod, named: &str) -> Result<String, ApiError> {
         init.chain(own.clone()).chain(ephemeral.map(|container| &container.name)).map(String::as_str).collect();
     if !named.is_empty() {
         let found = all.contains(&named).then(|| named.to_owned());
-        return found.ok_or_else(|| ApiError::bad_request(format!("container {named} is not valid for pod {pod_name}")));
+        return found
+            .ok_or_else(|| ApiError::bad_request(format!("container {named} is not valid for pod {pod_name}")));
     }
     let own: Vec<_> = own.collect();
     match own[..] {

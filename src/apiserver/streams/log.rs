@@ -12,12 +12,7 @@ use crate::apiserver::node_access::{LogOptions, LogStream, NodeError};
 use crate::apiserver::{ApiError, Inner, Query, RequestInfo, answer};
 
 /// Answers with a log.
-pub(super) async fn answer(
-    server: &Inner,
-    info: &RequestInfo,
-    pod: &Pod,
-    query: &Query,
-) -> Result<Response, ApiError> {
+pub(super) async fn answer(server: &Inner, info: &RequestInfo, pod: &Pod, query: &Query) -> Result<Response, ApiError> {
     let mut options = options(info.name(), query)?;
     options.container = container::choose(pod, query.get("container").unwrap_or_default())?;
     let Ok(on_node) = super::on_node(pod) else {
@@ -40,10 +35,10 @@ pub(super) async fn answer(
 /// What a log that cannot be read means (apiserver `GenericHttpResponseChecker`).
 fn not_read(info: &RequestInfo, error: &NodeError) -> ApiError {
     match error {
-        NodeError::NoPod => {
-            ApiError::bad_request(format!("pod {:?} cannot be found - no logs available", info.name()))
+        NodeError::NoPod => ApiError::bad_request(format!("pod {:?} cannot be found - no logs available", info.name())),
+        NodeError::NotRunning(_) | NodeError::Exec(_) | NodeError::Connect(_) => {
+            ApiError::bad_request(error.to_string())
         }
-        NodeError::NotRunning(_) | NodeError::Exec(_) | NodeError::Connect(_) => ApiError::bad_request(error.to_string()),
         NodeError::Log(_) => ApiError::internal(error),
     }
 }
@@ -111,7 +106,8 @@ mod tests {
     fn options_are_read_and_checked() {
         let read = |query: &str| options("p", &Query::parse(query));
         assert_eq!(read("").unwrap(), LogOptions::default());
-        let all = read("follow=true&tailLines=0&sinceTime=2027-01-15T08:00:00Z&timestamps=true&limitBytes=1&stream=Stderr");
+        let all =
+            read("follow=true&tailLines=0&sinceTime=2027-01-15T08:00:00Z&timestamps=true&limitBytes=1&stream=Stderr");
         let expected = LogOptions {
             follow: true,
             tail_lines: Some(0),
@@ -133,7 +129,10 @@ mod tests {
             ("stream=x", r#"stream: Unsupported value: "x": supported values: "All", "Stderr", "Stdout""#),
         ] {
             let error = read(query).unwrap_err();
-            assert_eq!((error.code.as_u16(), error.message), (422, format!("PodLogOptions \"p\" is invalid: {expected}")));
+            assert_eq!(
+                (error.code.as_u16(), error.message),
+                (422, format!("PodLogOptions \"p\" is invalid: {expected}"))
+            );
         }
         for query in ["tailLines=x", "sinceTime=yesterday"] {
             assert_eq!(read(query).unwrap_err().code.as_u16(), 400, "{query}");

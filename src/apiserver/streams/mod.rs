@@ -22,7 +22,7 @@ mod proxy;
 mod remote_command;
 mod spdy;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod upgrade;
 mod websocket;
 
@@ -45,7 +45,7 @@ use self::activity::{Activity, Watched};
 use self::remote_command::{SPDY_VERSIONS, Task, Verb, Version, WEBSOCKET_VERSIONS};
 use self::upgrade::{Agreement, Offer, Refusal, Transport};
 use super::identity::Identity;
-use super::node_access::{NodeAccess, PodRef, Wanted};
+use super::node_access::{PodRef, Wanted};
 use super::{ApiError, Inner, Query, RequestInfo};
 
 /// Conversations at the same time; more are refused.
@@ -119,12 +119,12 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     let subresource = info.subresource.map_or("", |subresource| subresource.name);
     match (info.resource.plural, subresource) {
-        ("pods", "log") => log::answer(server, info, &find_pod(server, info).await?, query).await,
+        ("pods", "log") => log::answer(server, info, &*find_pod(server, info).await?, query).await,
         ("pods", "exec" | "attach") => {
             let pod = find_pod(server, info).await?;
             remote_command(server, &pod, subresource == "exec", query, request)
         }
-        ("pods", "portforward") => port_forward(server, &find_pod(server, info).await?, query, request),
+        ("pods", "portforward") => port_forward(server, &*find_pod(server, info).await?, query, request),
         (_, "proxy") => proxy::answer(server, info, request).await,
         _ => Err(ApiError::no_such_path()),
     }
@@ -167,8 +167,8 @@ fn remote_command(
     let wanted = wanted(query)?;
     let what = if is_exec { Verb::Exec(command(query)?) } else { Verb::Attach };
     let names = |versions: &[Version]| versions.iter().map(|version| version.name).collect::<Vec<_>>();
-    let agreed = Offer::of(request.headers())
-        .and_then(|offer| offer.agree(&names(WEBSOCKET_VERSIONS), &names(SPDY_VERSIONS)));
+    let agreed =
+        Offer::of(request.headers()).and_then(|offer| offer.agree(&names(WEBSOCKET_VERSIONS), &names(SPDY_VERSIONS)));
     let Agreement { transport, protocol, headers } = match agreed {
         Ok(agreed) => agreed,
         Err(refusal) => return refused(&refusal),
@@ -248,7 +248,8 @@ where
 {
     // HTTP/2 has no upgrades, nor has a request that came no further than this process.
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let on_upgrade = on_upgrade.ok_or_else(|| ApiError::bad_request("unable to upgrade: not an HTTP/1.1 connection"))?;
+    let on_upgrade =
+        on_upgrade.ok_or_else(|| ApiError::bad_request("unable to upgrade: not an HTTP/1.1 connection"))?;
     server.sessions.begin(on_upgrade, session)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

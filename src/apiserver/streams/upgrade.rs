@@ -1,7 +1,9 @@
 //! From an HTTP/1.1 request that asks for another protocol to the answer that grants it: which protocols a client offers,
 //! which of them is taken, and what it is told if none is.
 
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -120,11 +122,7 @@ impl Offer {
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn agree(
-        self,
-        websocket: &[&'static str],
-        spdy: &[&'static str],
-    ) -> Result<Agreement, Refusal> {
+    pub(super) fn agree(self, websocket: &[&'static str], spdy: &[&'static str]) -> Result<Agreement, Refusal> {
         let mut headers = HeaderMap::new();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         match self {
@@ -232,7 +230,10 @@ mod tests {
             "unable to upgrade: unable to negotiate protocol: client supports [v4.channel.k8s.io v3.channel.k8s.io], \
              server accepts [portforward.k8s.io]"
         );
-        assert_eq!((refused.status(), refused.headers()[ACCEPTED_PROTOCOLS].as_bytes()), (StatusCode::FORBIDDEN, &b"portforward.k8s.io"[..]));
+        assert_eq!(
+            (refused.status(), refused.headers()[ACCEPTED_PROTOCOLS].as_bytes()),
+            (StatusCode::FORBIDDEN, &b"portforward.k8s.io"[..])
+        );
     }
 
     #[test]

@@ -15,13 +15,11 @@ use tower::ServiceExt;
 use super::authorize::Policy;
 use super::identity::Identity;
 use super::node_access::NodeAccess;
+use super::streams::tests::FakeNode;
 use super::tokens::{Authority, SigningKey};
 use super::{ApiServer, Config};
 use crate::base::clock::Clock;
 use crate::store::Store;
-
-struct NoNode;
-impl NodeAccess for NoNode {}
 
 /// A server with the namespaces `default` and `other`, and a way to send it requests.
 pub(super) struct Cluster {
@@ -64,6 +62,11 @@ impl Answer {
 
 impl Cluster {
     pub(super) async fn new() -> Self {
+        Self::with_node(Arc::new(FakeNode::default())).await
+    }
+
+    /// A server that reaches pods through `node`.
+    pub(super) async fn with_node(node: Arc<dyn NodeAccess>) -> Self {
         let store = Store::default();
         let clock = Clock::starting_at("2027-01-15T08:00:00Z".parse().unwrap());
         let key = SigningKey::random().unwrap();
@@ -76,7 +79,7 @@ impl Cluster {
             policy: Policy::default(),
             clock,
         };
-        let server = ApiServer::new(store.clone(), Arc::new(NoNode), authority, config);
+        let server = ApiServer::new(store.clone(), node, authority, config);
         let cluster = Self { store, service: server.service(), server };
         for name in ["default", "other"] {
             cluster.post("/api/v1/namespaces", json!({"metadata": {"name": name}})).await.good();

@@ -50,7 +50,7 @@ async fn kept(call: &Call<'_>, request_body: Body) -> Result<Response, ApiError>
 
 impl Inner {
     /// Waits until what was read or written would survive a crash; nothing else is ever told.
-    async fn durable(&self, revision: u64) -> Result<(), ApiError> {
+    pub(super) async fn durable(&self, revision: u64) -> Result<(), ApiError> {
         self.store.durable(revision).await.map_err(|error| failed(&error))
     }
 }

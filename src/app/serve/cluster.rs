@@ -17,23 +17,23 @@ use anyhow::Context;
 use futures::FutureExt;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
-use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 use super::node_ports::NodePortKeeper;
 use super::node_status::{NodeFacts, NodeReporter, disk_size};
-use super::pods::{Pods, PodsConfig, RunningPods};
+use super::pods::{Pods, PodsConfig};
 use super::system;
 use crate::apiserver::tokens::Authority;
 use crate::app::cluster::{StoreCluster, TokenIssuer};
+use crate::app::node_access::Pods as Registry;
 use crate::app::prepare::Host;
 use crate::app::{cluster, services};
 use crate::base::clock::Clock;
 use crate::controller::{accounts, claims, events, garbage, namespaces, scheduler};
 use crate::image::ImageStore;
 use crate::net::{Switch, TcpListener};
-use crate::node::{Cluster, Contents, Journal, LogChunk, Node, NodeConfig, RunDirectory};
+use crate::node::{Cluster, Contents, Journal, LogLimits, Node, NodeConfig, RunDirectory};
 use crate::runtime::ContainerRuntime;
 use crate::store::Store;
 use crate::volume;
@@ -73,8 +73,6 @@ pub(super) struct ClusterConfig {
     pub(super) images: Arc<ImageStore>,
     /// Connects pods.
     pub(super) switch: Arc<Switch>,
-    /// Takes what containers print.
-    pub(super) logs: mpsc::Sender<LogChunk>,
     /// Issues tokens of service accounts.
     pub(super) authority: Arc<Authority>,
     /// The certificate by which the API server is known, in PEM.
@@ -86,6 +84,7 @@ pub(super) struct LocalCluster {
     node_name: String,
     api: Option<TcpListener>,
     pods: Pods,
+    registry: Registry,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -112,8 +111,10 @@ impl LocalCluster {
         }));
         // Before pods run that look for Services.
         tasks.push(services::keep(&store, clock, switch, domain));
-        let pods = pods(config, node_name.clone())?;
-        Ok(Self { node_name, api: Some(api), pods, _tasks: tasks })
+        let registry = Registry::new(clock);
+        tasks.push(registry.measure());
+        let pods = pods(config, node_name.clone(), registry.clone())?;
+        Ok(Self { node_name, api: Some(api), pods, registry, _tasks: tasks })
     }
 
     /// The node's name.
@@ -121,9 +122,9 @@ impl LocalCluster {
         &self.node_name
     }
 
-    /// The pods that run.
-    pub(super) fn running_pods(&self) -> RunningPods {
-        self.pods.running()
+    /// The pods, for those who want to reach into them.
+    pub(super) fn registry(&self) -> Registry {
+        self.registry.clone()
     }
 
     /// Where pods connect to the API; given out once.
@@ -181,7 +182,7 @@ fn controllers(store: &Store, clock: Clock, node_name: &str, ca: &str) -> Vec<Ab
 }
 
 /// Takes up the pods of an earlier server and those that come.
-fn pods(config: ClusterConfig, node_name: String) -> anyhow::Result<Pods> {
+fn pods(config: ClusterConfig, node_name: String, registry: Registry) -> anyhow::Result<Pods> {
     let ClusterConfig { store, clock, .. } = &config;
     let (store, clock) = (store.clone(), *clock);
     let unusable = || format!("cannot keep pods' files in {}", config.pods.display());
@@ -212,7 +213,8 @@ fn pods(config: ClusterConfig, node_name: String) -> anyhow::Result<Pods> {
         images: config.images,
         switch: config.switch,
         cluster: Arc::clone(&cluster),
-        logs: config.logs,
+        logs: None,
+        log_files: Some(LogLimits::default()),
         // Whoever attaches feeds them.
         stdin: Box::new(|_, _| None),
     });

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
@@ -29,7 +28,6 @@ pub(super) use self::process::find_server;
 use self::process::{Places, Stopped};
 use super::paths::Paths;
 use super::prepare::Host;
-use crate::apiserver::node_access::NodeAccess;
 use crate::apiserver::tokens::Authority;
 use crate::apiserver::{ApiServer, Config};
 use crate::base::clock::Clock;
@@ -38,7 +36,6 @@ use crate::cli::stop::StopArgs;
 use crate::cli::{Global, Switch as OnOff};
 use crate::image::{self, ImageStore};
 use crate::net::{Egress, NetError, Switch, TcpListener, VIRTUAL_RANGE};
-use crate::node::LogChunk;
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use crate::store::Store;
 
@@ -50,8 +47,6 @@ const SUSPEND_LIMIT: Duration = Duration::from_secs(30);
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The version of Kubernetes whose behaviour this is.
 const VERSION: &str = "v1.36.2";
-/// Chunks of output that may wait to be written down.
-const LOG_QUEUE: usize = 256;
 /// How long to wait for room when there are too many connections from pods.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -83,8 +78,6 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
     // Only who is the one server of the data directory may touch what is in it.
     let store = Store::open(&places.objects)?;
     let authority = entrance.authority(store.clone())?;
-    let (logs, printed) = mpsc::channel(LOG_QUEUE);
-    let discarding = AbortOnDropHandle::new(tokio::spawn(discard(printed)));
     let mut cluster = LocalCluster::start(ClusterConfig {
         store: store.clone(),
         clock,
@@ -96,7 +89,6 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         runtime: containers(&paths)?,
         images,
         switch: Switch::new(Egress::Allow),
-        logs,
         authority: Arc::clone(&authority),
         ca_certificate: entrance.ca_certificate().to_owned(),
     })?;
@@ -117,7 +109,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         () = front.close(DRAIN_LIMIT) => {}
         () = entrance.wait_again() => {}
     }
-    drop((from_pods, cluster, discarding));
+    drop((from_pods, cluster));
     store.durable(store.revision()).await.context("the last changes are not on disk")?;
     Ok(0)
 }
@@ -150,17 +142,7 @@ fn api_server(
         policy: policy(args),
         clock,
     };
-    ApiServer::new(store, Arc::new(NoAccess), authority, config)
-}
-
-/// Nothing reaches into pods yet.
-struct NoAccess;
-
-impl NodeAccess for NoAccess {}
-
-/// Nobody reads what containers print yet; what nobody takes would make them wait.
-async fn discard(mut printed: mpsc::Receiver<LogChunk>) {
-    while printed.recv().await.is_some() {}
+    ApiServer::new(store, Arc::new(cluster.registry()), authority, config)
 }
 
 /// Lets connections in that come from pods.

@@ -63,8 +63,8 @@ impl Cluster {
             images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
             switch: Arc::clone(&switch),
             cluster: Arc::new(StoreCluster::new(store.clone(), "node".to_owned(), clock, histories)),
-            // Nobody reads what is printed: nothing is.
-            logs: mpsc::channel(1).0,
+            logs: None,
+            log_files: None,
             stdin: Box::new(|_, _| None),
         });
         let pods = Vec::new();

@@ -2,8 +2,6 @@
 //! each connection as it comes; over a WebSocket without SPDY in it there is one for each port of the request.
 
 mod spdy;
-#[cfg(test)]
-mod tests;
 mod websocket;
 
 use std::sync::Arc;
@@ -15,8 +13,8 @@ pub(super) use self::spdy::serve as serve_spdy;
 use self::websocket::MAX_PORTS;
 pub(super) use self::websocket::serve as serve_websocket;
 use super::spdy::Gone;
-use crate::apiserver::node_access::{Connection, NodeAccess, PodRef, Via};
 use crate::apiserver::Query;
+use crate::apiserver::node_access::{Connection, NodeAccess, PodRef, Via};
 use crate::base::pipe::PipeReader;
 
 /// What is spoken over SPDY; without a name, the same.
@@ -24,8 +22,7 @@ pub(super) const SPDY_PROTOCOLS: &[&str] = &["portforward.k8s.io", ""];
 /// SPDY within the messages of a WebSocket.
 pub(super) const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 /// What is spoken over WebSockets; without a name, as `v4.channel.k8s.io`.
-pub(super) const WEBSOCKET_PROTOCOLS: &[&str] =
-    &[TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io", ""];
+pub(super) const WEBSOCKET_PROTOCOLS: &[&str] = &[TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io", ""];
 
 /// Bytes moved at once.
 const CHUNK: usize = 32 * 1024;
@@ -37,11 +34,14 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Connects; the error is what the client is told (kubelet `portForward`).
+    /// Connects; the error is what the client is told (kubelet `portForward`, containerd).
     async fn connect(&self, port: u16) -> Result<Connection, String> {
         self.node.connect(&self.pod, port, Via::Loopback).await.map_err(|error| {
-            let PodRef { name, uid, .. } = &self.pod;
-            format!("error forwarding port {port} to pod {name}, uid {uid}: {error}")
+            let PodRef { namespace, name, uid } = &self.pod;
+            format!(
+                "error forwarding port {port} to pod {name}, uid {uid}: failed to connect to localhost:{port} inside \
+                 namespace {namespace:?}: dial tcp4 127.0.0.1:{port}: {error}"
+            )
         })
     }
 }

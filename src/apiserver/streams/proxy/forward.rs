@@ -26,7 +26,7 @@ use crate::base::tls;
 /// How long the pod has to take a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// Headers that are about one connection (RFC 9110, section 7.6.1).
-const OF_ONE_CONNECTION: &[HeaderName] = &[
+const OF_ONE_CONNECTION: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -94,7 +94,12 @@ fn host(request: &Request) -> String {
 }
 
 /// The request as the pod gets it.
-fn outgoing(request: Request, info: &RequestInfo, is_upgrade: bool, host: &str) -> Result<http::Request<Body>, ApiError> {
+fn outgoing(
+    request: Request,
+    info: &RequestInfo,
+    is_upgrade: bool,
+    host: &str,
+) -> Result<http::Request<Body>, ApiError> {
     let (parts, body) = request.into_parts();
     let path = if info.rest.is_empty() { "/" } else { &info.rest };
     let query = parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
@@ -138,18 +143,18 @@ fn outgoing(request: Request, info: &RequestInfo, is_upgrade: bool, host: &str) 
 fn remove_connection_headers(headers: &mut HeaderMap) {
     let lines = headers.get_all(CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
     let named = lines.flat_map(|line| line.split(',')).filter_map(|token| token.trim().parse::<HeaderName>().ok());
-    for name in named.collect::<Vec<_>>().iter().chain(OF_ONE_CONNECTION) {
+    for name in named.collect::<Vec<_>>().iter().chain(&OF_ONE_CONNECTION) {
         headers.remove(name);
     }
 }
 
 async fn connect(server: &Inner, target: &Target) -> Result<Connection, ApiError> {
     let connecting = server.node_access.connect(&target.pod, target.port, Via::Address);
+    let failed =
+        |why: &dyn std::fmt::Display| unavailable(format!("dial tcp {}:{}: {why}", target.address, target.port));
     let connection = match timeout(CONNECT_LIMIT, connecting).await {
-        Ok(connected) => connected.map_err(unavailable)?,
-        Err(_elapsed) => {
-            return Err(unavailable(format!("dial tcp {}:{}: i/o timeout", target.address, target.port)));
-        }
+        Ok(connected) => connected.map_err(|error| failed(&error))?,
+        Err(_elapsed) => return Err(failed(&"i/o timeout")),
     };
     if !target.tls {
         return Ok(connection);

@@ -28,7 +28,7 @@ pub(super) async fn answer(server: &Inner, info: &RequestInfo) -> Result<Respons
 fn pods(server: &Inner, node: &str) -> Value {
     let on_node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
     let pods = server.store.list_all::<Pod>();
-    let items: Vec<_> = pods.iter().filter(|pod| on_node(pod)).collect();
+    let items: Vec<&Pod> = pods.iter().map(|pod| &**pod).filter(|pod| on_node(pod)).collect();
     json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 }
 
@@ -55,6 +55,5 @@ fn pod(usage: &PodUsage) -> Value {
 fn add(to: &mut Value, measured: &Measured) {
     let time = measured.at.to_string();
     to["cpu"] = json!({"time": time, "usageNanoCores": measured.cpu_nanocores});
-    to["memory"] =
-        json!({"time": time, "usageBytes": measured.memory_bytes, "workingSetBytes": measured.memory_bytes});
+    to["memory"] = json!({"time": time, "usageBytes": measured.memory_bytes, "workingSetBytes": measured.memory_bytes});
 }

@@ -83,7 +83,7 @@ impl Target {
             let ports = slice.ports.iter().flatten();
             let number = ports.filter(|one| one.name.as_deref().unwrap_or_default() == port).find_map(|one| one.port);
             let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else { continue };
-            let targets = slice.endpoints.iter().filter_map(|endpoint| {
+            let targets = slice.endpoints.iter().flatten().filter_map(|endpoint| {
                 let (pod, address) = ready_pod(endpoint, info.namespace())?;
                 Some(Self { pod, address, port: number, tls: asked.tls })
             });

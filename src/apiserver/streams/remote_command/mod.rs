@@ -6,8 +6,6 @@
 
 mod spdy;
 mod status;
-#[cfg(test)]
-mod tests;
 mod terminal;
 mod websocket;
 
@@ -48,8 +46,13 @@ pub(super) struct Version {
     closes: bool,
 }
 
-const V4: Version =
-    Version { name: "v4.channel.k8s.io", format: StatusFormat::Json, codec: Codec::Binary, resizes: true, closes: false };
+const V4: Version = Version {
+    name: "v4.channel.k8s.io",
+    format: StatusFormat::Json,
+    codec: Codec::Binary,
+    resizes: true,
+    closes: false,
+};
 const V3: Version = Version { name: "v3.channel.k8s.io", format: StatusFormat::Text, ..V4 };
 
 /// What is spoken over SPDY, in any order; without a name, as the first one.

@@ -57,12 +57,7 @@ async fn ping<Io: AsyncRead + AsyncWrite + Unpin>(outbox: &Outbox<Io>) -> Result
     }
 }
 
-async fn converse<Io>(
-    outbox: &Outbox<Io>,
-    inbox: &mut Inbox<Io>,
-    version: Version,
-    task: &Task,
-) -> Result<(), Gone>
+async fn converse<Io>(outbox: &Outbox<Io>, inbox: &mut Inbox<Io>, version: Version, task: &Task) -> Result<(), Gone>
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send,
 {

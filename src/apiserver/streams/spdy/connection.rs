@@ -24,7 +24,7 @@ use super::headers::{HeaderError, HeaderReader, HeaderWriter, Headers};
 use crate::base::pipe::{self, PipeReader, PipeWriter};
 
 /// Streams a peer may have open.
-pub(in crate::apiserver::streams) const MAX_STREAMS: usize = 512;
+pub(super) const MAX_STREAMS: usize = 512;
 /// Bytes of one stream that wait to be taken.
 const STREAM_BUFFER: usize = 64 * 1024;
 /// Streams that wait to be accepted.
@@ -34,7 +34,7 @@ const SEND_QUEUE: usize = 16;
 /// Bytes taken of a data frame at once.
 const CHUNK: usize = 16 * 1024;
 /// How often the peer is asked whether it is there: nothing else tells that it is not while it has nothing to say.
-pub(in crate::apiserver::streams) const PING_PERIOD: Duration = Duration::from_secs(30);
+const PING_PERIOD: Duration = Duration::from_secs(30);
 /// How long a peer that broke the rules is waited for to take the word of it.
 const FAREWELL: Duration = Duration::from_secs(1);
 

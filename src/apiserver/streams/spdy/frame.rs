@@ -54,8 +54,6 @@ impl Prefix {
 /// Why a stream is reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::apiserver::streams) enum ResetStatus {
-    /// The peer broke the rules.
-    ProtocolError,
     /// There is no such stream.
     InvalidStream,
     /// It was not looked at: there are too many, or it is of no use here.
@@ -65,7 +63,6 @@ pub(in crate::apiserver::streams) enum ResetStatus {
 impl ResetStatus {
     fn number(self) -> u32 {
         match self {
-            Self::ProtocolError => 1,
             Self::InvalidStream => 2,
             Self::Refused => 3,
         }
@@ -76,12 +73,23 @@ impl ResetStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Control {
     /// The peer opens a stream; with `fin` it will send nothing on it.
-    Open { stream: StreamId, fin: bool, headers: Headers },
+    Open {
+        stream: StreamId,
+        fin: bool,
+        headers: Headers,
+    },
     /// It answers to a stream that this side has opened, or adds headers to one: nothing that concerns servers.
-    Headers { stream: StreamId, fin: bool },
+    Headers {
+        stream: StreamId,
+        fin: bool,
+    },
     /// A stream is given up.
-    Reset { stream: StreamId },
-    Ping { id: u32 },
+    Reset {
+        stream: StreamId,
+    },
+    Ping {
+        id: u32,
+    },
     /// The peer opens no more streams.
     GoAway,
     /// Settings, windows and what is not known.
@@ -103,7 +111,12 @@ pub(in crate::apiserver::streams) enum FrameError {
 
 impl Control {
     /// Reads the payload of a control frame.
-    pub(super) fn parse(prefix: Prefix, kind: u16, payload: &[u8], headers: &mut HeaderReader) -> Result<Self, FrameError> {
+    pub(super) fn parse(
+        prefix: Prefix,
+        kind: u16,
+        payload: &[u8],
+        headers: &mut HeaderReader,
+    ) -> Result<Self, FrameError> {
         let malformed = FrameError::Malformed { kind, length: payload.len() };
         let number = |at: usize| {
             let bytes = payload.get(at..).and_then(|rest| rest.first_chunk::<4>());
@@ -141,13 +154,26 @@ pub(super) fn check_control(version: u16, length: usize) -> Result<(), FrameErro
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outgoing {
     /// At most [`MAX_DATA`] bytes.
-    Data { stream: StreamId, bytes: Bytes, fin: bool },
+    Data {
+        stream: StreamId,
+        bytes: Bytes,
+        fin: bool,
+    },
     /// A stream of the peer's is accepted.
-    Reply { stream: StreamId },
-    Reset { stream: StreamId, status: ResetStatus },
-    Ping { id: u32 },
+    Reply {
+        stream: StreamId,
+    },
+    Reset {
+        stream: StreamId,
+        status: ResetStatus,
+    },
+    Ping {
+        id: u32,
+    },
     /// No streams are accepted any more; `last` was the last one.
-    GoAway { last: StreamId },
+    GoAway {
+        last: StreamId,
+    },
 }
 
 /// Bytes sent in one data frame.

@@ -92,9 +92,16 @@ impl Headers {
 }
 
 #[cfg(test)]
+impl From<Vec<(&str, &str)>> for Headers {
+    fn from(headers: Vec<(&str, &str)>) -> Self {
+        Self(headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
 impl<const N: usize> From<[(&str, &str); N]> for Headers {
     fn from(headers: [(&str, &str); N]) -> Self {
-        Self(headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        headers.to_vec().into()
     }
 }
 
@@ -248,7 +255,9 @@ mod tests {
         assert_eq!(HeaderReader::new().read(&bomb), Err(HeaderError::TooLarge));
         let many = compress(&u32::MAX.to_be_bytes());
         assert_eq!(HeaderReader::new().read(&many), Err(HeaderError::TooLarge));
-        for block in [&[0, 0, 0][..], &[0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF], &[0, 0, 0, 0, 1], &[0, 0, 0, 1, 0, 0, 0, 9]] {
+        for block in
+            [&[0, 0, 0][..], &[0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF], &[0, 0, 0, 0, 1], &[0, 0, 0, 1, 0, 0, 0, 9]]
+        {
             assert_eq!(HeaderReader::new().read(&compress(block)), Err(HeaderError::Malformed), "{block:?}");
         }
         for garbage in [&b"GET / HTTP/1.1"[..], &[0x78, 0xf9, 1, 2, 3, 4, 5, 6], &[0xFF; 64]] {
@@ -258,5 +267,6 @@ mod tests {
     }
 
     const WITH_DICTIONARY: &str = "78f9e3c6a7c202e50e703a2b294a4dcc851625aca9a0808614cb45a024cc646100000000ffff";
-    const WITHOUT_DICTIONARY: &str = "78da62606060626060e02a2e294a4dcc2da92c4805f258538b8af28b800c9682fca21220cd646100000000ffff";
+    const WITHOUT_DICTIONARY: &str =
+        "78da62606060626060e02a2e294a4dcc2da92c4805f258538b8af28b800c9682fca21220cd646100000000ffff";
 }

@@ -11,7 +11,7 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::connection::{Connection, ConnectionError, Gone, PING_PERIOD, Stream, connection};
+pub(super) use self::connection::{Connection, Gone, Stream, connection};
 pub(super) use self::frame::ResetStatus;
 #[cfg(test)]
-pub(super) use self::{connection::MAX_STREAMS, frame::client, headers::Headers};
+pub(super) use self::frame::client;

@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::client::{ClientHeaders, control, data, open};
-use super::connection::Driver;
+use super::connection::{ConnectionError, Driver, MAX_STREAMS};
 use super::frame::{MAX_CONTROL, PREFIX, Prefix, What};
 use super::headers::Headers;
 use super::*;
@@ -226,7 +226,9 @@ async fn a_flood_of_pings_holds_up_the_peer_that_sends_it() {
     let mut client = client;
     let flood = control(6, &[0, 0, 0, 1]).repeat(100_000);
     let mut sent = 0;
-    while let Ok(written) = tokio::time::timeout(std::time::Duration::from_millis(200), client.write(&flood[sent..])).await {
+    while let Ok(written) =
+        tokio::time::timeout(std::time::Duration::from_millis(200), client.write(&flood[sent..])).await
+    {
         sent += written.unwrap();
     }
     assert!(sent < 64 * 1024, "{sent}");

@@ -150,10 +150,10 @@ async fn cpu_limits_hold_for_all_processes_of_a_container_together() {
         let executed = app.container.exec(request).await.unwrap();
         assert_eq!(next_line(&stdout).await.as_deref(), Some("busy"));
 
-        let (begun, used_before) = (Instant::now(), app.container.cpu_time_used());
+        let (begun, used_before) = (Instant::now(), app.container.usage().cpu_time);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let allowed = begun.elapsed().as_secs_f64() * millis as f64 / 1000.0;
-        let used = (app.container.cpu_time_used() - used_before).as_secs_f64();
+        let used = (app.container.usage().cpu_time - used_before).as_secs_f64();
         // Up to a tick each is used before it is paid for. How little it may be depends on what else the machine does.
         assert!((allowed * 0.5..allowed * 1.05 + 0.01).contains(&used), "{millis}m: {used} s, allowed {allowed} s");
         app.container.signal(Signal::Kill);
