@@ -3,6 +3,7 @@
 mod cluster;
 mod console;
 mod history;
+
 mod images;
 mod manifests;
 mod node_access;

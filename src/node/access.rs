@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 
-use super::PodHandle;
 use super::attach::{Attach, Attached, Streams};
 use super::executor::Shared;
 use super::logs::{LogQuery, LogReader, PodLogs};
+use super::{NodeConfig, PodHandle};
 use crate::net::{NetError, PodNetwork, TcpStream};
 use crate::runtime::{Container, ExecRequest, ResourceUsage, RuntimeError, TerminalSize};
 
@@ -69,6 +69,13 @@ impl PodHandle {
 impl PodAccess {
     pub(super) fn new(pod: watch::Receiver<Arc<Pod>>, executor: &Arc<Shared>) -> Self {
         Self { pod, executor: Arc::downgrade(executor), logs: executor.logs.clone() }
+    }
+
+    /// A way that leads to logs only.
+    pub(super) fn ended(pod: Arc<Pod>, config: &NodeConfig) -> Self {
+        let directory = config.pods_dir.join(pod.metadata.uid.as_deref().unwrap_or_default());
+        let logs = config.log_files.map(|limits| PodLogs::new(&directory, limits));
+        Self { pod: watch::channel(pod).1, executor: Weak::new(), logs }
     }
 
     /// Checks that a container runs.

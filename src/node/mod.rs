@@ -187,6 +187,11 @@ impl Node {
         self.start(pod, publish, Some(snapshot))
     }
 
+    /// A way to the logs of a pod of which nothing runs any more.
+    pub fn ended_pod(&self, pod: Arc<Pod>) -> PodAccess {
+        PodAccess::ended(pod, &self.shared.config)
+    }
+
     fn start(&self, pod: Arc<Pod>, publish: Vec<Publish>, snapshot: Option<PodSnapshot>) -> PodHandle {
         let (desired, receiver) = watch::channel(pod);
         let sources_changed = Arc::new(Notify::new());

@@ -33,7 +33,7 @@ pub(super) fn answer(server: &Inner, parts: &Parts, segments: &[String]) -> Resu
         ["api", version] => resources("", version).map(|document| answer::json(StatusCode::OK, &document)),
         ["apis", group] => self::group(group).map(|document| answer::json(StatusCode::OK, &document)),
         ["apis", group, version] => resources(group, version).map(|document| answer::json(StatusCode::OK, &document)),
-        ["openapi", ref rest @ ..] => openapi::answer(server, parts, rest),
+        ["openapi", ref rest @ ..] => openapi::answer(parts, rest),
         _ => Err(ApiError::no_such_path()),
     }
 }

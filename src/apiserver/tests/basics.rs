@@ -102,8 +102,8 @@ async fn errors_are_kubernetes_own() {
             (
                 400,
                 "BadRequest",
-                "the API version in the data (v1, Kind=Secret) does not match the expected API version (v1, \
-                 Kind=ConfigMap)",
+                "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (v1.ConfigMap): unknown \
+                 conversion",
             ),
         ),
         (

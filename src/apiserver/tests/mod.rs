@@ -1,6 +1,10 @@
 //! Requests to the service in process, as a client sends them: what is answered, and what becomes of the objects.
 
 mod basics;
+mod documents;
+mod kinds;
+mod patches;
+mod pods;
 mod watching;
 
 use std::sync::Arc;

@@ -11,7 +11,6 @@ use super::options::check_dry_run;
 use super::{list, not_stored};
 use crate::api::deletion::{self, DeleteOptions, Deletion, Propagation};
 use crate::api::{BadValue, ErrorKind, FieldError};
-use crate::apiserver::object;
 use crate::apiserver::present::{ListMetadata, Presenter};
 use crate::apiserver::rules::{self, Admission};
 use crate::apiserver::status::{ApiError, success};
@@ -136,19 +135,7 @@ pub(in crate::apiserver) async fn remove(
 
 impl Request {
     fn of(call: &Call<'_>, bytes: &Bytes) -> Result<Self, ApiError> {
-        let mut options = if bytes.iter().all(u8::is_ascii_whitespace) {
-            json!({})
-        } else {
-            let mut options = body::decode(call.headers, bytes)?;
-            // Clients send these options in the group of the resource, or in that of all.
-            for field in ["apiVersion", "kind"] {
-                if let Some(fields) = options.as_object_mut() {
-                    fields.shift_remove(field);
-                }
-            }
-            object::of_kind(&mut options, "v1", "DeleteOptions")?;
-            options
-        };
+        let mut options = body::delete_options(call, bytes)?;
         if let Some(seconds) = call.query.number("gracePeriodSeconds")? {
             options["gracePeriodSeconds"] = seconds.into();
         }

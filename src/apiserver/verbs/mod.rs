@@ -15,7 +15,7 @@ mod watch;
 use axum::body::Body;
 use axum::response::Response;
 
-pub(super) use self::options::WriteOptions;
+pub(super) use self::options::{FieldValidation, WriteOptions};
 use super::status::ApiError;
 use super::{Call, Inner, body};
 use crate::api::resources::{Nature, Subresource};

@@ -31,8 +31,8 @@ pub(super) async fn patch(call: &Call<'_>, bytes: &Bytes) -> Result<Response, Ap
     let patch = match media.as_str() {
         // Read where it is applied.
         JSON => Patch::Json(bytes),
-        MERGE => Patch::Merge(body::parse_json(bytes)?),
-        STRATEGIC => Patch::Strategic(body::parse_json(bytes)?),
+        MERGE => Patch::Merge(body::json(bytes)?),
+        STRATEGIC => Patch::Strategic(body::json(bytes)?),
         APPLY => return apply(call, &presenter, bytes, &options).await,
         other => return Err(ApiError::unsupported_media_type(other, &[JSON, MERGE, APPLY, STRATEGIC])),
     };

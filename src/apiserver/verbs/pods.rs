@@ -35,8 +35,7 @@ fn check_name(call: &Call<'_>, value: &Value) -> Result<(), ApiError> {
 /// Binds a pod to a node (`registry/core/pod/storage assignPod`).
 pub(super) async fn bind(call: &Call<'_>, bytes: &Bytes) -> Result<Response, ApiError> {
     let options = WriteOptions::of(call, "CreateOptions")?;
-    let mut binding = body::decode(call.headers, bytes)?;
-    object::of_kind(&mut binding, "v1", "Binding")?;
+    let (binding, _) = body::object(call, bytes, &options)?;
     check_name(call, &binding)?;
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or_default().to_owned();
@@ -73,12 +72,7 @@ pub(super) async fn bind(call: &Call<'_>, bytes: &Bytes) -> Result<Response, Api
 /// many may be.
 pub(super) async fn evict(call: &Call<'_>, bytes: &Bytes) -> Result<Response, ApiError> {
     let options = WriteOptions::of(call, "CreateOptions")?;
-    let mut eviction = body::decode(call.headers, bytes)?;
-    // Clients from before policy/v1 send another version, which has the same fields.
-    if eviction["apiVersion"] == "policy/v1beta1" {
-        eviction["apiVersion"] = "policy/v1".into();
-    }
-    object::of_kind(&mut eviction, "policy/v1", "Eviction")?;
+    let (eviction, _) = body::object(call, bytes, &options)?;
     check_name(call, &eviction)?;
     let sent = eviction.get("deleteOptions").filter(|options| !options.is_null()).cloned();
     let mut request = delete::Request::parse(&sent.unwrap_or_else(|| json!({})))?;

@@ -26,9 +26,8 @@ use super::pods::{Pods, PodsConfig};
 use super::system;
 use crate::apiserver::tokens::Authority;
 use crate::app::cluster::{StoreCluster, TokenIssuer};
-use crate::app::node_access::Pods as Registry;
 use crate::app::prepare::Host;
-use crate::app::{cluster, services};
+use crate::app::{cluster, node_access, services};
 use crate::base::clock::Clock;
 use crate::controller::{accounts, claims, events, garbage, namespaces, scheduler};
 use crate::image::ImageStore;
@@ -73,6 +72,8 @@ pub(super) struct ClusterConfig {
     pub(super) images: Arc<ImageStore>,
     /// Connects pods.
     pub(super) switch: Arc<Switch>,
+    /// Where those find the pods who reach into them.
+    pub(super) access: node_access::Pods,
     /// Issues tokens of service accounts.
     pub(super) authority: Arc<Authority>,
     /// The certificate by which the API server is known, in PEM.
@@ -84,7 +85,6 @@ pub(super) struct LocalCluster {
     node_name: String,
     api: Option<TcpListener>,
     pods: Pods,
-    registry: Registry,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -111,20 +111,13 @@ impl LocalCluster {
         }));
         // Before pods run that look for Services.
         tasks.push(services::keep(&store, clock, switch, domain));
-        let registry = Registry::new(clock);
-        tasks.push(registry.measure());
-        let pods = pods(config, node_name.clone(), registry.clone())?;
-        Ok(Self { node_name, api: Some(api), pods, registry, _tasks: tasks })
+        let pods = pods(config, node_name.clone())?;
+        Ok(Self { node_name, api: Some(api), pods, _tasks: tasks })
     }
 
     /// The node's name.
     pub(super) fn node_name(&self) -> &str {
         &self.node_name
-    }
-
-    /// The pods, for those who want to reach into them.
-    pub(super) fn registry(&self) -> Registry {
-        self.registry.clone()
     }
 
     /// Where pods connect to the API; given out once.
@@ -182,7 +175,7 @@ fn controllers(store: &Store, clock: Clock, node_name: &str, ca: &str) -> Vec<Ab
 }
 
 /// Takes up the pods of an earlier server and those that come.
-fn pods(config: ClusterConfig, node_name: String, registry: Registry) -> anyhow::Result<Pods> {
+fn pods(config: ClusterConfig, node_name: String) -> anyhow::Result<Pods> {
     let ClusterConfig { store, clock, .. } = &config;
     let (store, clock) = (store.clone(), *clock);
     let unusable = || format!("cannot keep pods' files in {}", config.pods.display());
@@ -219,6 +212,7 @@ fn pods(config: ClusterConfig, node_name: String, registry: Registry) -> anyhow:
         stdin: Box::new(|_, _| None),
     });
     Ok(Pods::start(PodsConfig {
+        access: config.access,
         store,
         node,
         node_name,
@@ -269,7 +263,7 @@ async fn follow_clock(clock: Clock) {
 }
 
 /// Runs what is to run for ever; should it panic, it begins anew: what it knows, it has from the store.
-fn supervise<F>(name: &'static str, work: impl Fn() -> F + Send + 'static) -> AbortOnDropHandle<()>
+fn supervise<F>(name: &'static str, work: impl Fn() -> F + Send + Sync + 'static) -> AbortOnDropHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {

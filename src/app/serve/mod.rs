@@ -26,9 +26,9 @@ use self::entrance::{Entrance, how_to_use, policy};
 use self::listen::{Api, Front};
 pub(super) use self::process::find_server;
 use self::process::{Places, Stopped};
+use super::node_access;
 use super::paths::Paths;
 use super::prepare::Host;
-use crate::apiserver::tokens::Authority;
 use crate::apiserver::{ApiServer, Config};
 use crate::base::clock::Clock;
 use crate::cli::serve::ServeArgs;
@@ -78,6 +78,8 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
     // Only who is the one server of the data directory may touch what is in it.
     let store = Store::open(&places.objects)?;
     let authority = entrance.authority(store.clone())?;
+    let access = node_access::Pods::new(clock);
+    let measuring = access.measure();
     let mut cluster = LocalCluster::start(ClusterConfig {
         store: store.clone(),
         clock,
@@ -89,10 +91,12 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         runtime: containers(&paths)?,
         images,
         switch: Switch::new(Egress::Allow),
+        access: access.clone(),
         authority: Arc::clone(&authority),
         ca_certificate: entrance.ca_certificate().to_owned(),
     })?;
-    let api = api_server(store.clone(), Arc::clone(&authority), &cluster, &args, clock);
+    let config = config(&cluster, &args, clock);
+    let api = ApiServer::new(store.clone(), Arc::new(access), Arc::clone(&authority), config);
     let front = entrance.open(api.service(), authority)?;
     let from_pods = cluster.take_api_listener().map(|listener| tokio::spawn(serve_pods(listener, front.clone())));
     let from_pods = from_pods.map(AbortOnDropHandle::new);
@@ -109,7 +113,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         () = front.close(DRAIN_LIMIT) => {}
         () = entrance.wait_again() => {}
     }
-    drop((from_pods, cluster));
+    drop((from_pods, cluster, measuring));
     store.durable(store.revision()).await.context("the last changes are not on disk")?;
     Ok(0)
 }
@@ -127,22 +131,15 @@ fn containers(paths: &Paths) -> anyhow::Result<Arc<WasmRuntime>> {
     Ok(WasmRuntime::new(config)?)
 }
 
-fn api_server(
-    store: Store,
-    authority: Arc<Authority>,
-    cluster: &LocalCluster,
-    args: &ServeArgs,
-    clock: Clock,
-) -> ApiServer {
-    let config = Config {
+fn config(cluster: &LocalCluster, args: &ServeArgs, clock: Clock) -> Config {
+    Config {
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         node_name: cluster.node_name().to_owned(),
         version: VERSION.to_owned(),
         service_range: VIRTUAL_RANGE,
         policy: policy(args),
         clock,
-    };
-    ApiServer::new(store, Arc::new(cluster.registry()), authority, config)
+    }
 }
 
 /// Lets connections in that come from pods.

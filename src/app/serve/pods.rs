@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::api::deletion;
 use crate::apiserver::node_access::PodRef;
-use crate::app::node_access::Pods as Registry;
+use crate::app::node_access;
 use crate::base::clock::Clock;
 use crate::controller::scheduler::{Occupancy, admit, has_ended};
 use crate::controller::{Informer, ObjectKey, change, resource_of, seconds};
@@ -52,8 +52,8 @@ pub(super) struct PodsConfig {
     pub(super) journal: Arc<Journal>,
     /// What the journal said at the beginning.
     pub(super) left: Contents,
-    /// Where others find the pods.
-    pub(super) registry: Registry,
+    /// Where those find the pods who reach into them.
+    pub(super) access: node_access::Pods,
 }
 
 /// The loop, until dropped.
@@ -200,13 +200,16 @@ impl Keeper {
         let kept = self.kept.entry(uid.clone()).insert_entry(kept).into_mut();
         let handle = match snapshot(&mut self.config.left, &uid, &pod) {
             Some(snapshot) => self.config.node.resume_pod(Arc::clone(&pod), Vec::new(), snapshot),
-            // Of one that has ended there may be something to read.
-            None if has_ended(&pod) || admitted(&self.config, &self.occupancy, &pod) => {
+            None if !has_ended(&pod) && admitted(&self.config, &self.occupancy, &pod) => {
                 self.config.node.run_pod(Arc::clone(&pod), Vec::new())
             }
-            None => return self.note_end(&uid),
+            None => {
+                // Nothing of it runs; its logs can be read.
+                self.config.access.insert(reference(&kept.key), self.config.node.ended_pod(pod));
+                return self.note_end(&uid);
+            }
         };
-        self.config.registry.insert(reference(&kept.key), handle.access());
+        self.config.access.insert(reference(&kept.key), handle.access());
         let finished = handle.finished();
         kept.handle = Some(handle);
         if !has_ended(&pod) {
@@ -248,7 +251,7 @@ impl Keeper {
     fn is_gone(&mut self, uid: &str) {
         let Some(kept) = self.kept.get(uid) else { return };
         let Some(handle) = &kept.handle else {
-            self.config.registry.remove(&reference(&kept.key));
+            self.config.access.remove(&reference(&kept.key));
             self.kept.remove(uid);
             return self.forget(uid);
         };
@@ -375,7 +378,7 @@ fn admitted(config: &PodsConfig, occupancy: &Occupancy, pod: &Pod) -> bool {
     false
 }
 
-/// How others call a pod.
+/// A pod, as those call it who reach into it.
 fn reference(key: &ObjectKey) -> PodRef {
     let ObjectKey { namespace, name, uid } = key.clone();
     PodRef { namespace, name, uid }

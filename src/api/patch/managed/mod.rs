@@ -300,7 +300,8 @@ fn in_conflict(conflicts: Disputed) -> ApplyError {
 fn take(managed: &mut [Entry], comparison: &Comparison, changed: &FieldSet, version: &str, but: Option<&Entry>) {
     for entry in managed.iter_mut().filter(|entry| entry.api_version == version) {
         if !but.is_some_and(|but| entry.same_manager(but)) {
-            entry.fields = entry.fields.difference(changed).difference(&comparison.removed);
+            // Nothing is left below what went, whatever the entry says.
+            entry.fields = entry.fields.difference(changed).without(&comparison.removed);
         }
     }
 }

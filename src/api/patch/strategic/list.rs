@@ -53,6 +53,9 @@ pub(super) fn merge_ordered(
         (None, Some(patch)) => patch.iter().filter_map(clean).collect(),
         (Some(old), Some(patch)) => merge(old.to_vec(), patch, merge_by, rule.of)?,
     };
+    for item in &items {
+        required_identity(item, merge_by)?;
+    }
     let order = order.iter().map(|item| required_identity(item, merge_by).map(Some)).collect::<Result<Vec<_>, _>>()?;
     members.insert(field.to_owned(), Value::Array(in_order(items, merge_by, &order, &before)));
     Ok(())

@@ -85,7 +85,7 @@ impl Scene {
             directory: Arc::new(directory),
             journal,
             left,
-            registry: Registry::new(self.clock),
+            access: node_access::Pods::new(self.clock),
         }));
     }
 
