@@ -17,7 +17,7 @@ mod serve;
 mod services;
 mod show;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -68,7 +68,8 @@ fn log(command: &Command) {
         Command::Serve(_) => EnvFilter::new("warn"),
         _ => return,
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// Raises the soft limit on open files as far as the hard one allows; shells leave it far too low for many containers.
