@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`load()`] does all of it and reports every problem of every document at once. The types themselves are
-//! `k8s-openapi`'s. [`patch`] changes objects as JSON, as clients ask for it. Where a rule is Kubernetes', its wording
-//! is too.
+//! `k8s-openapi`'s. [`body`] reads objects from requests, with the help of [`schema`]; [`patch`] changes objects as JSON,
+//! as clients ask for it. Where a rule is Kubernetes', its wording is too.
 
 pub mod body;
 pub mod cluster_ip;
@@ -21,6 +21,7 @@ mod load;
 pub mod node_port;
 mod object;
 pub mod patch;
+mod protobuf;
 pub mod qos;
 pub mod quantity;
 pub mod requests;

@@ -19,7 +19,7 @@ mod serve;
 mod services;
 mod show;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -46,7 +46,8 @@ pub fn main() -> ExitCode {
         Command::Stop(args) => serve::stop(&cli.global, args),
         Command::Image(command) => images::run(&cli.global, command),
         Command::Completion(args) => {
-            completion::write(args.shell, &mut std::io::stdout());
+            // Whoever reads it may have seen enough.
+            let _ = std::io::stdout().write_all(&completion::script(args.shell));
             Ok(0)
         }
         Command::Man(args) => {
@@ -70,7 +71,8 @@ fn log(command: &Command) {
         Command::Serve(_) => EnvFilter::new("warn"),
         _ => return,
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// Raises the soft limit on open files as far as the hard one allows; shells leave it far too low for many containers.

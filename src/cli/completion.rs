@@ -1,7 +1,5 @@
 //! `husk completion`: what can be typed, and the scripts.
 
-use std::io::Write;
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -20,9 +18,11 @@ pub struct CompletionArgs {
     pub shell: Shell,
 }
 
-/// Writes the script for a shell.
-pub fn write(shell: Shell, out: &mut dyn Write) {
-    clap_complete::generate(shell, &mut Cli::command(), "husk", &mut { out });
+/// The script for a shell.
+pub fn script(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "husk", &mut script);
+    script
 }
 
 #[cfg(test)]
@@ -33,9 +33,7 @@ mod tests {
     #[test]
     fn every_shell_completes_every_verb() {
         for shell in Shell::value_variants() {
-            let mut script = Vec::new();
-            write(*shell, &mut script);
-            let script = String::from_utf8(script).unwrap();
+            let script = String::from_utf8(script(*shell)).unwrap();
             for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
                 assert!(script.contains(verb.get_name()), "{shell}: {}", verb.get_name());
             }

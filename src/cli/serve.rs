@@ -12,14 +12,14 @@ pub const DEFAULT_PORT: u16 = 6443;
 /// Arguments of `husk serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Who may use the server: whoever has the kubeconfig, or the token in DIR/server/pki/admin-token, is its administrator;
-so is every process of yours, by the Unix socket DIR/server/api.sock. Service accounts of pods may read.
+Who may use the server: whoever has its kubeconfig, or the token in server/pki/admin-token of
+the data directory, is its administrator; so is every process of yours, by the Unix socket
+server/api.sock there. Service accounts of pods may read.
 
 Examples:
-  husk serve                                    serve until Ctrl-C
-  export KUBECONFIG=$(husk serve --detach)      serve in the background, for this shell
-  husk serve --port 0 --kubeconfig ~/.kube/config
-                                                on a free port, as the context husk of your own kubeconfig")]
+  husk serve                                  serve until Ctrl-C
+  export KUBECONFIG=$(husk serve --detach)    serve in the background, for this shell
+  husk serve --kubeconfig ~/.kube/config      as the context husk of your own kubeconfig")]
 pub struct ServeArgs {
     /// Listen here instead of on 127.0.0.1, port 6443. Any address that is not loopback needs --allow-remote
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1", hide_default_value = true)]

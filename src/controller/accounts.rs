@@ -67,12 +67,13 @@ impl Publisher {
 
     fn take_in(&mut self, event: &WatchEvent) {
         let object = &event.object;
-        match object.resource().kind {
-            "Namespace" => drop(self.touched.insert(object.name().to_owned())),
-            "ServiceAccount" if object.name() == ACCOUNT => drop(self.touched.insert(object.namespace().to_owned())),
-            "ConfigMap" if object.name() == ROOT_CA => drop(self.touched.insert(object.namespace().to_owned())),
-            _ => {}
-        }
+        let namespace = match object.resource().kind {
+            "Namespace" => object.name(),
+            "ServiceAccount" if object.name() == ACCOUNT => object.namespace(),
+            "ConfigMap" if object.name() == ROOT_CA => object.namespace(),
+            _ => return,
+        };
+        self.touched.insert(namespace.to_owned());
     }
 
     fn catch_up(&mut self) {

@@ -164,15 +164,6 @@ pub(super) fn remove_roots(pod_directory: &Path) -> io::Result<()> {
     unless_missing(fs::remove_dir_all(roots(pod_directory)))
 }
 
-/// Removes what a pod needs on disk while it lives; what is to be read after its end, such as its logs, stays.
-pub(super) fn remove_working_files(pod_directory: &Path) -> io::Result<()> {
-    remove_roots(pod_directory)?;
-    match fs::remove_dir(pod_directory) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        other => unless_missing(other),
-    }
-}
-
 /// Removes all that is left of a pod on disk.
 pub(super) fn remove_pod(directory: &Path) -> io::Result<()> {
     PodVolumes::tear_down_leftovers(directory)?;

@@ -11,17 +11,18 @@
 
 mod json;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::document::yaml;
+use super::protobuf;
 use super::schema::{self, DELETE_OPTIONS, GroupVersionKind};
 
 /// The longest body that is read, in bytes: that of Kubernetes.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 /// The deepest nesting that is read; no Kubernetes type comes near it.
-const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
 /// The most values a body may have, counting those in lists and objects.
-const MAX_VALUES: usize = 300_000;
+pub(super) const MAX_VALUES: usize = 300_000;
 /// The most bytes of text that a body may have once its aliases are written out.
 const MAX_EXPANDED_BYTES: usize = 2 * MAX_BODY;
 /// The most duplicate fields that are told of one body.
@@ -158,12 +159,12 @@ pub fn decode_body(
         let problem = format!("couldn't get version/kind; {problem}");
         BodyError::Unrecognized { expected: expected.kind.to_owned(), problem, summary: summary(bytes) }
     };
-    let (mut value, duplicates) = match media_type {
+    let parsed = match media_type {
         MediaType::Json => parse_json(bytes),
         MediaType::Yaml => parse_yaml(bytes),
-        MediaType::Protobuf => return Err(BodyError::UnsupportedMediaType),
-    }
-    .map_err(|Unreadable(problem)| unrecognized(problem))?;
+        MediaType::Protobuf => parse_protobuf(bytes, expected),
+    };
+    let (mut value, duplicates) = parsed.map_err(|Unreadable(problem)| unrecognized(problem))?;
     let Value::Object(fields) = &mut value else {
         return Err(unrecognized("the body is not an object".to_owned()));
     };
@@ -245,6 +246,21 @@ pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), Unreadable> {
     let value =
         document.root.to_json().map_err(|line| unreadable(format!("line {line}: a number without JSON form")))?;
     Ok((value, document.duplicates.into_iter().map(|duplicate| schema::shortened(&duplicate.path)).collect()))
+}
+
+/// Reads an object in protobuf. What the envelope says it is counts as the object's own; if that is something else
+/// than is expected, the object stays empty.
+fn parse_protobuf(bytes: &[u8], expected: GroupVersionKind<'_>) -> Result<(Value, Vec<String>), Unreadable> {
+    let unreadable = |error: protobuf::ProtobufError| Unreadable(error.to_string());
+    let envelope = protobuf::open(bytes).map_err(unreadable)?;
+    let mut object = Map::new();
+    object.insert("apiVersion".to_owned(), envelope.api_version.into());
+    object.insert("kind".to_owned(), envelope.kind.into());
+    let is_expected = envelope.kind == expected.kind || envelope.kind.is_empty();
+    if let Some(id) = schema::type_of(expected).filter(|_| is_expected) {
+        object.extend(envelope.object(id).map_err(unreadable)?);
+    }
+    Ok((Value::Object(object), Vec::new()))
 }
 
 /// How a body begins, as Kubernetes' errors show it.

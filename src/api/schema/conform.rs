@@ -171,7 +171,7 @@ impl Walk {
         });
         for name in &owner.required_times {
             if let (false, Some(shape)) = (fields.contains_key(*name), owner.fields.get(name)) {
-                fields.insert((*name).to_owned(), zero(shape));
+                fields.insert((*name).to_owned(), shape.zero());
             }
         }
         result
@@ -180,7 +180,7 @@ impl Walk {
     fn list(&mut self, values: &mut [Value], items: &Shape, place: &Place<'_>) -> Result<(), Misfit> {
         for (index, value) in values.iter_mut().enumerate() {
             if value.is_null() {
-                *value = zero(items);
+                *value = items.zero();
             }
             self.value(value, items, &Place { parent: Some(place), step: Step::Index(index) })?;
         }
@@ -190,25 +190,11 @@ impl Walk {
     fn map(&mut self, entries: &mut Map<String, Value>, values: &Shape, place: &Place<'_>) -> Result<(), Misfit> {
         for (key, value) in entries {
             if value.is_null() {
-                *value = zero(values);
+                *value = values.zero();
             }
             self.value(value, values, &Place { parent: Some(place), step: Step::Key(key) })?;
         }
         Ok(())
-    }
-}
-
-/// What `null` means where something must be: Go's zero value.
-fn zero(shape: &Shape) -> Value {
-    match shape {
-        Shape::Any => Value::Null,
-        Shape::Bool => Value::Bool(false),
-        Shape::Integer { .. } | Shape::Float | Shape::IntOrString => Value::Number(0.into()),
-        Shape::Text | Shape::Bytes => Value::String(String::new()),
-        Shape::Quantity => Value::String("0".to_owned()),
-        Shape::Time { .. } => Value::String("0001-01-01T00:00:00Z".to_owned()),
-        Shape::List(_) => Value::Array(Vec::new()),
-        Shape::AnyObject | Shape::Object(_) | Shape::Map(_) => Value::Object(Map::new()),
     }
 }
 

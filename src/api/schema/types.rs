@@ -37,6 +37,22 @@ pub(in crate::api) enum Shape {
     Map(Box<Shape>),
 }
 
+impl Shape {
+    /// What nothing means where something must be: Go's zero value.
+    pub(in crate::api) fn zero(&self) -> Value {
+        match self {
+            Self::Any => Value::Null,
+            Self::Bool => Value::Bool(false),
+            Self::Integer { .. } | Self::Float | Self::IntOrString => Value::Number(0.into()),
+            Self::Text | Self::Bytes => Value::String(String::new()),
+            Self::Quantity => Value::String("0".to_owned()),
+            Self::Time { .. } => Value::String("0001-01-01T00:00:00Z".to_owned()),
+            Self::List(_) => Value::Array(Vec::new()),
+            Self::AnyObject | Self::Object(_) | Self::Map(_) => Value::Object(Map::new()),
+        }
+    }
+}
+
 /// A type, as its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) struct TypeId(usize);
@@ -113,7 +129,6 @@ impl Types {
     }
 
     /// All object types.
-    #[cfg(test)]
     pub(in crate::api) fn all(&self) -> impl Iterator<Item = &ObjectType> {
         self.types.iter()
     }

@@ -18,7 +18,7 @@ use futures::FutureExt;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::error;
+use tracing::{error, info};
 
 use super::node_ports::NodePortKeeper;
 use super::node_status::{NodeFacts, NodeReporter, disk_size};
@@ -43,6 +43,8 @@ const MILLIS_PER_CPU: u64 = 1000;
 const PROBE_LAG: Duration = Duration::from_millis(500);
 /// Connections from pods to the API that may wait to be accepted.
 const API_BACKLOG: usize = 128;
+/// How often the clock is compared with the machine's.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
 /// How long a controller that has failed stays away.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Where the machine is reached, which is somebody's own.
@@ -102,6 +104,7 @@ impl LocalCluster {
         let kept = store.clone();
         tasks.push(supervise("system", move || system::keep(kept.clone(), clock, node_ip)));
         tasks.push(supervise("node", move || reporter.clone().run()));
+        tasks.push(supervise("clock", move || follow_clock(clock)));
         let (of_ports, with_ports, on_node) = (store.clone(), Arc::clone(&switch), node_name.clone());
         tasks.push(supervise("node ports", move || {
             NodePortKeeper::new(&of_ports, clock, Arc::clone(&with_ports), &on_node).run()
@@ -246,6 +249,17 @@ fn issuer(authority: Arc<Authority>) -> Box<TokenIssuer> {
             _ => Err("none was issued".to_owned()),
         }
     })
+}
+
+/// Keeps the clock in step with the machine's, which may sleep or be set while the server lives.
+async fn follow_clock(clock: Clock) {
+    let mut ticks = tokio::time::interval(CLOCK_CHECK);
+    loop {
+        ticks.tick().await;
+        if let Some(by) = clock.follow_system() {
+            info!(%by, "the machine has slept, or its clock was set");
+        }
+    }
 }
 
 /// Runs what is to run for ever; should it panic, it begins anew: what it knows, it has from the store.

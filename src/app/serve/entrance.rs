@@ -148,9 +148,8 @@ impl Entrance {
                     }
                 }
                 _ = tending.tick(), if self.in_background => {
-                    #[cfg(unix)]
                     if let Err(error) = process::tend_log(&self.places) {
-                        error!(error = format!("{error:#}"), "a new log could not be begun");
+                        error!(%error, "a new log could not be begun");
                     }
                 }
             }

@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -34,21 +34,6 @@ use crate::store::{Change, Store, WatchEvent, WatchKind};
 /// there is).
 const ORPHAN_GRACE_SECONDS: i64 = 1;
 
-/// The pods that run here, for those who want to reach into them. Clones are the same.
-#[derive(Clone, Default)]
-pub(in crate::app) struct RunningPods(Arc<Mutex<HashMap<String, Arc<PodHandle>>>>);
-
-impl RunningPods {
-    /// The pod with this UID, while it runs.
-    pub(in crate::app) fn get(&self, uid: &str) -> Option<Arc<PodHandle>> {
-        self.lock().get(uid).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<PodHandle>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What the loop works with.
 pub(super) struct PodsConfig {
     /// Where pods come from.
@@ -59,8 +44,6 @@ pub(super) struct PodsConfig {
     pub(super) node_name: String,
     /// How it tells what becomes of them.
     pub(super) cluster: Arc<dyn Cluster>,
-    /// Where those find them who reach into pods.
-    pub(super) access: node_access::Pods,
     /// The clock.
     pub(super) clock: Clock,
     /// Where pods have their files.
@@ -69,11 +52,12 @@ pub(super) struct PodsConfig {
     pub(super) journal: Arc<Journal>,
     /// What the journal said at the beginning.
     pub(super) left: Contents,
+    /// Where those find the pods who reach into them.
+    pub(super) access: node_access::Pods,
 }
 
 /// The loop, until dropped.
 pub(super) struct Pods {
-    running: RunningPods,
     stop: watch::Sender<Option<Duration>>,
     task: JoinHandle<()>,
 }
@@ -81,10 +65,9 @@ pub(super) struct Pods {
 impl Pods {
     /// Takes up what is in the store, and follows it.
     pub(super) fn start(config: PodsConfig) -> Self {
-        let (running, (stop, stopping)) = (RunningPods::default(), watch::channel(None));
-        let keeper = Keeper::new(config, running.clone());
-        let task = tokio::spawn(keeper.run(stopping));
-        Self { running, stop, task }
+        let (stop, stopping) = watch::channel(None);
+        let task = tokio::spawn(Keeper::new(config).run(stopping));
+        Self { stop, task }
     }
 
     /// Stops all containers, each within its grace period and all within `limit`, and leaves the pods for the next agent.
@@ -102,8 +85,8 @@ impl Pods {
 
 impl Drop for Pods {
     fn drop(&mut self) {
+        // With the task go the workers.
         self.task.abort();
-        self.running.lock().clear();
     }
 }
 
@@ -112,15 +95,14 @@ struct Kept {
     key: ObjectKey,
     /// As its worker knows it.
     pod: Arc<Pod>,
-    /// Whether its worker has come to its end.
-    ended: bool,
+    /// Its worker, until that has come to its end.
+    handle: Option<PodHandle>,
     /// Whether its object is gone.
     gone: bool,
 }
 
 struct Keeper {
     config: PodsConfig,
-    running: RunningPods,
     pods: Informer,
     /// What volumes and containers are made from.
     sources: [Informer; 4],
@@ -131,7 +113,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(config: PodsConfig, running: RunningPods) -> Self {
+    fn new(config: PodsConfig) -> Self {
         let store = &config.store;
         let sources = [
             Informer::new(store, resource_of::<ConfigMap>()),
@@ -141,7 +123,7 @@ impl Keeper {
         ];
         let pods = Informer::new(store, resource_of::<Pod>());
         let (kept, occupancy, ended) = (HashMap::new(), Occupancy::default(), JoinSet::new());
-        Self { config, running, pods, sources, kept, occupancy, ended }
+        Self { config, pods, sources, kept, occupancy, ended }
     }
 
     async fn run(mut self, mut stopping: watch::Receiver<Option<Duration>>) {
@@ -200,14 +182,12 @@ impl Keeper {
                 self.is_gone(uid);
             }
             Some(kept) => {
-                if is_news(&kept.pod, &pod)
-                    && let Some(handle) = self.running.get(uid)
-                {
-                    handle.update(Arc::clone(&pod));
-                }
-                kept.pod = pod;
-                if kept.ended {
-                    self.finish_deletion(uid);
+                let is_news = is_news(&kept.pod, &pod);
+                kept.pod = Arc::clone(&pod);
+                match &kept.handle {
+                    Some(handle) if is_news => handle.update(pod),
+                    Some(_) => {}
+                    None => self.finish_deletion(uid),
                 }
             }
         }
@@ -216,84 +196,36 @@ impl Keeper {
     /// Begins with a pod, where an earlier agent has left it if there was one.
     fn take_up(&mut self, key: ObjectKey, pod: Arc<Pod>) {
         let uid = key.uid.clone();
-        self.kept.insert(uid.clone(), Kept { key, pod: Arc::clone(&pod), ended: false, gone: false });
-        let handle = match self.snapshot(&uid, &pod) {
+        let kept = Kept { key, pod: Arc::clone(&pod), handle: None, gone: false };
+        let kept = self.kept.entry(uid.clone()).insert_entry(kept).into_mut();
+        let handle = match snapshot(&mut self.config.left, &uid, &pod) {
             Some(snapshot) => self.config.node.resume_pod(Arc::clone(&pod), Vec::new(), snapshot),
-            None if has_ended(&pod) => return self.know_ended(&uid, pod),
-            None => {
-                if !self.admit(&pod) {
-                    return self.know_ended(&uid, pod);
-                }
+            None if !has_ended(&pod) && admitted(&self.config, &self.occupancy, &pod) => {
                 self.config.node.run_pod(Arc::clone(&pod), Vec::new())
             }
+            None => {
+                // Nothing of it runs; its logs can be read.
+                self.config.access.insert(reference(&kept.key), self.config.node.ended_pod(pod));
+                return self.note_end(&uid);
+            }
         };
+        self.config.access.insert(reference(&kept.key), handle.access());
+        let finished = handle.finished();
+        kept.handle = Some(handle);
         if !has_ended(&pod) {
             self.occupancy.put(&pod);
         }
-        self.config.access.insert(pod_ref(&self.kept[&uid].key), handle.access());
-        let finished = handle.finished();
         self.ended.spawn(async move {
             finished.await;
             uid
         });
-        self.running.lock().insert(pod.metadata.uid.clone().unwrap_or_default(), Arc::new(handle));
-    }
-
-    /// A pod of which nothing runs; its logs can be read.
-    fn know_ended(&mut self, uid: &str, pod: Arc<Pod>) {
-        if let Some(kept) = self.kept.get(uid) {
-            self.config.access.insert(pod_ref(&kept.key), self.config.node.ended_pod(pod));
-        }
-        self.note_end(uid);
-    }
-
-    /// How an earlier agent has left a pod: as it has written down, unless the published status knows more, because the
-    /// machine went down before the disk had it all.
-    fn snapshot(&mut self, uid: &str, pod: &Pod) -> Option<PodSnapshot> {
-        let written = self.config.left.pods.remove(uid).and_then(|Recorded { snapshot, .. }| snapshot);
-        let status = pod.status.clone().unwrap_or_default();
-        let published = || Some(PodSnapshot::of_status(pod)).filter(|_| has_run(&status));
-        match written {
-            Some(written) if written.is_behind(&status) => published(),
-            Some(written) => Some(written),
-            None => published(),
-        }
-    }
-
-    /// Whether the node takes a pod; one that it does not has failed.
-    fn admit(&self, pod: &Pod) -> bool {
-        let Some(node) = self.config.store.get::<NodeObject>("", &self.config.node_name) else { return true };
-        let Err(rejection) = admit(pod, &node, &self.occupancy) else { return true };
-        let now = self.config.clock.now();
-        let status = pod.status.clone().unwrap_or_default();
-        let status = PodStatus {
-            phase: Some("Failed".to_owned()),
-            message: Some(rejection.status_message()),
-            reason: Some(rejection.reason.to_owned()),
-            start_time: Some(status.start_time.clone().unwrap_or_else(|| seconds(now))),
-            ..status
-        };
-        let record = EventRecord {
-            type_: EventType::Warning,
-            reason: rejection.reason,
-            message: rejection.message,
-            field_path: None,
-        };
-        if let Some(event) = Correlator::new(&pod.metadata).observe(record, now) {
-            self.config.cluster.post_event(pod, &event);
-        }
-        if !self.config.cluster.update_status(pod, &status) {
-            warn!("the status of a pod that was rejected is not published");
-        }
-        false
     }
 
     /// Nothing of a pod runs any more.
     fn note_end(&mut self, uid: &str) {
-        self.running.lock().remove(uid);
         self.occupancy.remove(uid);
         let Some(kept) = self.kept.get_mut(uid) else { return };
-        kept.ended = true;
+        kept.handle = None;
         if kept.gone { self.is_gone(uid) } else { self.finish_deletion(uid) }
     }
 
@@ -318,12 +250,11 @@ impl Keeper {
     /// The object of a pod is gone: with its end, or before.
     fn is_gone(&mut self, uid: &str) {
         let Some(kept) = self.kept.get(uid) else { return };
-        if kept.ended {
-            self.config.access.remove(&pod_ref(&kept.key));
+        let Some(handle) = &kept.handle else {
+            self.config.access.remove(&reference(&kept.key));
             self.kept.remove(uid);
             return self.forget(uid);
-        }
-        let Some(handle) = self.running.get(uid) else { return };
+        };
         let mut pod = Pod::clone(&kept.pod);
         let metadata = &mut pod.metadata;
         let begun = metadata.deletion_timestamp.is_some();
@@ -372,20 +303,15 @@ impl Keeper {
     /// Tells the pods of a namespace that something has changed which they may be made from.
     fn tell_of(&self, event: &WatchEvent) {
         let namespace = event.object.namespace();
-        let concerned = self.kept.iter().filter(|(_, kept)| !kept.ended && kept.key.namespace == namespace);
-        for (uid, _) in concerned {
-            if let Some(handle) = self.running.get(uid) {
-                handle.sources_changed();
-            }
-        }
+        let concerned = self.kept.values().filter(|kept| kept.key.namespace == namespace);
+        concerned.filter_map(|kept| kept.handle.as_ref()).for_each(PodHandle::sources_changed);
     }
 
     /// Lets all pods stop, and those end that are about to.
     async fn suspend(&mut self, mut stopping: watch::Receiver<Option<Duration>>) {
         loop {
             let limit = *stopping.borrow_and_update();
-            let handles: Vec<_> = self.running.lock().values().cloned().collect();
-            for handle in handles {
+            for handle in self.kept.values().filter_map(|kept| kept.handle.as_ref()) {
                 handle.suspend(limit.unwrap_or_default());
             }
             loop {
@@ -411,8 +337,49 @@ impl Keeper {
     }
 }
 
+/// How an earlier agent has left a pod: as it has written down, unless the published status knows more, because the
+/// machine went down before the disk had it all.
+fn snapshot(left: &mut Contents, uid: &str, pod: &Pod) -> Option<PodSnapshot> {
+    let written = left.pods.remove(uid).and_then(|Recorded { snapshot, .. }| snapshot);
+    let status = pod.status.clone().unwrap_or_default();
+    let published = || Some(PodSnapshot::of_status(pod)).filter(|_| has_run(&status));
+    match written {
+        Some(written) if written.is_behind(&status) => published(),
+        Some(written) => Some(written),
+        None => published(),
+    }
+}
+
+/// Whether the node takes a pod; one that it does not has failed (kubelet v1.36 `rejectPod`).
+fn admitted(config: &PodsConfig, occupancy: &Occupancy, pod: &Pod) -> bool {
+    let Some(node) = config.store.get::<NodeObject>("", &config.node_name) else { return true };
+    let Err(rejection) = admit(pod, &node, occupancy) else { return true };
+    let now = config.clock.now();
+    let status = pod.status.clone().unwrap_or_default();
+    let status = PodStatus {
+        phase: Some("Failed".to_owned()),
+        message: Some(rejection.status_message()),
+        reason: Some(rejection.reason.to_owned()),
+        start_time: Some(status.start_time.clone().unwrap_or_else(|| seconds(now))),
+        ..status
+    };
+    let record = EventRecord {
+        type_: EventType::Warning,
+        reason: rejection.reason,
+        message: rejection.message,
+        field_path: None,
+    };
+    if let Some(event) = Correlator::new(&pod.metadata).observe(record, now) {
+        config.cluster.post_event(pod, &event);
+    }
+    if !config.cluster.update_status(pod, &status) {
+        warn!("the status of a pod that was rejected is not published");
+    }
+    false
+}
+
 /// A pod, as those call it who reach into it.
-fn pod_ref(key: &ObjectKey) -> PodRef {
+fn reference(key: &ObjectKey) -> PodRef {
     let ObjectKey { namespace, name, uid } = key.clone();
     PodRef { namespace, name, uid }
 }

@@ -14,8 +14,12 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -276,6 +280,7 @@ fn already_running(places: &Places) -> anyhow::Error {
 }
 
 /// Starts a server in the background and waits until it is ready.
+#[cfg(unix)]
 pub(super) fn detach(places: &Places) -> anyhow::Result<()> {
     if holder(places)?.is_some() {
         return Err(already_running(places));
@@ -283,21 +288,21 @@ pub(super) fn detach(places: &Places) -> anyhow::Result<()> {
     private::make_directory(&places.server)?;
     let (log, begin) = open_log(&places.log)?;
     let program = std::env::current_exe().context("cannot tell which program this is")?;
+    // It has no other use for a standard input.
+    let (mut ours, theirs) = UnixStream::pair()?;
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1))
         .arg("--in-background")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdin(OwnedFd::from(theirs))
+        .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
         .context("cannot start the server")?;
     let (sender, said) = mpsc::channel();
-    let stdout = child.stdout.take();
     std::thread::spawn(move || {
         let mut answer = [0; READY.len()];
-        let heard = stdout.is_some_and(|mut stdout| stdout.read_exact(&mut answer).is_ok());
         // Nobody listens any more if the time is up.
-        let _ = sender.send(heard && answer == READY.as_bytes());
+        let _ = sender.send(ours.read_exact(&mut answer).is_ok() && answer == READY.as_bytes());
     });
     match said.recv_timeout(READY_LIMIT) {
         Ok(true) => Ok(()),
@@ -324,13 +329,13 @@ fn open_log(path: &Path) -> anyhow::Result<(File, u64)> {
     Ok((log, begin))
 }
 
-/// Begins a new log if that of a server in the background has become long, and keeps the one before.
-#[cfg(unix)]
-pub(super) fn tend_log(places: &Places) -> anyhow::Result<()> {
-    if fs::metadata(&places.log).is_ok_and(|found| found.len() > LOG_BYTES) {
-        let (log, _) = open_log(&places.log)?;
-        rustix::stdio::dup2_stdout(&log)?;
-        rustix::stdio::dup2_stderr(&log)?;
+/// Begins a new log if that of a server in the background has become long, and keeps the one before. The server goes on
+/// writing to the same file, at its end, wherever that is.
+pub(super) fn tend_log(places: &Places) -> io::Result<()> {
+    let log = private_options().open(&places.log)?;
+    if log.metadata()?.len() > LOG_BYTES {
+        fs::copy(&places.log, places.log.with_extension("old"))?;
+        log.set_len(0)?;
     }
     Ok(())
 }
@@ -358,13 +363,21 @@ pub(super) fn leave_terminal() {
     }
 }
 
-/// Tells who has started this server in the background that it is ready. From then on output goes where errors go.
+/// Tells who has started this server in the background, and is at the other end of its standard input, that it is ready.
+#[cfg(unix)]
 pub(super) fn say_ready() {
-    let mut stdout = io::stdout();
+    use std::os::fd::AsFd;
     // Who has started it may have gone.
-    let _ = stdout.write_all(READY.as_bytes()).and_then(|()| stdout.flush());
-    #[cfg(unix)]
-    let _ = rustix::stdio::dup2_stdout(io::stderr());
+    let _ = io::stdin().as_fd().try_clone_to_owned().and_then(|end| UnixStream::from(end).write_all(READY.as_bytes()));
+}
+
+#[cfg(not(unix))]
+pub(super) fn say_ready() {}
+
+/// Starts a server in the background.
+#[cfg(not(unix))]
+pub(super) fn detach(_: &Places) -> anyhow::Result<()> {
+    bail!("--detach is not supported on this system")
 }
 
 /// How a server was stopped.

@@ -100,7 +100,9 @@ impl EndpointsController {
     fn take_in(&mut self, event: &WatchEvent) {
         let object = &event.object;
         let namespace = object.namespace();
-        let mut touch = |name: &str| drop(self.touched.insert((namespace.to_owned(), name.to_owned())));
+        let mut touch = |name: &str| {
+            self.touched.insert((namespace.to_owned(), name.to_owned()));
+        };
         match object.resource().kind {
             "Service" | "Endpoints" => touch(object.name()),
             "EndpointSlice" => {

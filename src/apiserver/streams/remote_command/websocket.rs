@@ -7,7 +7,7 @@ use tokio::time::{interval, timeout};
 
 use super::terminal::Sizes;
 use super::{FINISH_LIMIT, Outcome, Output, Task, Version, pump};
-use crate::apiserver::node_access::{Session, TerminalSize, Wanted};
+use crate::apiserver::node_access::{NodeError, Session, TerminalSize, Wanted};
 use crate::apiserver::streams::spdy::Gone;
 use crate::apiserver::streams::websocket::{self, Channels, Inbox, Outbox, PING_PERIOD};
 use crate::base::pipe::PipeWriter;
@@ -18,6 +18,14 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
+
+/// Bytes that a client may send before its program has started; it waits then.
+const EARLY_BYTES: usize = 256 * 1024;
+/// The same for messages.
+const EARLY_MESSAGES: usize = 1024;
+
+/// What a client has sent before its program has started: channels and messages.
+type Early = Vec<(u8, Bytes)>;
 
 /// One of the output channels.
 struct Channel<'a, Io> {
@@ -62,8 +70,9 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send,
 {
     outbox.send(lowest(task.wanted), &[]).await?;
-    let outcome = match task.begin().await {
-        Ok(session) => attended(outbox, inbox, version, task, session).await?,
+    let (begun, early) = begin(inbox, task).await?;
+    let outcome = match begun {
+        Ok(session) => attended(outbox, (inbox, early), version, task, session).await?,
         Err(error) => task.failed(&error),
     };
     if let Some(message) = outcome.message(version.format) {
@@ -74,6 +83,27 @@ where
     // client has not read yet (kube-apiserver `conns.finish`).
     let _ = timeout(FINISH_LIMIT, async { while inbox.next().await.is_some() {} }).await;
     Ok(())
+}
+
+/// Starts the program while the client is listened to: starting may take until it is compiled, and a client whose pings
+/// are not answered meanwhile takes the connection for dead. Gives what the client has sent so far, too.
+async fn begin<Io>(inbox: &mut Inbox<Io>, task: &Task) -> Result<(Result<Session, NodeError>, Early), Gone>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut beginning = std::pin::pin!(task.begin());
+    let (mut early, mut bytes) = (Early::new(), 0);
+    loop {
+        tokio::select! {
+            biased;
+            begun = &mut beginning => return Ok((begun, early)),
+            message = inbox.next(), if bytes < EARLY_BYTES && early.len() < EARLY_MESSAGES => {
+                let message = message.ok_or(Gone)?;
+                bytes += message.1.len();
+                early.push(message);
+            }
+        }
+    }
 }
 
 /// The channel on which an empty message tells the client that the connection stands.
@@ -88,7 +118,7 @@ fn lowest(wanted: Wanted) -> u8 {
 /// Joins a program to its client until it has ended.
 async fn attended<Io>(
     outbox: &Outbox<Io>,
-    inbox: &mut Inbox<Io>,
+    (inbox, early): (&mut Inbox<Io>, Early),
     version: Version,
     task: &Task,
     session: Session,
@@ -101,13 +131,13 @@ where
     tokio::select! {
         code = pump((stdout, stderr), ended, (&to_stdout, &to_stderr)) => Ok(task.ended(code?)),
         // Nobody is there any more to have the outcome.
-        () = listen(inbox, version, stdin, &*resize) => Err(Gone),
+        () = listen((inbox, early), version, stdin, &*resize) => Err(Gone),
     }
 }
 
 /// Takes what the client sends, until it is gone.
 async fn listen<Io>(
-    inbox: &mut Inbox<Io>,
+    (inbox, early): (&mut Inbox<Io>, Early),
     version: Version,
     mut stdin: Option<PipeWriter>,
     resize: &(dyn Fn(TerminalSize) + Send + Sync),
@@ -115,7 +145,14 @@ async fn listen<Io>(
     Io: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut sizes = Sizes::default();
-    while let Some((channel, bytes)) = inbox.next().await {
+    let mut early = early.into_iter();
+    loop {
+        let Some((channel, bytes)) = (match early.next() {
+            Some(message) => Some(message),
+            None => inbox.next().await,
+        }) else {
+            return;
+        };
         match channel {
             STDIN => {
                 // A program that does not read any more ends its input, not the connection.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::api::resources::find;
@@ -13,7 +12,7 @@ use crate::app::cluster::StoreCluster;
 use crate::base::clock::Timestamp;
 use crate::image::ImageStore;
 use crate::net::{Egress, Switch};
-use crate::node::NodeConfig;
+use crate::node::{LogLimits, NodeConfig};
 use crate::pod::print;
 use crate::runtime::fake::{FakeRuntime, Script};
 
@@ -73,8 +72,8 @@ impl Scene {
             images: ImageStore::open(&self.directory.path().join("images"), true).unwrap(),
             switch: Switch::new(Egress::Deny),
             cluster: Arc::clone(&cluster),
-            // Nobody reads what is printed: nothing is.
-            logs: mpsc::channel(1).0,
+            logs: None,
+            log_files: Some(LogLimits::default()),
             stdin: Box::new(|_, _| None),
         });
         self.pods = Some(Pods::start(PodsConfig {
@@ -86,6 +85,7 @@ impl Scene {
             directory: Arc::new(directory),
             journal,
             left,
+            access: node_access::Pods::new(self.clock),
         }));
     }
 
