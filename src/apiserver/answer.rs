@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
@@ -34,7 +34,9 @@ pub(super) fn json<T: Serialize + ?Sized>(code: StatusCode, value: &T) -> Respon
 pub(super) fn with_type(code: StatusCode, media: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 

@@ -189,7 +189,7 @@ impl Attributes<'_> {
             Some(start) => path.starts_with(start),
             None => path == *pattern,
         };
-        matches!(self.verb, "get" | "head") && paths.iter().any(|pattern| matches(pattern))
+        matches!(self.verb, "get" | "head") && paths.iter().any(matches)
     }
 
     /// What a refusal says (kube-apiserver `forbiddenMessage` and `NewForbidden`).

@@ -12,7 +12,7 @@ use http::request::Parts;
 use url::form_urlencoded;
 
 use super::status::ApiError;
-use crate::api::resources::{self, Nature, RESOURCES, ResourceType, Subresource};
+use crate::api::resources::{self, RESOURCES, ResourceType, Subresource};
 
 /// The most bytes of a path.
 const MAX_PATH: usize = 8 * 1024;
@@ -216,11 +216,6 @@ impl Query {
         let wrong = |_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
         text.parse().map(Some).map_err(wrong)
     }
-}
-
-/// Whether a resource is one whose objects are kept, be it in another form.
-pub(super) fn is_kept(resource: &ResourceType) -> bool {
-    matches!(resource.nature, Nature::Stored | Nature::ViewOf(_))
 }
 
 #[cfg(test)]

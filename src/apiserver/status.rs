@@ -22,7 +22,7 @@ pub struct ApiError {
     /// `message`, for people.
     pub message: String,
     /// `details`.
-    pub details: Map<String, Value>,
+    pub details: Box<Map<String, Value>>,
     /// `metadata.continue`: how a list can be gone on with in spite of the error.
     pub go_on: Option<String>,
 }
@@ -54,12 +54,12 @@ fn names(resource: &ResourceType, name: &str) -> Map<String, Value> {
 impl ApiError {
     /// An error with nothing but what every error has.
     pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Map::new(), go_on: None }
+        Self { code, reason, message: message.into(), details: Box::default(), go_on: None }
     }
 
     /// Says which object it is about.
     pub(super) fn about(mut self, resource: &ResourceType, name: &str) -> Self {
-        self.details = names(resource, name);
+        *self.details = names(resource, name);
         self
     }
 
@@ -211,7 +211,7 @@ impl ApiError {
             status["reason"] = self.reason.into();
         }
         if !self.details.is_empty() {
-            status["details"] = self.details.clone().into();
+            status["details"] = Value::Object(Map::clone(&self.details));
         }
         status["code"] = self.code.as_u16().into();
         status

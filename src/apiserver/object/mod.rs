@@ -30,6 +30,15 @@ pub(super) struct Draft {
     pub(super) warnings: Vec<String>,
 }
 
+/// Who manages the fields of a new object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Managers {
+    /// Whoever sent it.
+    Sender,
+    /// Whom it names.
+    Named,
+}
+
 impl Call<'_> {
     /// Checks that an object is of the resource's kind, and brings it into the form in which it is kept.
     pub(super) fn accept(&self, mut value: Value) -> Result<Value, ApiError> {
@@ -56,13 +65,26 @@ impl Call<'_> {
         }
     }
 
-    fn admission(&self, options: &WriteOptions) -> Admission<'_> {
-        let resource = self.info.resource.stored();
-        Admission { server: self.server, identity: self.identity, resource, dry_run: options.dry_run }
+    /// Makes whoever sends a new object the manager of its fields.
+    fn manage(&self, object: &mut Object, options: &WriteOptions) -> Result<(), ApiError> {
+        let mut value = object.to_json();
+        self.field_manager(options).track_update(None, &mut value);
+        let managed = value["metadata"]["managedFields"].take();
+        object.metadata_mut().managed_fields = serde_json::from_value(managed).map_err(ApiError::internal)?;
+        Ok(())
+    }
+
+    fn admission(&self) -> Admission<'_> {
+        Admission { server: self.server, resource: self.info.resource.stored() }
     }
 
     /// A new object.
-    pub(super) fn draft_create(&self, value: Value, options: &WriteOptions) -> Result<Draft, ApiError> {
+    pub(super) fn draft_create(
+        &self,
+        value: Value,
+        options: &WriteOptions,
+        managers: Managers,
+    ) -> Result<Draft, ApiError> {
         let resource = self.info.resource.stored();
         let rules = rules::of(resource);
         let mut value = value;
@@ -76,7 +98,11 @@ impl Call<'_> {
         let mut object = typed(resource, &value)?;
         let warnings = supported(resource, &object, (rules.support)(&object))?;
         api::apply_defaults(&mut object, self.info.namespace());
-        let admission = self.admission(options);
+        if managers == Managers::Sender {
+            // What admission adds is nobody's (kube-apiserver `handlers/create.go`).
+            self.manage(&mut object, options)?;
+        }
+        let admission = self.admission();
         metadata::check_namespace(&admission, &object)?;
         (rules.admit)(&admission, &mut object)?;
         api::apply_defaults(&mut object, self.info.namespace());
@@ -85,13 +111,7 @@ impl Call<'_> {
     }
 
     /// An object that takes the place of `current`; `value` says how it is to be.
-    pub(super) fn draft_update(
-        &self,
-        current: &StoredObject,
-        value: Value,
-        part: Part,
-        options: &WriteOptions,
-    ) -> Result<Draft, ApiError> {
+    pub(super) fn draft_update(&self, current: &StoredObject, value: Value, part: Part) -> Result<Draft, ApiError> {
         let resource = self.info.resource.stored();
         let rules = rules::of(resource);
         let old_value = current.value();
@@ -103,7 +123,7 @@ impl Call<'_> {
         let old = typed(resource, &old_value)?;
         let mut new = typed(resource, &new_value)?;
         api::apply_defaults(&mut new, self.info.namespace());
-        (rules.prepare_update)(&self.admission(options), part, &mut new, &old)?;
+        (rules.prepare_update)(&self.admission(), part, &mut new, &old)?;
         let mut errors = metadata::check_change(&new, &old);
         errors.extend((rules.check_update)(part, &new, &old));
         refuse(resource, &new, errors)?;

@@ -10,7 +10,6 @@ mod services;
 use serde_json::Value;
 
 use super::Inner;
-use super::identity::Identity;
 use super::status::ApiError;
 use crate::api::resources::ResourceType;
 use crate::api::support::SupportReport;
@@ -19,9 +18,7 @@ use crate::api::{self, FieldError, Object};
 /// What a new object may depend on beside itself.
 pub(super) struct Admission<'a> {
     pub(super) server: &'a Inner,
-    pub(super) identity: &'a Identity,
     pub(super) resource: &'static ResourceType,
-    pub(super) dry_run: bool,
 }
 
 /// Which part of an object an update is about.

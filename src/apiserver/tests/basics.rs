@@ -2,135 +2,124 @@
 
 use super::*;
 
-/// Methods, paths and bodies, with the error that they are answered with.
+const MAP: &str = "/api/v1/namespaces/default/configmaps/m";
+const NO_PATH: &str = "the server could not find the requested resource";
+
+/// A method, a path and a body; the code, the reason and the message that they are answered with.
+type Wrong = (&'static str, &'static str, &'static str, u16, &'static str, &'static str);
+
+const WRONG: &[Wrong] = &[
+    ("GET", "/api/v1/namespaces/default/pods/p", "", 404, "NotFound", r#"pods "p" not found"#),
+    (
+        "GET",
+        "/apis/coordination.k8s.io/v1/namespaces/default/leases/l",
+        "",
+        404,
+        "NotFound",
+        r#"leases.coordination.k8s.io "l" not found"#,
+    ),
+    ("GET", "/nothing", "", 404, "NotFound", NO_PATH),
+    ("GET", "/api/v1/unicorns", "", 404, "NotFound", NO_PATH),
+    ("POST", MAPS, r#"{"metadata": {"name": "m"}}"#, 409, "AlreadyExists", r#"configmaps "m" already exists"#),
+    (
+        "POST",
+        "/api/v1/namespaces/none/configmaps",
+        r#"{"metadata": {"name": "m"}}"#,
+        404,
+        "NotFound",
+        r#"namespaces "none" not found"#,
+    ),
+    (
+        "POST",
+        MAPS,
+        r#"{"metadata": {"name": "x", "namespace": "other"}}"#,
+        400,
+        "BadRequest",
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ),
+    (
+        "POST",
+        MAPS,
+        r#"{"metadata": {"name": "x", "resourceVersion": "5"}}"#,
+        500,
+        "",
+        "resourceVersion should not be set on objects to be created",
+    ),
+    (
+        "PUT",
+        MAP,
+        r#"{"metadata": {"name": "x"}}"#,
+        400,
+        "BadRequest",
+        "the name of the object (x) does not match the name on the URL (m)",
+    ),
+    (
+        "PUT",
+        "/api/v1/namespaces/default/configmaps/none",
+        r#"{"metadata": {"name": "none"}}"#,
+        404,
+        "NotFound",
+        r#"configmaps "none" not found"#,
+    ),
+    (
+        "PUT",
+        MAP,
+        r#"{"metadata": {"name": "m", "resourceVersion": "1"}}"#,
+        409,
+        "Conflict",
+        "Operation cannot be fulfilled on configmaps \"m\": the object has been modified; please apply your changes to the \
+         latest version and try again",
+    ),
+    (
+        "DELETE",
+        MAP,
+        r#"{"preconditions": {"resourceVersion": "1"}}"#,
+        409,
+        "Conflict",
+        "Operation cannot be fulfilled on configmaps \"m\": the ResourceVersion in the precondition (1) does not match the \
+         ResourceVersion in record (4). The object might have been modified",
+    ),
+    (
+        "POST",
+        MAPS,
+        r#"{"metadata": {"name": "A_B"}, "data": {"a b": "c"}}"#,
+        422,
+        "Invalid",
+        "ConfigMap \"A_B\" is invalid: [metadata.name: Invalid value: \"A_B\": a lowercase RFC 1123 subdomain must consist \
+         of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
+         'example.com', regex used for validation is \
+         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), data[a b]: Invalid value: \"a b\": a valid \
+         config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or \
+         'key-name', regex used for validation is '[-._a-zA-Z0-9]+')]",
+    ),
+    (
+        "POST",
+        MAPS,
+        r#"{"kind": "Secret", "apiVersion": "v1"}"#,
+        400,
+        "BadRequest",
+        "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (v1.ConfigMap): unknown \
+         conversion",
+    ),
+    ("GET", "/api/v1/pods?fieldSelector=spec.foo=x", "", 400, "BadRequest", "field label not supported: spec.foo"),
+    ("GET", "/api/v1/pods?resourceVersion=9999", "", 504, "Timeout", "Too large resource version: 9999, current: 4"),
+    (
+        "POST",
+        "/api/v1/namespaces/default/configmaps?dryRun=None",
+        r#"{"metadata": {"name": "x"}}"#,
+        422,
+        "Invalid",
+        "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"None\": supported values: \"All\"",
+    ),
+];
+
 #[tokio::test]
 async fn errors_are_kubernetes_own() {
     let cluster = Cluster::new().await;
     cluster.config_map("m", json!({"a": "b"})).await;
-    let map = |metadata: Value| json!({"metadata": metadata}).to_string();
-    for (method, path, body, expected) in [
-        ("GET", "/api/v1/namespaces/default/pods/p", String::new(), (404, "NotFound", r#"pods "p" not found"#)),
-        (
-            "GET",
-            "/apis/coordination.k8s.io/v1/namespaces/default/leases/l",
-            String::new(),
-            (404, "NotFound", r#"leases.coordination.k8s.io "l" not found"#),
-        ),
-        ("GET", "/nothing", String::new(), (404, "NotFound", "the server could not find the requested resource")),
-        (
-            "GET",
-            "/api/v1/unicorns",
-            String::new(),
-            (404, "NotFound", "the server could not find the requested resource"),
-        ),
-        ("POST", MAPS, map(json!({"name": "m"})), (409, "AlreadyExists", r#"configmaps "m" already exists"#)),
-        (
-            "POST",
-            "/api/v1/namespaces/none/configmaps",
-            map(json!({"name": "m"})),
-            (404, "NotFound", r#"namespaces "none" not found"#),
-        ),
-        (
-            "POST",
-            MAPS,
-            map(json!({"name": "x", "namespace": "other"})),
-            (
-                400,
-                "BadRequest",
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ),
-        ),
-        (
-            "POST",
-            MAPS,
-            map(json!({"name": "x", "resourceVersion": "5"})),
-            (500, "", "resourceVersion should not be set on objects to be created"),
-        ),
-        (
-            "PUT",
-            "/api/v1/namespaces/default/configmaps/m",
-            map(json!({"name": "x"})),
-            (400, "BadRequest", "the name of the object (x) does not match the name on the URL (m)"),
-        ),
-        (
-            "PUT",
-            "/api/v1/namespaces/default/configmaps/none",
-            map(json!({"name": "none"})),
-            (404, "NotFound", r#"configmaps "none" not found"#),
-        ),
-        (
-            "PUT",
-            "/api/v1/namespaces/default/configmaps/m",
-            map(json!({"name": "m", "resourceVersion": "1"})),
-            (
-                409,
-                "Conflict",
-                "Operation cannot be fulfilled on configmaps \"m\": the object has been modified; please apply your \
-                 changes to the latest version and try again",
-            ),
-        ),
-        (
-            "DELETE",
-            "/api/v1/namespaces/default/configmaps/m",
-            json!({"preconditions": {"resourceVersion": "1"}}).to_string(),
-            (
-                409,
-                "Conflict",
-                "Operation cannot be fulfilled on configmaps \"m\": the ResourceVersion in the precondition (1) does not \
-                 match the ResourceVersion in record (4). The object might have been modified",
-            ),
-        ),
-        (
-            "POST",
-            MAPS,
-            json!({"metadata": {"name": "A_B"}, "data": {"a b": "c"}}).to_string(),
-            (
-                422,
-                "Invalid",
-                "ConfigMap \"A_B\" is invalid: [metadata.name: Invalid value: \"A_B\": a lowercase RFC 1123 subdomain must \
-                 consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-                 character (e.g. 'example.com', regex used for validation is \
-                 '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), data[a b]: Invalid value: \"a b\": a \
-                 valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
-                 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')]",
-            ),
-        ),
-        (
-            "POST",
-            MAPS,
-            json!({"kind": "Secret", "apiVersion": "v1"}).to_string(),
-            (
-                400,
-                "BadRequest",
-                "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (v1.ConfigMap): unknown \
-                 conversion",
-            ),
-        ),
-        (
-            "GET",
-            "/api/v1/pods?fieldSelector=spec.foo=x",
-            String::new(),
-            (400, "BadRequest", "field label not supported: spec.foo"),
-        ),
-        (
-            "GET",
-            "/api/v1/pods?resourceVersion=9999",
-            String::new(),
-            (504, "Timeout", "Too large resource version: 9999, current: 4"),
-        ),
-        (
-            "POST",
-            &format!("{MAPS}?dryRun=None"),
-            map(json!({"name": "x"})),
-            (
-                422,
-                "Invalid",
-                "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"None\": supported values: \"All\"",
-            ),
-        ),
-    ] {
-        let answer = cluster.send(method, path, &[], body.clone()).await;
-        assert_eq!(answer.error(), expected, "{method} {path} {body}");
+    for (method, path, body, code, reason, message) in WRONG {
+        let answer = cluster.send(method, path, &[], *body).await;
+        assert_eq!(answer.error(), (*code, *reason, *message), "{method} {path} {body}");
     }
 }
 

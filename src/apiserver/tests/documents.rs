@@ -15,125 +15,104 @@ async fn table(cluster: &Cluster, path: &str) -> (String, Vec<String>) {
     (columns.join(" | "), cells)
 }
 
+/// A path, an object in YAML, the columns of the table at the path, and the cells of the object.
+type Shown = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+const SHOWN: &[Shown] = &[
+    (MAPS, "{metadata: {name: m}, data: {a: b}}", "Name | Data | Age", &["m", "1", "0s"]),
+    (
+        "/api/v1/namespaces/default/secrets",
+        "{metadata: {name: s}, stringData: {a: b}}",
+        "Name | Type | Data | Age",
+        &["s", "Opaque", "1", "0s"],
+    ),
+    (
+        "/api/v1/namespaces/default/services",
+        "{metadata: {name: s}, spec: {type: NodePort, ports: [{port: 80}], selector: {a: b}}}",
+        "Name | Type | Cluster-IP | External-IP | Port(s) | Age | Selector",
+        &["s", "NodePort", "10.96.1.1", "<none>", "80:30000/TCP", "0s", "a=b"],
+    ),
+    (
+        "/api/v1/namespaces/default/endpoints",
+        "{metadata: {name: e}, subsets: [{addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.2}], ports: [{name: a, port: 1}, {name: b,
+          port: 2}]}]}",
+        "Name | Endpoints | Age",
+        &["e", "10.0.0.1:1,10.0.0.1:2,10.0.0.2:1 + 1 more...", "0s"],
+    ),
+    (
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+        "{metadata: {name: e}, addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.0.0.1]}]}",
+        "Name | AddressType | Ports | Endpoints | Age",
+        &["e", "IPv4", "80", "10.0.0.1", "0s"],
+    ),
+    (
+        "/api/v1/namespaces/default/persistentvolumeclaims",
+        "{metadata: {name: c}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}",
+        "Name | Status | Volume | Capacity | Access Modes | StorageClass | VolumeAttributesClass | Age | VolumeMode",
+        &["c", "Pending", "", "", "", "", "<unset>", "0s", "Filesystem"],
+    ),
+    (
+        "/api/v1/nodes",
+        "{metadata: {name: node, labels: {node-role.kubernetes.io/control-plane: ''}}, spec: {unschedulable: true}}",
+        "Name | Status | Roles | Age | Version | Internal-IP | External-IP | OS-Image | Kernel-Version | Container-Runtime",
+        &[
+            "node",
+            "Unknown,SchedulingDisabled",
+            "control-plane",
+            "0s",
+            "",
+            "<none>",
+            "<none>",
+            "<unknown>",
+            "<unknown>",
+            "<unknown>",
+        ],
+    ),
+    (
+        "/apis/coordination.k8s.io/v1/namespaces/default/leases",
+        "{metadata: {name: l}, spec: {holderIdentity: me}}",
+        "Name | Holder | Age",
+        &["l", "me", "0s"],
+    ),
+    (
+        "/apis/node.k8s.io/v1/runtimeclasses",
+        "{metadata: {name: r}, handler: wasm}",
+        "Name | Handler | Age",
+        &["r", "wasm", "0s"],
+    ),
+    (
+        "/apis/scheduling.k8s.io/v1/priorityclasses",
+        "{metadata: {name: p}, value: 5}",
+        "Name | Value | Global-Default | Age | PreemptionPolicy",
+        &["p", "5", "false", "0s", "PreemptLowerPriority"],
+    ),
+    (
+        "/api/v1/namespaces/default/events",
+        "{metadata: {name: e}, involvedObject: {kind: Pod, name: p, namespace: default}, reason: R, message: ' m ',
+          type: Normal, firstTimestamp: '2027-01-15T07:59:50Z', lastTimestamp: '2027-01-15T07:59:55Z', count: 3,
+          source: {component: k, host: h}}",
+        "Last Seen | Type | Reason | Object | Subobject | Source | Message | First Seen | Count | Name",
+        &["5s", "Normal", "R", "pod/p", "", "k, h", "m", "10s", "3", "e"],
+    ),
+    (
+        PODS,
+        "{metadata: {name: p}, spec: {containers: [{name: c, image: i}]}}",
+        "Name | Ready | Status | Restarts | Age | IP | Node | Nominated Node | Readiness Gates",
+        &["p", "0/1", "Pending", "0", "0s", "<none>", "<none>", "<none>", "<none>"],
+    ),
+];
+
 /// §16.
 #[tokio::test]
 async fn every_kind_has_its_columns() {
     let cluster = Cluster::new().await;
-    let namespaced = |group: &str, plural: &str| match group {
-        "" => format!("/api/v1/namespaces/default/{plural}"),
-        group => format!("/apis/{group}/namespaces/default/{plural}"),
-    };
-    let named = |name: &str, rest: Value| {
-        let mut object = rest;
-        object["metadata"] = json!({"name": name});
-        object
-    };
-    let node = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}], "addresses": [{"type": "InternalIP",
-        "address": "10.0.0.1"}]}});
-    let mut node = named("n", node);
-    node["metadata"]["labels"] = json!({"node-role.kubernetes.io/control-plane": ""});
-    node["spec"] = json!({"unschedulable": true});
-    let slice = json!({"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": [{"addresses": ["10.0.0.1"]}]});
-    let subsets = json!([{"addresses": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}], "ports": [{"name": "a", "port": 1}, {"name": "b",
-        "port": 2}]}]);
-    let claim = json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
-    for (path, object, columns, cells) in [
-        (
-            namespaced("", "configmaps"),
-            named("m", json!({"data": {"a": "b"}})),
-            "Name | Data | Age",
-            vec!["m", "1", "0s"],
-        ),
-        (
-            namespaced("", "secrets"),
-            named("s", json!({"stringData": {"a": "b"}})),
-            "Name | Type | Data | Age",
-            vec!["s", "Opaque", "1", "0s"],
-        ),
-        (
-            namespaced("", "services"),
-            named("s", json!({"spec": {"type": "NodePort", "ports": [{"port": 80}], "selector": {"a": "b"}}})),
-            "Name | Type | Cluster-IP | External-IP | Port(s) | Age | Selector",
-            vec!["s", "NodePort", "10.96.1.1", "<none>", "80:30000/TCP", "0s", "a=b"],
-        ),
-        (
-            namespaced("", "endpoints"),
-            named("e", json!({"subsets": subsets})),
-            "Name | Endpoints | Age",
-            vec!["e", "10.0.0.1:1,10.0.0.1:2,10.0.0.2:1 + 1 more...", "0s"],
-        ),
-        (
-            namespaced("discovery.k8s.io/v1", "endpointslices"),
-            named("e", slice),
-            "Name | AddressType | Ports | Endpoints | Age",
-            vec!["e", "IPv4", "80", "10.0.0.1", "0s"],
-        ),
-        (
-            namespaced("", "persistentvolumeclaims"),
-            named("c", claim),
-            "Name | Status | Volume | Capacity | Access Modes | StorageClass | VolumeAttributesClass | Age | VolumeMode",
-            vec!["c", "Pending", "", "", "", "", "<unset>", "0s", "Filesystem"],
-        ),
-        (
-            "/api/v1/nodes".to_owned(),
-            node,
-            "Name | Status | Roles | Age | Version | Internal-IP | External-IP | OS-Image | Kernel-Version | Container-Runtime",
-            vec![
-                "n",
-                "Unknown,SchedulingDisabled",
-                "control-plane",
-                "0s",
-                "",
-                "<none>",
-                "<none>",
-                "<unknown>",
-                "<unknown>",
-                "<unknown>",
-            ],
-        ),
-        (
-            namespaced("coordination.k8s.io/v1", "leases"),
-            named("l", json!({"spec": {"holderIdentity": "me"}})),
-            "Name | Holder | Age",
-            vec!["l", "me", "0s"],
-        ),
-        (
-            "/apis/node.k8s.io/v1/runtimeclasses".to_owned(),
-            named("r", json!({"handler": "wasm"})),
-            "Name | Handler | Age",
-            vec!["r", "wasm", "0s"],
-        ),
-        (
-            "/apis/scheduling.k8s.io/v1/priorityclasses".to_owned(),
-            named("p", json!({"value": 5})),
-            "Name | Value | Global-Default | Age | PreemptionPolicy",
-            vec!["p", "5", "false", "0s", "PreemptLowerPriority"],
-        ),
-        (
-            namespaced("", "events"),
-            named(
-                "e",
-                json!({"involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}, "reason": "R",
-                "message": " m\n", "type": "Normal", "firstTimestamp": "2027-01-15T07:59:50Z", "source": {"component": "k",
-                "host": "h"}, "lastTimestamp": "2027-01-15T07:59:55Z", "count": 3}),
-            ),
-            "Last Seen | Type | Reason | Object | Subobject | Source | Message | First Seen | Count | Name",
-            vec!["5s", "Normal", "R", "pod/p", "", "k, h", "m", "10s", "3", "e"],
-        ),
-        (
-            namespaced("", "pods"),
-            named("p", json!({"spec": {"containers": [{"name": "c", "image": "i"}]}})),
-            "Name | Ready | Status | Restarts | Age | IP | Node | Nominated Node | Readiness Gates",
-            vec!["p", "0/1", "Pending", "0", "0s", "<none>", "<none>", "<none>", "<none>"],
-        ),
-    ] {
-        cluster.post(&path, object).await.good();
-        assert_eq!(table(&cluster, &path).await, (columns.to_owned(), cells.into_iter().map(str::to_owned).collect()));
+    for (path, object, columns, cells) in SHOWN {
+        cluster.post(path, serde_yaml::from_str(object).unwrap()).await.good();
+        let cells = cells.iter().map(|cell| (*cell).to_owned()).collect();
+        assert_eq!(table(&cluster, path).await, ((*columns).to_owned(), cells));
     }
-    assert_eq!(
-        table(&cluster, "/api/v1/namespaces/default").await,
-        ("Name | Status | Age".to_owned(), vec!["default".into(), "Active".into(), "0s".into()])
-    );
+    let namespace = table(&cluster, "/api/v1/namespaces/default").await;
+    assert_eq!(namespace, ("Name | Status | Age".to_owned(), vec!["default".into(), "Active".into(), "0s".into()]));
     assert_eq!(table(&cluster, ACCOUNTS).await.0, "Name | Secrets | Age");
 }
 
@@ -311,4 +290,34 @@ async fn hostile_bodies_are_refused() {
         let answer = cluster.send("POST", MAPS, headers, body.to_owned()).await;
         assert_eq!(answer.error().0, code, "{:.60}: {}", body, answer.text);
     }
+}
+
+#[tokio::test]
+async fn clients_find_schemas() {
+    let cluster = Cluster::new().await;
+    let index = cluster.get("/openapi/v3").await.good();
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
+    let document = cluster.get(url).await.good();
+    assert!(document["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["description"].is_string());
+    assert_eq!(cluster.get("/openapi/v3/apis/none/v1").await.error().0, 404);
+    // What kubectl asks for must say a media type that can be read.
+    let accept = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
+    let old = cluster.send("GET", "/openapi/v2", &accept, "").await;
+    assert_eq!(old.headers["content-type"], "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    assert_eq!(old.text, "");
+}
+
+#[tokio::test]
+async fn usage_is_that_of_what_is_there() {
+    let cluster = Cluster::new().await;
+    cluster.post("/api/v1/nodes", json!({"metadata": {"name": "node", "labels": {"a": "b"}}})).await.good();
+    let nodes = "/apis/metrics.k8s.io/v1beta1/nodes";
+    let list = cluster.get(nodes).await.good();
+    assert_eq!((&list["kind"], &list["items"][0]["metadata"]["labels"]["a"]), (&json!("NodeMetricsList"), &json!("b")));
+    assert!(list["items"][0]["usage"]["cpu"].as_str().unwrap().ends_with('n'));
+    assert_eq!(cluster.get(&format!("{nodes}/node")).await.good()["kind"], "NodeMetrics");
+    let missing = cluster.get(&format!("{nodes}/none")).await;
+    assert_eq!(missing.error(), (404, "NotFound", "nodes.metrics.k8s.io \"none\" not found"));
+    let pods = cluster.get("/apis/metrics.k8s.io/v1beta1/pods").await.good();
+    assert_eq!((&pods["kind"], &pods["items"]), (&json!("PodMetricsList"), &json!([])));
 }

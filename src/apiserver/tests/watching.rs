@@ -170,6 +170,7 @@ async fn options_that_make_no_sense_are_refused() {
             "sendInitialEvents=1&resourceVersionMatch=NotOlderThan",
             "sendInitialEvents: Forbidden: sendInitialEvents requires",
         ),
+        ("resourceVersion=9999", "Too large resource version: 9999, current: "),
         ("resourceVersion=x", "invalid resource version \"x\""),
         ("timeoutSeconds=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
     ] {

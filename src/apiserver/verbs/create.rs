@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{WriteOptions, not_stored};
 use crate::api::resources::ResourceType;
-use crate::apiserver::object::Draft;
+use crate::apiserver::object::{Draft, Managers};
 use crate::apiserver::present::Presenter;
 use crate::apiserver::rules;
 use crate::apiserver::status::ApiError;
@@ -30,15 +30,6 @@ pub(super) enum Written {
     Stored(Arc<StoredObject>),
     /// What would have been stored.
     Dry(Value),
-}
-
-/// Who manages the fields of a new object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Managers {
-    /// Whoever sent it.
-    Sender,
-    /// Whom it names.
-    Named,
 }
 
 /// Creates an object.
@@ -77,10 +68,7 @@ pub(super) async fn insert(
     }
     let _alone = call.server.alone(rules).await;
     for attempt in 1.. {
-        let Draft { mut value, warnings } = call.draft_create(value.clone(), options)?;
-        if managers == Managers::Sender {
-            call.field_manager(options).track_update(None, &mut value);
-        }
+        let Draft { value, warnings } = call.draft_create(value.clone(), options, managers)?;
         let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if options.dry_run {
             let namespace = call.info.namespace();

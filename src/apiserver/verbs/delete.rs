@@ -102,7 +102,7 @@ pub(in crate::apiserver) async fn remove(
     request: &Request,
 ) -> Result<Deleted, ApiError> {
     let resource = info.resource.stored();
-    let admission = Admission { server: call.server, identity: call.identity, resource, dry_run: request.dry_run };
+    let admission = Admission { server: call.server, resource };
     (rules::of(resource).check_delete)(&admission, info.name())?;
     let mut dry = None;
     let now = call.server.now();

@@ -6,10 +6,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::WriteOptions;
-use super::create::{Managers, insert, respond};
+use super::create::{insert, respond};
 use super::update::{change, part};
 use crate::api::patch::{ApplyError, PatchError, json_patch, merge_patch, strategic_merge_patch};
 use crate::api::{ErrorKind, FieldError};
+use crate::apiserver::object::Managers;
 use crate::apiserver::present::Presenter;
 use crate::apiserver::rules::Part;
 use crate::apiserver::status::{ApiError, cause};
@@ -42,7 +43,7 @@ pub(super) async fn patch(call: &Call<'_>, bytes: &Bytes) -> Result<Response, Ap
         let patched = patch.apply(&shown, (call.info.resource.group, call.info.resource.kind));
         let mut patched = patched.map_err(|error| not_patched(call, &error))?;
         let warnings = body::fit(call, &mut patched, &options)?;
-        let mut draft = call.draft_update(current, call.accept(patched)?, part(call), &options)?;
+        let mut draft = call.draft_update(current, call.accept(patched)?, part(call))?;
         draft.warnings.extend(warnings);
         call.field_manager(&options).track_update(Some(&old), &mut draft.value);
         Ok(draft)
@@ -97,7 +98,7 @@ async fn apply(
         let live = current.value();
         let applied = manager.apply(Some(&live), &configuration, options.force);
         let applied = applied.map_err(|error| not_applied(call, &error))?;
-        call.draft_update(current, applied, part(call), options)
+        call.draft_update(current, applied, part(call))
     };
     let (written, mut more) = change(call, options, &draft).await?;
     more.extend(warnings);

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::create::{Managers, Written, insert, respond};
+use super::create::{Written, insert, respond};
 use super::{WriteOptions, not_stored};
 use crate::api::deletion;
 use crate::api::patch::keep_times_if_unchanged;
-use crate::apiserver::object::Draft;
+use crate::apiserver::object::{Draft, Managers};
 use crate::apiserver::present::Presenter;
 use crate::apiserver::rules::{self, Part};
 use crate::apiserver::status::ApiError;
@@ -32,8 +32,7 @@ pub(super) async fn update(call: &Call<'_>, bytes: &Bytes) -> Result<Response, A
         drop(alone);
         (StatusCode::CREATED, insert(call, value, &options, Managers::Sender).await?)
     } else {
-        let changed =
-            change(call, &options, &|current| call.draft_update(current, value.clone(), part, &options)).await;
+        let changed = change(call, &options, &|current| call.draft_update(current, value.clone(), part)).await;
         (StatusCode::OK, changed?)
     };
     warnings.extend(more);

@@ -125,10 +125,7 @@ async fn begin(
     let server = call.server;
     let replays = options.send_initial || options.since.unwrap_or_default() == 0;
     if let Some(since) = options.since.filter(|since| *since > 0) {
-        // A revision that is yet to come is waited for by those who only follow.
-        if options.send_initial {
-            server.not_older_than(since)?;
-        }
+        server.not_older_than(since)?;
         if !replays {
             return Ok((Vec::new(), since));
         }
