@@ -53,9 +53,11 @@ impl<'h> Cluster<'h> {
 
     /// Creates what a manifest says, in the namespace `default` where it names none.
     fn create(&self, yaml: &str) {
-        let documents = yaml.split("\n---").filter(|text| text.lines().any(|line| !line.starts_with('#') && !line.is_empty()));
+        let documents =
+            yaml.split("\n---").filter(|text| text.lines().any(|line| !line.starts_with('#') && !line.is_empty()));
         for document in documents {
-            let object: DynamicObject = serde_yaml::from_str(document).unwrap_or_else(|error| panic!("{error}\n{document}"));
+            let object: DynamicObject =
+                serde_yaml::from_str(document).unwrap_or_else(|error| panic!("{error}\n{document}"));
             let types = object.types.clone().unwrap();
             let kind = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
             let api: Api<DynamicObject> = match (types.kind.as_str(), &object.metadata.namespace) {
@@ -92,7 +94,11 @@ impl<'h> Cluster<'h> {
     {
         let reached = tokio::time::timeout(LIMIT, await_condition(api.clone(), name, is_so));
         let reached = self.runtime.block_on(async { reached.await });
-        assert!(matches!(reached, Ok(Ok(_))), "{name} is never {what}: {:#?}", self.runtime.block_on(api.get_opt(name)));
+        assert!(
+            matches!(reached, Ok(Ok(_))),
+            "{name} is never {what}: {:#?}",
+            self.runtime.block_on(api.get_opt(name))
+        );
     }
 
     fn until_pod(&self, name: &str, phase: &str) {
@@ -240,7 +246,8 @@ fn what_belongs_to_something_goes_with_it() {
     let there = cluster.client.clone();
     let config_maps = |namespace: &str| Api::<ConfigMap>::namespaced(there.clone(), namespace);
     cluster.until(config_maps("doomed"), "kube-root-ca.crt", "published", |found| found.is_some());
-    cluster.create(&sleeper("p", "terminationGracePeriodSeconds: 1").replace("{name: p}", "{name: p, namespace: doomed}"));
+    cluster
+        .create(&sleeper("p", "terminationGracePeriodSeconds: 1").replace("{name: p}", "{name: p, namespace: doomed}"));
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "doomed");
     cluster.until(pods, "p", "running", |pod| phase_of(pod) == "Running");
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
