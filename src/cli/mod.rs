@@ -1,10 +1,16 @@
 //! The command line: what can be typed, one file per verb, and how results are printed. What a verb does with the
 //! engine is wired in `app`.
 
+pub mod apply;
 pub mod completion;
+pub mod connection;
+pub mod create;
+pub mod delete;
+pub mod get;
 pub mod image;
 pub mod man;
 pub mod output;
+pub mod print;
 pub mod run;
 pub mod serve;
 pub mod stop;
@@ -78,6 +84,14 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Stop the server that `husk serve --detach` has started
     Stop(stop::StopArgs),
+    /// Create objects of manifests on a server, or change those that exist to what the manifests say
+    Apply(apply::ApplyArgs),
+    /// Create objects of manifests on a server
+    Create(create::CreateArgs),
+    /// Print objects of a server
+    Get(get::GetArgs),
+    /// Delete objects of a server
+    Delete(delete::DeleteArgs),
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),

@@ -1,0 +1,77 @@
+//! The verbs that talk to a server, for people without kubectl: through the `kube` crate, as any client does. What can be
+//! typed, and how things are printed, is in `cli`.
+
+mod apply;
+mod connection;
+mod delete;
+mod files;
+mod get;
+mod kinds;
+mod output;
+mod targets;
+mod watch;
+
+use std::io::Write;
+
+use self::connection::{Connection, describe_error};
+use crate::cli::connection::ConnectionArgs;
+use crate::cli::{Global, apply::ApplyArgs, create::CreateArgs, delete::DeleteArgs, get::GetArgs};
+
+/// One of the verbs, with its arguments.
+#[derive(Debug)]
+pub(super) enum Verb {
+    /// `husk apply`
+    Apply(ApplyArgs),
+    /// `husk create`
+    Create(CreateArgs),
+    /// `husk delete`
+    Delete(DeleteArgs),
+    /// `husk get`
+    Get(GetArgs),
+}
+
+impl Verb {
+    fn connection(&self) -> &ConnectionArgs {
+        match self {
+            Self::Apply(args) => &args.connection,
+            Self::Create(args) => &args.connection,
+            Self::Delete(args) => &args.connection,
+            Self::Get(args) => &args.connection,
+        }
+    }
+
+    async fn run(&self, connection: &Connection) -> anyhow::Result<u8> {
+        match self {
+            Self::Apply(args) => apply::apply(connection, args).await,
+            Self::Create(args) => apply::create(connection, args).await,
+            Self::Delete(args) => delete::run(connection, args).await,
+            Self::Get(args) => get::run(connection, args).await,
+        }
+    }
+}
+
+/// Runs a verb. What fails is told as kubectl tells it, and the exit code is its own.
+pub(super) fn run(global: &Global, verb: &Verb) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let connection = Connection::open(global, verb.connection()).await?;
+        verb.run(&connection).await
+    });
+    // Standard input may still be read by a thread that nothing can end.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => Ok(code),
+        // Whoever reads the output may have seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(0),
+        Err(error) => {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "{}", describe_error(&error));
+            Ok(1)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(is))
+}
