@@ -45,10 +45,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&cli.global, args),
         Command::Serve(args) => serve::run(&cli.global, args),
         Command::Stop(args) => serve::stop(&cli.global, args),
-        Command::Apply(args) => client::run(&cli.global, &client::Verb::Apply(args)),
-        Command::Create(args) => client::run(&cli.global, &client::Verb::Create(args)),
-        Command::Get(args) => client::run(&cli.global, &client::Verb::Get(args)),
-        Command::Delete(args) => client::run(&cli.global, &client::Verb::Delete(args)),
+        Command::Client(verb) => client::run(&cli.global, &verb),
         Command::Image(command) => images::run(&cli.global, command),
         Command::Completion(args) => {
             // Whoever reads it may have seen enough.

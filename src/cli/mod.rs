@@ -6,14 +6,17 @@ pub mod completion;
 pub mod connection;
 pub mod create;
 pub mod delete;
+pub mod exec;
 pub mod get;
 pub mod image;
+pub mod logs;
 pub mod man;
 pub mod output;
 pub mod print;
 pub mod run;
 pub mod serve;
 pub mod stop;
+pub mod verbs;
 
 use std::path::PathBuf;
 
@@ -84,14 +87,9 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Stop the server that `husk serve --detach` has started
     Stop(stop::StopArgs),
-    /// Create objects of manifests on a server, or change those that exist to what the manifests say
-    Apply(apply::ApplyArgs),
-    /// Create objects of manifests on a server
-    Create(create::CreateArgs),
-    /// Print objects of a server
-    Get(get::GetArgs),
-    /// Delete objects of a server
-    Delete(delete::DeleteArgs),
+    /// Talk to a server
+    #[command(flatten)]
+    Client(verbs::Verb),
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),

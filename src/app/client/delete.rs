@@ -41,7 +41,10 @@ pub(super) async fn run(connection: &Connection, args: &DeleteArgs) -> anyhow::R
         return Ok(0);
     }
     if args.force {
-        writeln!(std::io::stderr(), "Warning: --force does not wait until containers have ended: they may run on for a moment")?;
+        writeln!(
+            std::io::stderr(),
+            "Warning: --force does not wait until containers have ended: they may run on for a moment"
+        )?;
     }
     let mut deleted = Vec::new();
     for object in doomed {

@@ -48,7 +48,10 @@ pub(super) fn read(args: &FileArgs) -> anyhow::Result<Vec<Manifest>> {
         }
     }
     if found.is_empty() {
-        bail!("no objects passed to {}", if args.filename.is_empty() { "the command: name files with -f" } else { "it" });
+        bail!(
+            "no objects passed to {}",
+            if args.filename.is_empty() { "the command: name files with -f" } else { "it" }
+        );
     }
     Ok(found)
 }

@@ -178,7 +178,9 @@ impl Query<'_> {
                 cells.push(if name { format!("{}/{cell}", group.kind.word()) } else { cell.clone() });
             }
         }
-        cells.extend(self.args.label_columns.iter().map(|label| text(&row.object, &["metadata", "labels", label]).to_owned()));
+        cells.extend(
+            self.args.label_columns.iter().map(|label| text(&row.object, &["metadata", "labels", label]).to_owned()),
+        );
         cells.extend(self.args.show_labels.then(|| labels(&row.object)));
         cells
     }

@@ -54,9 +54,8 @@ impl Kind {
 
     /// Whether somebody calls it so.
     fn is_called(&self, name: &str) -> bool {
-        let group = |rest: &str| {
-            rest == self.group || rest == format!("{}.{}", self.version, self.group).trim_end_matches('.')
-        };
+        let group =
+            |rest: &str| rest == self.group || rest == format!("{}.{}", self.version, self.group).trim_end_matches('.');
         let is = |name: &str| {
             name == self.plural || name == self.singular || self.short_names.iter().any(|short| short == name)
         };

@@ -4,49 +4,32 @@
 mod apply;
 mod connection;
 mod delete;
+mod exec;
 mod files;
 mod get;
 mod kinds;
+mod logs;
 mod output;
+mod pods;
 mod targets;
+mod terminal;
 mod watch;
 
 use std::io::Write;
 
 use self::connection::{Connection, describe_error};
-use crate::cli::connection::ConnectionArgs;
-use crate::cli::{Global, apply::ApplyArgs, create::CreateArgs, delete::DeleteArgs, get::GetArgs};
+use crate::cli::Global;
+use crate::cli::verbs::Verb;
 
-/// One of the verbs, with its arguments.
-#[derive(Debug)]
-pub(super) enum Verb {
-    /// `husk apply`
-    Apply(ApplyArgs),
-    /// `husk create`
-    Create(CreateArgs),
-    /// `husk delete`
-    Delete(DeleteArgs),
-    /// `husk get`
-    Get(GetArgs),
-}
-
-impl Verb {
-    fn connection(&self) -> &ConnectionArgs {
-        match self {
-            Self::Apply(args) => &args.connection,
-            Self::Create(args) => &args.connection,
-            Self::Delete(args) => &args.connection,
-            Self::Get(args) => &args.connection,
-        }
-    }
-
-    async fn run(&self, connection: &Connection) -> anyhow::Result<u8> {
-        match self {
-            Self::Apply(args) => apply::apply(connection, args).await,
-            Self::Create(args) => apply::create(connection, args).await,
-            Self::Delete(args) => delete::run(connection, args).await,
-            Self::Get(args) => get::run(connection, args).await,
-        }
+async fn act(connection: &Connection, verb: &Verb) -> anyhow::Result<u8> {
+    match verb {
+        Verb::Apply(args) => apply::apply(connection, args).await,
+        Verb::Create(args) => apply::create(connection, args).await,
+        Verb::Get(args) => get::run(connection, args).await,
+        Verb::Logs(args) => logs::run(connection, args).await,
+        Verb::Exec(args) => exec::exec(connection, args).await,
+        Verb::Attach(args) => exec::attach(connection, args).await,
+        Verb::Delete(args) => delete::run(connection, args).await,
     }
 }
 
@@ -55,7 +38,7 @@ pub(super) fn run(global: &Global, verb: &Verb) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let connection = Connection::open(global, verb.connection()).await?;
-        verb.run(&connection).await
+        act(&connection, verb).await
     });
     // Standard input may still be read by a thread that nothing can end.
     runtime.shutdown_background();

@@ -12,7 +12,9 @@ use crate::cli::print::object;
 #[derive(Debug, Clone)]
 pub(super) enum Output {
     /// A table, as the server makes it.
-    Table { wide: bool },
+    Table {
+        wide: bool,
+    },
     Json,
     Yaml,
     Name,

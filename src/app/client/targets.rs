@@ -34,7 +34,9 @@ pub(super) fn parse(words: &[String], kinds: &Kinds, namespace: &str) -> anyhow:
                     targets.push(object(kinds.find(kind)?, name));
                 }
                 Some(_) => bail!("arguments in resource/name form must have a single resource and name"),
-                None => bail!("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'husk get resource/<resource_name>' instead of 'husk get resource resource/<resource_name>')"),
+                None => bail!(
+                    "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'husk get resource/<resource_name>' instead of 'husk get resource resource/<resource_name>')"
+                ),
             }
         }
         return Ok(targets);
@@ -83,7 +85,8 @@ pub(super) fn placed(manifest: &Manifest, kind: &Kind, namespace: &str) -> anyho
     if kind.namespaced {
         let fields = object.as_object_mut().context("an object was expected")?;
         let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
-        let metadata = metadata.as_object_mut().with_context(|| format!("{}: metadata is no object", manifest.source))?;
+        let metadata =
+            metadata.as_object_mut().with_context(|| format!("{}: metadata is no object", manifest.source))?;
         metadata.insert("namespace".to_owned(), Value::String(namespace.to_owned()));
     }
     Ok(object)

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn objects_are_printed_in_order_and_without_managed_fields() {
-        let object = json!({"kind": "List", "items": [{"metadata": {"name": "a", "managedFields": []}, "apiVersion": "v1"}]});
+        let object =
+            json!({"kind": "List", "items": [{"metadata": {"name": "a", "managedFields": []}, "apiVersion": "v1"}]});
         let tidied = tidy(object.clone(), false).to_string();
         assert_eq!(tidied, r#"{"items":[{"apiVersion":"v1","metadata":{"name":"a"}}],"kind":"List"}"#);
         assert!(tidy(object, true).to_string().contains("managedFields"));
