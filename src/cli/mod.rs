@@ -6,17 +6,21 @@ pub mod completion;
 pub mod connection;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod get;
 pub mod image;
 pub mod logs;
 pub mod man;
 pub mod output;
+pub mod port_forward;
 pub mod print;
 pub mod run;
 pub mod serve;
 pub mod stop;
+pub mod top;
 pub mod verbs;
+pub mod wait;
 
 use std::path::PathBuf;
 

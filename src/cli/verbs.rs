@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::connection::ConnectionArgs;
-use super::{apply, create, delete, exec, get, logs};
+use super::{apply, create, delete, events, exec, get, logs, port_forward, top, wait};
 
 /// One of them.
 #[derive(Debug, Subcommand)]
@@ -20,6 +20,14 @@ pub enum Verb {
     Exec(exec::ExecArgs),
     /// Be on the other end of a running container's input and output
     Attach(exec::AttachArgs),
+    /// Lead ports of this machine to a server's pod
+    PortForward(port_forward::PortForwardArgs),
+    /// Print what has happened on a server
+    Events(events::EventsArgs),
+    /// Print how much processor and memory is used
+    Top(top::TopArgs),
+    /// Wait until objects of a server are as they should be
+    Wait(wait::WaitArgs),
     /// Delete objects of a server
     Delete(delete::DeleteArgs),
 }
@@ -34,6 +42,13 @@ impl Verb {
             Self::Logs(args) => &args.connection,
             Self::Exec(args) => &args.connection,
             Self::Attach(args) => &args.connection,
+            Self::PortForward(args) => &args.connection,
+            Self::Events(args) => &args.connection,
+            Self::Top(args) => match &args.of {
+                top::TopOf::Pod(args) => &args.connection,
+                top::TopOf::Node(args) => &args.connection,
+            },
+            Self::Wait(args) => &args.connection,
             Self::Delete(args) => &args.connection,
         }
     }

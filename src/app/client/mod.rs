@@ -4,6 +4,7 @@
 mod apply;
 mod connection;
 mod delete;
+mod events;
 mod exec;
 mod files;
 mod get;
@@ -11,8 +12,11 @@ mod kinds;
 mod logs;
 mod output;
 mod pods;
+mod port_forward;
 mod targets;
 mod terminal;
+mod top;
+mod wait;
 mod watch;
 
 use std::io::Write;
@@ -29,6 +33,10 @@ async fn act(connection: &Connection, verb: &Verb) -> anyhow::Result<u8> {
         Verb::Logs(args) => logs::run(connection, args).await,
         Verb::Exec(args) => exec::exec(connection, args).await,
         Verb::Attach(args) => exec::attach(connection, args).await,
+        Verb::PortForward(args) => port_forward::run(connection, args).await,
+        Verb::Events(args) => events::run(connection, args).await,
+        Verb::Top(args) => top::run(connection, args).await,
+        Verb::Wait(args) => wait::run(connection, args).await,
         Verb::Delete(args) => delete::run(connection, args).await,
     }
 }
