@@ -15,6 +15,7 @@ mod manifests;
 mod nettools;
 mod network;
 mod output;
+mod permissions;
 mod probes;
 mod programs;
 mod restarts;
