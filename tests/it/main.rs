@@ -16,6 +16,7 @@ mod manifests;
 mod nettools;
 mod network;
 mod output;
+mod permissions;
 mod probes;
 mod programs;
 mod restarts;
