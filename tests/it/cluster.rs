@@ -92,8 +92,9 @@ impl<'h> Cluster<'h> {
     where
         K: Clone + Debug + Send + serde::de::DeserializeOwned + kube::Resource<DynamicType = ()> + 'static,
     {
-        let reached = tokio::time::timeout(LIMIT, await_condition(api.clone(), name, is_so));
-        let reached = self.runtime.block_on(async { reached.await });
+        let watched = api.clone();
+        let reached =
+            self.runtime.block_on(async { tokio::time::timeout(LIMIT, await_condition(watched, name, is_so)).await });
         assert!(
             matches!(reached, Ok(Ok(_))),
             "{name} is never {what}: {:#?}",

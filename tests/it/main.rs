@@ -10,6 +10,7 @@ mod guests;
 mod hooks;
 mod hostile;
 mod images;
+mod kubectl;
 mod levels;
 mod lifecycle;
 mod manifests;
