@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod events;
+pub mod explain;
 pub mod jsonpath;
 pub mod object;
 pub mod table;
