@@ -8,6 +8,7 @@ pub mod connection;
 pub mod cp;
 pub mod create;
 pub mod delete;
+pub mod describe;
 pub mod events;
 pub mod exec;
 pub mod explain;

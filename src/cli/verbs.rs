@@ -3,7 +3,9 @@
 use clap::Subcommand;
 
 use super::connection::ConnectionArgs;
-use super::{api_resources, apply, cp, create, delete, events, exec, explain, get, logs, port_forward, top, wait};
+use super::{
+    api_resources, apply, cp, create, delete, describe, events, exec, explain, get, logs, port_forward, top, wait,
+};
 
 /// One of them.
 #[derive(Debug, Subcommand)]
@@ -14,6 +16,8 @@ pub enum Verb {
     Create(create::CreateArgs),
     /// Print objects of a server
     Get(get::GetArgs),
+    /// Describe objects of a server in words, and what has happened to them
+    Describe(describe::DescribeArgs),
     /// Print what a server's containers have printed
     Logs(logs::LogsArgs),
     /// Run a program in a container of a server's pod
@@ -47,6 +51,7 @@ impl Verb {
             Self::Apply(args) => &args.connection,
             Self::Create(args) => &args.connection,
             Self::Get(args) => &args.connection,
+            Self::Describe(args) => &args.connection,
             Self::Logs(args) => &args.connection,
             Self::Exec(args) => &args.connection,
             Self::Attach(args) => &args.connection,

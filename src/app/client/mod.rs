@@ -6,6 +6,7 @@ mod apply;
 mod connection;
 mod cp;
 mod delete;
+mod describe;
 mod events;
 mod exec;
 mod explain;
@@ -33,6 +34,7 @@ async fn act(connection: &Connection, verb: &Verb) -> anyhow::Result<u8> {
         Verb::Apply(args) => apply::apply(connection, args).await,
         Verb::Create(args) => apply::create(connection, args).await,
         Verb::Get(args) => get::run(connection, args).await,
+        Verb::Describe(args) => describe::run(connection, args).await,
         Verb::Logs(args) => logs::run(connection, args).await,
         Verb::Exec(args) => exec::exec(connection, args).await,
         Verb::Attach(args) => exec::attach(connection, args).await,
