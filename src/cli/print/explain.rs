@@ -50,6 +50,26 @@ impl<'a> Schemas<'a> {
         fields
     }
 
+    /// How a field's type is called: `string`, `[]Container`, `map[string]string`.
+    fn type_of(self, field: &Value) -> String {
+        let direct = field.get("$ref").or_else(|| list(field, &["allOf"]).first()?.get("$ref")).and_then(Value::as_str);
+        if let Some(reference) = direct {
+            // A type that is but a text or number is called what it is.
+            let schema = reference.strip_prefix(REFERENCE).and_then(|name| self.0.get(name));
+            let plain = schema.map(|schema| text(schema, &["type"])).filter(|name| !matches!(*name, "" | "object"));
+            return plain.unwrap_or_else(|| reference.rsplit('.').next().unwrap_or_default()).to_owned();
+        }
+        match text(field, &["type"]) {
+            "array" => format!("[]{}", field.get("items").map_or("Object".to_owned(), |items| self.type_of(items))),
+            "object" => match field.get("additionalProperties").filter(|values| values.is_object()) {
+                Some(values) => format!("map[string]{}", self.type_of(values)),
+                None => "Object".to_owned(),
+            },
+            "" => "Object".to_owned(),
+            name => name.to_owned(),
+        }
+    }
+
     /// Explains what is at a path of fields in a kind.
     ///
     /// # Errors
@@ -63,7 +83,7 @@ impl<'a> Schemas<'a> {
         }
         let mut out = String::new();
         if let (Some(field), Some(name)) = (field, path.last()) {
-            out.push_str(&format!("FIELD: {name} <{}>\n\n\n", type_of(field)));
+            out.push_str(&format!("FIELD: {name} <{}>\n\n\n", self.type_of(field)));
         }
         out.push_str("DESCRIPTION:\n");
         let own = field.map_or("", |field| text(field, &["description"]));
@@ -97,7 +117,7 @@ impl<'a> Schemas<'a> {
         let required: Vec<&str> = list(schema, &["required"]).iter().filter_map(Value::as_str).collect();
         for (name, field) in self.fields(schema) {
             let mark = if required.contains(&name) { " -required-" } else { "" };
-            out.push_str(&format!("{}{name}\t<{}>{mark}\n", "  ".repeat(depth), type_of(field)));
+            out.push_str(&format!("{}{name}\t<{}>{mark}\n", "  ".repeat(depth), self.type_of(field)));
             if !recursive {
                 out.push_str(&wrap(text(field, &["description"]), 4));
                 out.push('\n');
@@ -111,23 +131,6 @@ impl<'a> Schemas<'a> {
                 within.pop();
             }
         }
-    }
-}
-
-/// How a field's type is called: `string`, `[]Container`, `map[string]string`.
-fn type_of(field: &Value) -> String {
-    let direct = field.get("$ref").or_else(|| list(field, &["allOf"]).first()?.get("$ref")).and_then(Value::as_str);
-    if let Some(reference) = direct {
-        return reference.rsplit('.').next().unwrap_or_default().to_owned();
-    }
-    match text(field, &["type"]) {
-        "array" => format!("[]{}", field.get("items").map_or("Object".to_owned(), type_of)),
-        "object" => match field.get("additionalProperties").filter(|values| values.is_object()) {
-            Some(values) => format!("map[string]{}", type_of(values)),
-            None => "Object".to_owned(),
-        },
-        "" => "Object".to_owned(),
-        name => name.to_owned(),
     }
 }
 

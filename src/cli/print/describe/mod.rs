@@ -31,6 +31,7 @@ pub fn describe(object: &Value, context: &Context<'_>) -> String {
         ("v1", "ConfigMap") => others::config_map(&mut out, object),
         ("v1", "Secret") => others::secret(&mut out, object),
         ("v1", "Namespace") => others::namespace(&mut out, object),
+        ("v1", "ServiceAccount") => others::service_account(&mut out, object),
         ("v1", "Node") => others::node(&mut out, object),
         ("v1", "PersistentVolumeClaim") => others::claim(&mut out, object),
         _ => others::anything(&mut out, object),

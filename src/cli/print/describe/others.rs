@@ -182,6 +182,19 @@ pub(super) fn claim(out: &mut Lines, claim: &Value) {
     out.field(0, "VolumeMode", text(claim, &["spec", "volumeMode"]));
 }
 
+/// Fields of the metadata that are told at the beginning, or never.
+const TOLD_BEFORE: [&str; 5] = ["name", "namespace", "labels", "annotations", "managedFields"];
+
+/// Describes a ServiceAccount.
+pub(super) fn service_account(out: &mut Lines, account: &Value) {
+    out.head(account);
+    out.labels(account);
+    for (label, field) in [("Image pull secrets", "imagePullSecrets"), ("Mountable secrets", "secrets")] {
+        let names = list(account, &[field]).iter().map(|reference| text(reference, &["name"]).to_owned());
+        out.several(0, label, &names.collect::<Vec<_>>());
+    }
+}
+
 /// Describes an object of any kind: its fields, in words.
 pub(super) fn anything(out: &mut Lines, object: &Value) {
     out.head(object);
@@ -194,9 +207,8 @@ pub(super) fn anything(out: &mut Lines, object: &Value) {
     for (key, value) in fields {
         if key == "metadata" {
             out.line(0, "Metadata:");
-            out.field(1, "Creation Timestamp", text(value, &["creationTimestamp"]));
-            out.some(1, "Resource Version", text(value, &["resourceVersion"]));
-            out.some(1, "UID", text(value, &["uid"]));
+            let shown = sorted(Some(value)).into_iter().filter(|(key, _)| !TOLD_BEFORE.contains(&key.as_str()));
+            shown.for_each(|(key, value)| part(out, 1, key, value));
         } else {
             part(out, 0, key, value);
         }
@@ -230,8 +242,11 @@ fn part(out: &mut Lines, level: usize, key: &str, value: &Value) {
 
 /// A field's name in words: `accessModes` is `Access Modes`; what is no such name stays.
 fn words(key: &str) -> String {
-    if !key.chars().all(char::is_alphanumeric) {
-        return key.to_owned();
+    match key {
+        "apiVersion" => return "API Version".to_owned(),
+        "uid" => return "UID".to_owned(),
+        key if !key.chars().all(char::is_alphanumeric) => return key.to_owned(),
+        _ => {}
     }
     let mut out = String::new();
     let mut previous_is_small = false;
