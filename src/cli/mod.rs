@@ -1,13 +1,17 @@
 //! The command line: what can be typed, one file per verb, and how results are printed. What a verb does with the
 //! engine is wired in `app`.
 
+pub mod api_resources;
 pub mod apply;
 pub mod completion;
 pub mod connection;
+pub mod cp;
 pub mod create;
 pub mod delete;
+pub mod describe;
 pub mod events;
 pub mod exec;
+pub mod explain;
 pub mod get;
 pub mod image;
 pub mod logs;

@@ -3,7 +3,9 @@
 use clap::Subcommand;
 
 use super::connection::ConnectionArgs;
-use super::{apply, create, delete, events, exec, get, logs, port_forward, top, wait};
+use super::{
+    api_resources, apply, cp, create, delete, describe, events, exec, explain, get, logs, port_forward, top, wait,
+};
 
 /// One of them.
 #[derive(Debug, Subcommand)]
@@ -14,12 +16,16 @@ pub enum Verb {
     Create(create::CreateArgs),
     /// Print objects of a server
     Get(get::GetArgs),
+    /// Describe objects of a server in words, and what has happened to them
+    Describe(describe::DescribeArgs),
     /// Print what a server's containers have printed
     Logs(logs::LogsArgs),
     /// Run a program in a container of a server's pod
     Exec(exec::ExecArgs),
     /// Be on the other end of a running container's input and output
     Attach(exec::AttachArgs),
+    /// Copy files into a server's container and out of it
+    Cp(cp::CpArgs),
     /// Lead ports of this machine to a server's pod
     PortForward(port_forward::PortForwardArgs),
     /// Print what has happened on a server
@@ -28,6 +34,12 @@ pub enum Verb {
     Top(top::TopArgs),
     /// Wait until objects of a server are as they should be
     Wait(wait::WaitArgs),
+    /// Describe the types of a server's objects and their fields
+    Explain(explain::ExplainArgs),
+    /// Print which types of objects a server has
+    ApiResources(api_resources::ApiResourcesArgs),
+    /// Print husk's version and the server's
+    Version(api_resources::VersionArgs),
     /// Delete objects of a server
     Delete(delete::DeleteArgs),
 }
@@ -39,9 +51,14 @@ impl Verb {
             Self::Apply(args) => &args.connection,
             Self::Create(args) => &args.connection,
             Self::Get(args) => &args.connection,
+            Self::Describe(args) => &args.connection,
             Self::Logs(args) => &args.connection,
             Self::Exec(args) => &args.connection,
             Self::Attach(args) => &args.connection,
+            Self::Cp(args) => &args.connection,
+            Self::Explain(args) => &args.connection,
+            Self::ApiResources(args) => &args.connection,
+            Self::Version(args) => &args.connection,
             Self::PortForward(args) => &args.connection,
             Self::Events(args) => &args.connection,
             Self::Top(args) => match &args.of {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::cli::connection::FileArgs;
@@ -38,6 +38,7 @@ pub(super) fn read(args: &FileArgs) -> anyhow::Result<Vec<Manifest>> {
             decode("STDIN", &text, &mut found)?;
             continue;
         }
+        ensure!(path.exists(), "the path {:?} does not exist", path.display().to_string());
         let files = if path.is_dir() { folder(path, args.recursive, 0)? } else { vec![path.clone()] };
         for file in files {
             let context = || format!("cannot read {}", file.display());

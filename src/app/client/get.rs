@@ -86,32 +86,29 @@ impl Query<'_> {
         }
     }
 
-    /// Gets every target; tells what failed and goes on. The code says whether something did.
+    /// Gets every target, and gives what failed in words: it is told after what was found.
     async fn each(
         &self,
         targets: &[Target],
         accept: &str,
         parameters: &[(&str, String)],
         mut found: impl FnMut(&Target, Value),
-    ) -> anyhow::Result<u8> {
-        let mut code = 0;
+    ) -> Vec<String> {
+        let mut failures = Vec::new();
         for target in targets {
             match self.connection.get(&self.path(target, parameters), accept).await {
                 Ok(value) => found(target, value),
                 Err(error) if self.args.ignore_not_found && is_gone(&error) => {}
-                Err(error) => {
-                    code = 1;
-                    writeln!(std::io::stderr(), "{}", describe_error(&error))?;
-                }
+                Err(error) => failures.push(describe_error(&error)),
             }
         }
-        Ok(code)
+        failures
     }
 
     async fn tables(&self, targets: &[Target], wide: bool) -> anyhow::Result<u8> {
         let include = if self.sort_by.is_some() { "Object" } else { "Metadata" };
         let mut groups: Vec<Group> = Vec::new();
-        let code = self
+        let failures = self
             .each(targets, AS_TABLE, &[("includeObject", include.to_owned())], |target, table| {
                 let kind = kind_of(target);
                 let (headings, rows) = read_table(&table);
@@ -120,9 +117,9 @@ impl Query<'_> {
                     None => groups.push(Group { kind: kind.clone(), headings, rows }),
                 }
             })
-            .await?;
+            .await;
         groups.retain(|group| !group.rows.is_empty());
-        if groups.is_empty() && code == 0 && !self.args.ignore_not_found {
+        if groups.is_empty() && failures.is_empty() && !self.args.ignore_not_found {
             self.nothing_found(targets)?;
         }
         let several = kinds_in(targets) > 1;
@@ -142,7 +139,7 @@ impl Query<'_> {
             out.push_str(&Columns::default().align(&rows));
         }
         std::io::stdout().write_all(out.as_bytes())?;
-        Ok(code)
+        tell(&failures)
     }
 
     fn nothing_found(&self, targets: &[Target]) -> anyhow::Result<()> {
@@ -187,7 +184,7 @@ impl Query<'_> {
 
     async fn objects(&self, targets: &[Target]) -> anyhow::Result<u8> {
         let mut found: Vec<(Kind, Value)> = Vec::new();
-        let mut code = self
+        let failures = self
             .each(targets, AS_JSON, &[], |target, value| match target {
                 Target::Object { kind, .. } => found.push((kind.clone(), value)),
                 Target::All(kind) => {
@@ -197,35 +194,29 @@ impl Query<'_> {
                     }
                 }
             })
-            .await?;
+            .await;
         if let Some(path) = &self.sort_by {
             found.sort_by(|(_, one), (_, other)| compare(path, one, other));
         }
         let single = matches!(targets, [Target::Object { .. }]);
         if single && found.is_empty() {
-            return Ok(code);
+            return tell(&failures);
         }
         let text = match &self.output {
             Output::Name => self.names(&found)?,
-            Output::Columns(columns) if found.is_empty() && code == 0 => {
-                let rows = if self.args.no_headers { Vec::new() } else { vec![columns.headings()] };
-                Columns::default().align(&rows)
-            }
             Output::Columns(columns) => {
                 let mut rows = if self.args.no_headers { Vec::new() } else { vec![columns.headings()] };
                 rows.extend(found.iter().map(|(_, object)| columns.row(object)));
                 Columns::default().align(&rows)
             }
             output => {
-                let Some(kind) = targets.first().map(kind_of) else { return Ok(code) };
+                let Some(kind) = targets.first().map(kind_of) else { return tell(&failures) };
                 let object = if single { found.remove(0).1 } else { as_list(found) };
                 output.object(kind, object, self.args.show_managed_fields)?
             }
         };
-        if std::io::stdout().write_all(text.as_bytes()).is_err() {
-            code = 1;
-        }
-        Ok(code)
+        std::io::stdout().write_all(text.as_bytes())?;
+        tell(&failures)
     }
 
     fn names(&self, found: &[(Kind, Value)]) -> anyhow::Result<String> {
@@ -302,7 +293,7 @@ impl Shown<'_> {
             Output::Table { wide } => {
                 let (headings, found) = read_table(&object);
                 if found.is_empty() {
-                    self.begun = no_headers && self.begun && self.query.args.no_headers;
+                    self.begun = no_headers;
                     return Ok(());
                 }
                 let group = Group { kind: self.kind.clone(), headings, rows: found };
@@ -325,6 +316,14 @@ impl Shown<'_> {
         stdout.write_all(text.as_bytes())?;
         Ok(stdout.flush()?)
     }
+}
+
+/// Tells what failed; the exit code says whether something did.
+fn tell(failures: &[String]) -> anyhow::Result<u8> {
+    for failure in failures {
+        writeln!(std::io::stderr(), "{failure}")?;
+    }
+    Ok(u8::from(!failures.is_empty()))
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {

@@ -61,11 +61,6 @@ impl Kind {
         };
         is(name) || name.split_once('.').is_some_and(|(name, rest)| is(name) && group(rest.trim_end_matches('.')))
     }
-
-    /// Whether its objects can be treated so.
-    pub(super) fn can(&self, verb: &str) -> bool {
-        self.verbs.iter().any(|found| found == verb)
-    }
 }
 
 /// A part of a path, with nothing in it that could lead elsewhere.

@@ -1,11 +1,15 @@
 //! The verbs that talk to a server, for people without kubectl: through the `kube` crate, as any client does. What can be
 //! typed, and how things are printed, is in `cli`.
 
+mod api_resources;
 mod apply;
 mod connection;
+mod cp;
 mod delete;
+mod describe;
 mod events;
 mod exec;
+mod explain;
 mod files;
 mod get;
 mod kinds;
@@ -30,9 +34,14 @@ async fn act(connection: &Connection, verb: &Verb) -> anyhow::Result<u8> {
         Verb::Apply(args) => apply::apply(connection, args).await,
         Verb::Create(args) => apply::create(connection, args).await,
         Verb::Get(args) => get::run(connection, args).await,
+        Verb::Describe(args) => describe::run(connection, args).await,
         Verb::Logs(args) => logs::run(connection, args).await,
         Verb::Exec(args) => exec::exec(connection, args).await,
         Verb::Attach(args) => exec::attach(connection, args).await,
+        Verb::Cp(args) => cp::run(connection, args).await,
+        Verb::Explain(args) => explain::run(connection, args).await,
+        Verb::ApiResources(args) => api_resources::run(connection, args).await,
+        Verb::Version(args) => api_resources::version(connection, args).await,
         Verb::PortForward(args) => port_forward::run(connection, args).await,
         Verb::Events(args) => events::run(connection, args).await,
         Verb::Top(args) => top::run(connection, args).await,
