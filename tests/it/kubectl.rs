@@ -127,7 +127,9 @@ fn pods_are_run_reached_and_stopped() {
     kubectl.ok(&["cp", "web:/tmp/file", "back"]);
     assert_eq!(std::fs::read_to_string(husk.dir().join("back")).unwrap(), "contents");
     assert_eq!(kubectl.ok(&["expose", "pod", "web", "--port", "80"]), "service/web exposed\n");
-    let script = "wget -qO- http://web | head -1; read line; echo got $line";
+    // The Service leads to the pod a moment after it is there.
+    let script =
+        "until wget -qO- http://web >page 2>/dev/null; do sleep 0.1; done; head -1 page; read line; echo got $line";
     let run = ["run", "once", "-i", "--rm", "--image=busybox", "--restart=Never", "--", "sh", "-c", script];
     let (code, stdout, stderr) = kubectl.run(&run, "a line\n");
     assert_eq!(code, 0, "{stdout}{stderr}");
