@@ -84,9 +84,16 @@ async fn a_cpu_limit_set_while_programs_run_slows_them_until_it_is_lifted() {
     assert!(used > 0.02 && used <= allowed, "{used} s of CPU time, allowed {allowed} s");
 
     app.container.update_limits(ResourceLimits::default()).unwrap();
-    let begun = Instant::now();
-    assert_eq!(exec(&app.container, "busy 50").await.unwrap().0.code, 0);
-    let unlimited = begun.elapsed();
+    // What else the machine does may hold up one of them, but hardly all.
+    let mut unlimited = Duration::MAX;
+    for _ in 0..8 {
+        let begun = Instant::now();
+        assert_eq!(exec(&app.container, "busy 50").await.unwrap().0.code, 0);
+        unlimited = unlimited.min(begun.elapsed());
+        if unlimited * 2 < limited {
+            break;
+        }
+    }
     assert!(unlimited * 2 < limited, "{unlimited:?} without a limit, {limited:?} with one");
 }
 
