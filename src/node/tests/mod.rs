@@ -7,6 +7,7 @@ mod output;
 mod restarting;
 mod resyncing;
 mod scene;
+mod sessions;
 mod starting;
 mod stopping;
 mod trouble;
