@@ -4,6 +4,7 @@
 //! `tests/it/tidy.rs` keeps the table of which layer may use which.
 
 pub mod api;
+pub mod apiserver;
 pub mod app;
 pub mod base;
 pub mod cli;

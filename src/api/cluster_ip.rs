@@ -66,6 +66,13 @@ impl ClusterIps {
         Ok(())
     }
 
+    /// Keeps the address that a Service has already from being given to another.
+    pub fn reserve(&mut self, service: &Service) {
+        if let Some(offset) = cluster_ip(service).and_then(|ip| ip.to_bits().checked_sub(self.first)) {
+            self.taken.insert(offset);
+        }
+    }
+
     fn size(&self) -> u32 {
         u32::MAX.checked_shr(self.prefix).unwrap_or(0)
     }

@@ -191,7 +191,10 @@ impl Decoding {
         let object = match (api_version, kind) {
             ("v1", "Pod") => self.typed(root).map(|object| Object::Pod(Box::new(object))),
             ("v1", "ConfigMap") => self.typed(root).map(Object::ConfigMap),
-            ("v1", "Secret") => self.typed(root).map(with_string_data).map(Object::Secret),
+            ("v1", "Secret") => self.typed(root).map(|mut secret| {
+                move_string_data(&mut secret);
+                Object::Secret(secret)
+            }),
             ("v1", "PersistentVolumeClaim") => {
                 self.typed(root).map(|object| Object::PersistentVolumeClaim(Box::new(object)))
             }
@@ -224,12 +227,11 @@ impl Decoding {
 }
 
 /// `stringData` is a way to write `data` without base64; it wins over `data`, and is gone afterwards.
-fn with_string_data(mut secret: Secret) -> Secret {
+pub(super) fn move_string_data(secret: &mut Secret) {
     if let Some(texts) = secret.string_data.take().filter(|texts| !texts.is_empty()) {
         let data = secret.data.get_or_insert_default();
         data.extend(texts.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))));
     }
-    secret
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim, Pod, PodSpec, Probe, ResourceRequirements,
-    Secret, Service, Toleration, Volume, VolumeProjection,
+    Container, EphemeralContainer, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim, Pod, PodSpec, Probe,
+    ResourceRequirements, Secret, Service, Toleration, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WrittenQuantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -57,7 +57,19 @@ pub fn apply_defaults(object: &mut Object, namespace: &str) {
                 labels.insert("kubernetes.io/metadata.name".to_owned(), name);
             }
         }
-        Object::ConfigMap(_) | Object::ServiceAccount(_) => {}
+        Object::Node(node) => {
+            if let Some(status) = &mut node.status
+                && status.allocatable.is_none()
+            {
+                status.allocatable.clone_from(&status.capacity);
+            }
+        }
+        Object::PriorityClass(class) => set_text(&mut class.preemption_policy, "PreemptLowerPriority"),
+        Object::ConfigMap(_)
+        | Object::ServiceAccount(_)
+        | Object::Event(_)
+        | Object::Lease(_)
+        | Object::RuntimeClass(_) => {}
     }
 }
 
@@ -84,6 +96,7 @@ pub fn default_pod(pod: &mut Pod) {
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         default_container(container);
     }
+    spec.ephemeral_containers.iter_mut().flatten().for_each(default_ephemeral_container);
     default_pod_requests(spec);
     spec.volumes.iter_mut().flatten().for_each(default_volume);
     set_text(&mut spec.dns_policy, "ClusterFirst");
@@ -156,6 +169,13 @@ fn default_container(container: &mut Container) {
             hook.http_get.iter_mut().for_each(default_http_get);
         }
     }
+}
+
+fn default_ephemeral_container(container: &mut EphemeralContainer) {
+    let image = container.image.as_deref().unwrap_or_default();
+    set_text(&mut container.image_pull_policy, default_pull_policy(image));
+    set_text(&mut container.termination_message_path, "/dev/termination-log");
+    set_text(&mut container.termination_message_policy, "File");
 }
 
 /// The pull policy of an image that says none: `Always` for the tag `latest` and for no tag, else `IfNotPresent`.
@@ -291,7 +311,8 @@ fn default_claim(claim: &mut PersistentVolumeClaim) {
     spec.volume_mode.get_or_insert_with(|| "Filesystem".to_owned());
 }
 
-fn default_service(service: &mut Service) {
+/// Fills in everything that a Service does not set, except its namespace and addresses.
+pub fn default_service(service: &mut Service) {
     let spec = service.spec.get_or_insert_default();
     set_text(&mut spec.session_affinity, "None");
     set_text(&mut spec.type_, "ClusterIP");

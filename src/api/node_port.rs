@@ -1,6 +1,7 @@
 //! Node ports: those that Services ask for, each given once. Source of the rules: kube-apiserver v1.36
 //! `registry/core/service/portallocator`.
-// Differs from Kubernetes: a Service that asks for no particular node port gets none.
+//!
+//! In a cluster, ports that ask for none get one; `husk run` has only those that are asked for.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -52,6 +53,37 @@ impl NodePorts {
             Some(FieldError { path, kind: ErrorKind::Invalid, value: Some(BadValue::from(number)), detail })
         });
         refused.collect()
+    }
+
+    /// Keeps the node ports that a Service has already from being given to another.
+    pub fn reserve(&mut self, service: &Service) {
+        for (port, number) in node_ports(service) {
+            self.taken.insert((port.protocol.clone().unwrap_or_default(), i32::from(number)));
+        }
+    }
+
+    /// Gives a Service of a type that has node ports one for each port that asks for none; those that ask must have been
+    /// [taken](Self::take).
+    ///
+    /// # Errors
+    /// That all are taken.
+    pub fn complete(&mut self, service: &mut Service) -> Result<(), FieldError> {
+        if !has_node_ports(service) {
+            return Ok(());
+        }
+        let ports = service.spec.iter_mut().flat_map(|spec| spec.ports.iter_mut().flatten()).enumerate();
+        for (index, port) in ports.filter(|(_, port)| port.node_port.unwrap_or_default() == 0) {
+            let protocol = port.protocol.clone().unwrap_or_default();
+            let free = RANGE.clone().find(|number| !self.taken.contains(&(protocol.clone(), *number)));
+            let Some(number) = free else {
+                let path = format!("spec.ports[{index}].nodePort");
+                let detail = "failed to allocate a nodePort: range is full".to_owned();
+                return Err(FieldError { path, kind: ErrorKind::Invalid, value: Some(BadValue::from(0)), detail });
+            };
+            self.taken.insert((protocol, number));
+            port.node_port = Some(number);
+        }
+        Ok(())
     }
 }
 

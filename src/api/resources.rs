@@ -54,8 +54,7 @@ pub struct Subresource {
 }
 
 /// All verbs of stored objects, in the order of discovery documents.
-pub const ALL_VERBS: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 impl ResourceType {
     /// `v1`, `discovery.k8s.io/v1`: what stands in `apiVersion`.
@@ -141,10 +140,7 @@ pub static RESOURCES: &[ResourceType] = &[
     ResourceType {
         short_names: &["ns"],
         namespaced: false,
-        subresources: &[
-            subresource("finalize", "Namespace", &["update"]),
-            subresource("status", "Namespace", STATUS),
-        ],
+        subresources: &[subresource("finalize", "Namespace", &["update"]), subresource("status", "Namespace", STATUS)],
         ..core("Namespace", "namespaces", "namespace")
     },
     ResourceType {
@@ -188,10 +184,7 @@ pub static RESOURCES: &[ResourceType] = &[
     ResourceType {
         short_names: &["svc"],
         categories: &["all"],
-        subresources: &[
-            subresource("proxy", "ServiceProxyOptions", PROXY),
-            subresource("status", "Service", STATUS),
-        ],
+        subresources: &[subresource("proxy", "ServiceProxyOptions", PROXY), subresource("status", "Service", STATUS)],
         ..core("Service", "services", "service")
     },
     answered("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
@@ -224,11 +217,7 @@ pub static RESOURCES: &[ResourceType] = &[
         nature: Nature::Measured,
         ..core("PodMetrics", "pods", "")
     },
-    ResourceType {
-        group: "node.k8s.io",
-        namespaced: false,
-        ..core("RuntimeClass", "runtimeclasses", "runtimeclass")
-    },
+    ResourceType { group: "node.k8s.io", namespaced: false, ..core("RuntimeClass", "runtimeclasses", "runtimeclass") },
     ResourceType {
         group: "scheduling.k8s.io",
         short_names: &["pc"],

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodStatus};
 
-use super::cluster::{Change, PodKey, container_of, stopped_container};
+use super::cluster::{PodKey, container_of, stopped_container};
+use super::history::Change;
 use super::outcome;
 use super::show::Names;
 use crate::base::clock::Timestamp;

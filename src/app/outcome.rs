@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Event, Pod, PodStatus,
 };
 
-use super::cluster::{Stop, Stopped, container_of};
+use super::cluster::container_of;
+use super::history::{Stop, Stopped};
 use super::notices::{first_line, repeats};
 use super::remedy::{self, ProbeName};
 use crate::base::clock::Timestamp;

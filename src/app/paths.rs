@@ -1,6 +1,6 @@
 //! Where husk keeps things: the options, else the platform's places for a user's data and caches.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use etcetera::{BaseStrategy, choose_base_strategy};
@@ -20,6 +20,8 @@ pub(super) struct Paths {
     pub(super) cache: PathBuf,
     /// Compiled code.
     pub(super) code: PathBuf,
+    /// Whether `data` is where it would be if nobody had said anything.
+    usual_data: bool,
 }
 
 impl Paths {
@@ -35,6 +37,45 @@ impl Paths {
             Some(dir) => std::path::absolute(dir)?,
             None => base()?.cache_dir().join("husk"),
         };
-        Ok(Self { images: data.join("images"), pods: data.join("pods"), code: cache.join("code"), cache, data })
+        let usual_data = base().is_ok_and(|base| base.data_dir().join("husk") == data);
+        Ok(Self {
+            images: data.join("images"),
+            pods: data.join("pods"),
+            code: cache.join("code"),
+            cache,
+            data,
+            usual_data,
+        })
+    }
+
+    /// What has to be added to a command so that it uses the same data directory, beginning with a space if it is
+    /// anything.
+    pub(super) fn data_option(&self) -> String {
+        if self.usual_data { String::new() } else { format!(" --data-dir {}", shell_word(&self.data)) }
+    }
+}
+
+/// A path as one writes it in a shell.
+pub(super) fn shell_word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_words_of_the_shell() {
+        assert_eq!(
+            shell_word(Path::new("/home/me/.local/share/husk/kubeconfig")),
+            "/home/me/.local/share/husk/kubeconfig"
+        );
+        assert_eq!(shell_word(Path::new("/a b/it's")), r"'/a b/it'\''s'");
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    fn detect() -> Self {
+    pub(super) fn detect() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             name: host_name(),
@@ -180,6 +180,11 @@ impl Session {
             Object::EndpointSlice(object) => drop(store.create(object)?),
             Object::ServiceAccount(object) => drop(store.create(object)?),
             Object::Namespace(object) => drop(store.create(object)?),
+            Object::Node(object) => drop(store.create(*object)?),
+            Object::Event(object) => drop(store.create(*object)?),
+            Object::Lease(object) => drop(store.create(object)?),
+            Object::RuntimeClass(object) => drop(store.create(object)?),
+            Object::PriorityClass(object) => drop(store.create(object)?),
         }
         Ok(())
     }

@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::cluster::{PodKey, QUEUE, StoreCluster};
+use super::cluster::{Observer, PodKey, StoreCluster};
 use super::console::Console;
+use super::history::{Histories, QUEUE};
 use super::notices::Notices;
 use super::outcome::{self, Account};
 use super::prepare::{Session, cannot_keep_files};
@@ -68,7 +69,7 @@ async fn pass_on_sizes(console: Console, pods: Arc<[(Arc<Pod>, PodHandle)]>) {
         while changed.recv().await.is_some() {
             if let Some(size) = console.size() {
                 // One that does not run learns it when it starts.
-                let _ = handle.resize(container, size);
+                let _ = handle.access().resize(container, size);
             }
         }
     }
@@ -107,9 +108,11 @@ impl Session {
         let (logs, log_chunks) = mpsc::channel(LOG_QUEUE);
         let (changes, changed) = mpsc::channel(QUEUE);
         let clock = Clock::system();
-        let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, changes));
+        let histories = Arc::new(Histories::new(self.store.clone(), changes));
+        let observer = Arc::clone(&histories) as Arc<dyn Observer>;
+        let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, observer));
         let switch = Switch::new(self.egress());
-        let services = services::keep(self.store.clone(), Arc::clone(&switch), CLUSTER_DOMAIN);
+        let services = services::keep(&self.store, clock, Arc::clone(&switch), CLUSTER_DOMAIN);
         let node_ports = services::publish_node_ports(&self.store, &switch).await?;
         for port in node_ports.iter().filter(|_| !self.args.quiet) {
             printer.notice(Tone::Quiet, port.notice.clone()).await;
@@ -125,12 +128,12 @@ impl Session {
         let pods = self.start_pods(&node, &cluster);
         let tidying = self.tidy();
         let resizing = tokio::spawn(pass_on_sizes(console.clone(), Arc::clone(&pods)));
-        let ending = self.watch(&pods, &printer, signals, (clock, &cluster)).await;
+        let ending = self.watch(&pods, &printer, signals, (clock, &histories)).await;
         resizing.abort();
         console.restore();
-        let accounts = self.accounts(&cluster);
+        let accounts = self.accounts(&histories);
         // With them goes the way for further changes.
-        drop((pods, node, cluster, services, node_ports));
+        drop((pods, node, cluster, histories, services, node_ports));
         if let Err(error) = directory.remove() {
             warn!(%error, "what the pods kept on disk was not removed completely");
         }
@@ -256,7 +259,8 @@ impl Session {
             images: Arc::clone(&self.images),
             switch,
             cluster,
-            logs,
+            logs: Some(logs),
+            log_files: None,
             stdin: Box::new(move |pod, container| console.keyboard(pod, container)),
         }))
     }
@@ -285,7 +289,7 @@ impl Session {
         pods: &[(Arc<Pod>, PodHandle)],
         printer: &Printer,
         mut signals: Signals,
-        (clock, cluster): (Clock, &StoreCluster),
+        (clock, histories): (Clock, &Histories),
     ) -> Option<(Ending, Timestamp)> {
         let mut all_finished = std::pin::pin!(join_all(pods.iter().map(|(_, handle)| handle.finished())));
         let mut timeout = std::pin::pin!(sleep_or_never(self.args.timeout));
@@ -303,7 +307,7 @@ impl Session {
                 announce(printer, ending_notice(asked, again));
             }
             for (pod, handle) in pods {
-                cluster.remember(&PodKey::of(pod));
+                histories.remember(&PodKey::of(pod));
                 self.delete(pod, handle, grace, clock.now());
             }
             ending = ending.or(Some((asked, clock.now())));
@@ -330,11 +334,11 @@ impl Session {
     }
 
     /// What is known of the pods now that they have ended.
-    fn accounts(&self, cluster: &StoreCluster) -> Vec<Account> {
+    fn accounts(&self, histories: &Histories) -> Vec<Account> {
         let account = |pod| {
             let key = PodKey::of(pod);
             let pod = self.store.get::<Pod>(&key.namespace, &key.name)?;
-            Some(Account { pod, stop: cluster.stop(&key), events: cluster.events(&key) })
+            Some(Account { pod, stop: histories.stop(&key), events: histories.events(&key) })
         };
         self.pods.iter().filter_map(|pod| account(pod)).collect()
     }

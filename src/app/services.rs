@@ -4,28 +4,35 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort, ServiceSpec};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::cluster_ip::{ClusterIps, cluster_ip};
+use crate::api::defaults::default_service;
 use crate::api::node_port::{NodePorts, has_node_ports, node_ports};
 use crate::api::selector::service_selects;
-use crate::api::{FieldError, LoadError, LoadProblem, LoadedObject, Object, apply_defaults};
-use crate::base::clock::Timestamp;
+use crate::api::{FieldError, LoadError, LoadProblem, LoadedObject, Object};
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::id::PodUid;
-use crate::controller::endpoints;
+use crate::controller::endpoints::EndpointsController;
 use crate::net::{DNS_ADDRESS, Protocol, PublishedPort, Switch, VIRTUAL_RANGE};
 use crate::node::service_tables;
 use crate::store::Store;
 
 /// The address of the API server's Service: the first of the range.
 const API_ADDRESS: &str = "10.96.0.1";
+/// The port of the node, as pods see it, at which the API server answers.
+pub(super) const API_PORT: u16 = 6443;
 
-/// The shortest time between two looks at the store, so that many pods that start at once cost little.
+/// The shortest time between two looks at the store, so that many pods that start at once cost little…
 const PAUSE: Duration = Duration::from_millis(5);
+/// …and how many times as long as the look has taken, so that thousands of pods don't keep a processor busy with it…
+const RELATIVE_PAUSE: u32 = 10;
+/// …up to this.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Creates Services, each with its cluster IP.
 pub(super) struct Creator {
@@ -34,37 +41,44 @@ pub(super) struct Creator {
     node_ports: NodePorts,
 }
 
+/// The Services that every cluster has: those of the API server and of DNS, with their addresses.
+pub(super) fn of_the_system() -> [Service; 2] {
+    let port = |name: &str, protocol: &str, port, target| ServicePort {
+        name: Some(name.to_owned()),
+        protocol: Some(protocol.to_owned()),
+        port,
+        target_port: Some(IntOrString::Int(target)),
+        ..ServicePort::default()
+    };
+    let api = vec![port("https", "TCP", 443, i32::from(API_PORT))];
+    let dns = vec![port("dns", "UDP", 53, 53), port("dns-tcp", "TCP", 53, 53)];
+    [("default", "kubernetes", API_ADDRESS.to_owned(), api), ("kube-system", "kube-dns", DNS_ADDRESS.to_string(), dns)]
+        .map(|(namespace, name, ip, ports)| {
+            let (name, namespace) = (Some(name.to_owned()), Some(namespace.to_owned()));
+            let metadata = ObjectMeta { name, namespace, ..ObjectMeta::default() };
+            let spec = ServiceSpec {
+                cluster_ip: Some(ip.clone()),
+                cluster_ips: Some(vec![ip]),
+                ip_families: Some(vec!["IPv4".to_owned()]),
+                ip_family_policy: Some("SingleStack".to_owned()),
+                ports: Some(ports),
+                ..ServiceSpec::default()
+            };
+            let mut service = Service { metadata, spec: Some(spec), status: None };
+            default_service(&mut service);
+            service
+        })
+}
+
 impl Creator {
-    /// Creates what every cluster has: the Services of the API server and of DNS. Nobody answers at the first yet.
+    /// Creates what every cluster has: the Services of the API server and of DNS. Nobody answers at the first.
     pub(super) fn new(store: Store) -> anyhow::Result<Self> {
         let mut creator = Self { store, ips: ClusterIps::new(VIRTUAL_RANGE), node_ports: NodePorts::default() };
-        let port = |name: &str, protocol: &str, port, target| ServicePort {
-            name: Some(name.to_owned()),
-            protocol: Some(protocol.to_owned()),
-            port,
-            target_port: Some(IntOrString::Int(target)),
-            ..ServicePort::default()
-        };
-        let api = vec![port("https", "TCP", 443, 6443)];
-        let dns = vec![port("dns", "UDP", 53, 53), port("dns-tcp", "TCP", 53, 53)];
-        let dns_address = DNS_ADDRESS.to_string();
-        for (namespace, name, ip, ports) in
-            [("default", "kubernetes", API_ADDRESS, api), ("kube-system", "kube-dns", &dns_address, dns)]
-        {
-            let metadata = ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some(namespace.to_owned()),
-                ..ObjectMeta::default()
-            };
-            let spec = ServiceSpec { cluster_ip: Some(ip.to_owned()), ports: Some(ports), ..ServiceSpec::default() };
-            let mut object = Object::Service(Box::new(Service { metadata, spec: Some(spec), status: None }));
-            apply_defaults(&mut object, namespace);
-            if let Object::Service(mut service) = object {
-                if let Some(error) = creator.assign(&mut service).pop() {
-                    return Err(error.into());
-                }
-                creator.create(*service)?;
+        for mut service in of_the_system() {
+            if let Some(error) = creator.assign(&mut service).pop() {
+                return Err(error.into());
             }
+            creator.create(service)?;
         }
         Ok(creator)
     }
@@ -157,37 +171,34 @@ pub(super) async fn publish_node_ports(store: &Store, switch: &Arc<Switch>) -> s
 }
 
 /// Tells the switch what the store says of Services, now and after every change, until dropped.
-pub(super) fn keep(store: Store, switch: Arc<Switch>, cluster_domain: &'static str) -> AbortOnDropHandle<()> {
-    let mut changes = store.changes();
-    let mut seen = tell(&store, &switch, cluster_domain);
+pub(super) fn keep(
+    store: &Store,
+    clock: Clock,
+    switch: Arc<Switch>,
+    cluster_domain: &'static str,
+) -> AbortOnDropHandle<()> {
+    let mut controller = EndpointsController::new(store, clock);
+    tell(&mut controller, &switch, cluster_domain);
     AbortOnDropHandle::new(tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            if revisions(&store) != seen {
-                seen = tell(&store, &switch, cluster_domain);
-                tokio::time::sleep(PAUSE).await;
-            }
+        loop {
+            controller.changed().await;
+            let begun = Instant::now();
+            tell(&mut controller, &switch, cluster_domain);
+            let pause = begun.elapsed().saturating_mul(RELATIVE_PAUSE);
+            tokio::time::sleep(pause.clamp(PAUSE, MAX_PAUSE)).await;
         }
     }))
 }
 
-/// Brings endpoints and the switch up to date; gives the state of the store that they reflect.
-fn tell(store: &Store, switch: &Switch, cluster_domain: &str) -> [u64; 4] {
-    let seen = revisions(store);
-    endpoints::reconcile(store);
-    let tables = service_tables(&store.list_all(), &store.list_all(), &store.list_all(), cluster_domain);
+/// Brings endpoints and the switch up to date.
+fn tell(controller: &mut EndpointsController, switch: &Switch, cluster_domain: &str) {
+    controller.catch_up();
+    // What was written just now is told next, and is part of the tables already.
+    controller.catch_up();
+    let (services, slices, pods) = controller.objects();
+    let tables = service_tables(&services, &slices, &pods, cluster_domain);
     switch.set_services(tables.ports);
     switch.set_zone(tables.zone);
-    seen
-}
-
-/// When the objects that matter have changed.
-fn revisions(store: &Store) -> [u64; 4] {
-    [
-        store.revision_of::<Service>(),
-        store.revision_of::<Pod>(),
-        store.revision_of::<Endpoints>(),
-        store.revision_of::<EndpointSlice>(),
-    ]
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::cluster::{Change, PodKey};
+use super::cluster::PodKey;
 use super::console::Console;
+use super::history::Change;
 use super::notices::{Notice, Notices};
 use crate::cli::output::printer::{OutputStream, Printer};
 use crate::node::{LogChunk, LogStream};

@@ -1,9 +1,26 @@
 //! The command line: what can be typed, one file per verb, and how results are printed. What a verb does with the
 //! engine is wired in `app`.
 
+pub mod apply;
+pub mod completion;
+pub mod connection;
+pub mod create;
+pub mod delete;
+pub mod events;
+pub mod exec;
+pub mod get;
 pub mod image;
+pub mod logs;
+pub mod man;
 pub mod output;
+pub mod port_forward;
+pub mod print;
 pub mod run;
+pub mod serve;
+pub mod stop;
+pub mod top;
+pub mod verbs;
+pub mod wait;
 
 use std::path::PathBuf;
 
@@ -70,7 +87,18 @@ pub enum Switch {
 pub enum Command {
     /// Run pods from YAML or JSON manifests, or one WebAssembly program, until they end
     Run(run::RunArgs),
+    /// Serve the Kubernetes API on this machine, for kubectl and other clients
+    Serve(serve::ServeArgs),
+    /// Stop the server that `husk serve --detach` has started
+    Stop(stop::StopArgs),
+    /// Talk to a server
+    #[command(flatten)]
+    Client(verbs::Verb),
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Print a script that completes husk's commands in a shell
+    Completion(completion::CompletionArgs),
+    /// Write husk's manual pages
+    Man(man::ManArgs),
 }

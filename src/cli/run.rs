@@ -147,7 +147,7 @@ fn parse_port(text: &str, lowest: u16) -> Result<u16, String> {
     port.ok_or_else(|| format!("{text:?} is not a port: expected {lowest} to 65535"))
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
     let friendly = || text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     seconds.or_else(friendly).ok_or_else(|| format!("{text:?} is not a duration: write 90s, 5m or 1h30m"))

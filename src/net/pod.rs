@@ -227,7 +227,8 @@ impl PodCore {
     /// Whether an accepted connection more would exceed the pod's limit. Those in an accept queue count already.
     pub(super) fn is_over_limit(&self) -> bool {
         let state = self.lock();
-        state.tcp.len() + state.accepted > MAX_TCP_SOCKETS
+        let own = if self.is_limited() { state.tcp.len() } else { 0 };
+        own + state.accepted > MAX_TCP_SOCKETS
     }
 
     /// A place in the list of connections; `lease` is the local port of one that was made here.

@@ -37,13 +37,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct PublishedPort {
     host: SocketAddr,
-    _serving: AbortOnDropHandle<()>,
+    serving: AbortOnDropHandle<()>,
 }
 
 impl PublishedPort {
     /// The host's address, with the port that was chosen.
     pub fn host_addr(&self) -> SocketAddr {
         self.host
+    }
+
+    /// Closes the port and waits until that is done: then the address is free again.
+    pub async fn close(self) {
+        self.serving.abort();
+        let _ = self.serving.await;
     }
 }
 
@@ -79,7 +85,7 @@ pub(super) async fn tcp(target: Target, host: SocketAddr) -> io::Result<Publishe
     let listener = HostListener::bind(host).await.map_err(explain("TCP", host))?;
     let host = listener.local_addr().map_err(explain("TCP", host))?;
     let serving = tokio::spawn(serve_tcp(listener, target));
-    Ok(PublishedPort { host, _serving: AbortOnDropHandle::new(serving) })
+    Ok(PublishedPort { host, serving: AbortOnDropHandle::new(serving) })
 }
 
 async fn serve_tcp(listener: HostListener, target: Target) {
@@ -119,7 +125,7 @@ pub(super) async fn udp(target: Target, host: SocketAddr) -> io::Result<Publishe
     let socket = HostSocket::bind(host).await.map_err(explain("UDP", host))?;
     let host = socket.local_addr().map_err(explain("UDP", host))?;
     let serving = tokio::spawn(serve_udp(Arc::new(socket), target));
-    Ok(PublishedPort { host, _serving: AbortOnDropHandle::new(serving) })
+    Ok(PublishedPort { host, serving: AbortOnDropHandle::new(serving) })
 }
 
 /// One client of a published UDP port.

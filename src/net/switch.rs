@@ -10,7 +10,7 @@ use super::pod::PodCore;
 use super::publish::Target;
 use super::resolve::Names;
 use super::service::{Services, VirtualPort};
-use super::{NetError, PodNetwork, Protocol, PublishedPort, publish};
+use super::{NetError, PodNetwork, Protocol, PublishedPort, TcpListener, publish, tcp};
 
 /// Whether pods may reach what lies outside the switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +110,16 @@ impl Switch {
         }
     }
 
+    /// Listens on a port of the node, as pods see it: what they connect to there is accepted by the agent, in this
+    /// process and without a socket of the host's. Services lead there through ordinary endpoints.
+    ///
+    /// # Errors
+    /// [`NetError::AddressInUse`] if somebody listens there already.
+    pub fn listen_on_node(&self, port: u16, backlog: usize) -> Result<TcpListener, NetError> {
+        let binding = tcp::bind(&self.node, SocketAddr::new(self.node_ip(), port))?;
+        tcp::listen(&self.node, binding, backlog)
+    }
+
     pub(super) fn node(&self) -> &Arc<PodCore> {
         &self.node
     }
@@ -186,9 +196,9 @@ impl Switch {
     }
 }
 
-/// Whether the switch's DNS is at this address.
+/// Whether the switch's DNS is at this address: that of its Service, or the node's, where the Service leads.
 pub(super) fn is_dns(target: SocketAddr) -> bool {
-    target == SocketAddr::new(DNS_ADDRESS.into(), DNS_PORT)
+    target.port() == DNS_PORT && (target.ip() == IpAddr::V4(DNS_ADDRESS) || target.ip() == IpAddr::V4(NODE))
 }
 
 impl State {

@@ -1,5 +1,6 @@
-//! Reaching into a container that runs: executing programs in it, and attaching to its own streams.
+//! The streams of a container that runs, for those who attach to them.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,16 +9,17 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::PodHandle;
 use super::logs::LogStream;
 use crate::base::pipe::{PipeReader, PipeWriter};
-use crate::runtime::{Container, ExecRequest, RuntimeError, TerminalSize};
 
 /// Bytes passed on at once.
 const CHUNK: usize = 64 * 1024;
 
 /// How long somebody who is attached may hold up a container's output by not taking it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of output kept for the first who attaches.
+const BACKLOG: usize = 64 * 1024;
 
 /// Who wants what of a container's streams.
 #[derive(Debug, Default)]
@@ -30,84 +32,40 @@ pub struct Attach {
     pub stderr: Option<PipeWriter>,
 }
 
-/// Why a container could not be reached.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// It does not run: not yet, not any more, or there is no such container in the pod.
-    #[error("container {container:?} is not running in pod {pod:?}")]
-    NotRunning {
-        /// The container's name.
-        container: String,
-        /// The pod's name.
-        pod: String,
-    },
-    /// The program could not be started.
-    #[error(transparent)]
-    Runtime(#[from] RuntimeError),
-}
-
-impl PodHandle {
-    /// Runs a program in a container: with its files, network, limits and environment. Dropping what this returns kills
-    /// it.
-    ///
-    /// # Errors
-    ///
-    /// The container does not run, or the program is not found or cannot be run.
-    pub async fn exec(&self, container: &str, request: ExecRequest) -> Result<Arc<dyn Container>, AttachError> {
-        let (process, _) = self.reach(container)?;
-        Ok(process.exec(request).await?)
-    }
-
-    /// Attaches to a container's own streams until it has ended, or this future is dropped. Whoever does not take its
-    /// output for ten seconds is left out from then on.
-    ///
-    /// # Errors
-    ///
-    /// The container does not run.
-    pub async fn attach(&self, container: &str, attach: Attach) -> Result<(), AttachError> {
-        let (_, streams) = self.reach(container)?;
-        let Attach { stdin, stdout, stderr } = attach;
-        let _attached = streams.add(stdout, stderr);
-        let feeding = async {
-            if let (Some(from), Some(to)) = (stdin, &streams.stdin) {
-                to.feed(&from).await;
-            }
-        };
-        tokio::join!(streams.ended.cancelled(), async {
-            tokio::select! {
-                () = feeding => {}
-                () = streams.ended.cancelled() => {}
-            }
-        });
-        Ok(())
-    }
-
-    /// Tells a container's own terminal its size.
-    ///
-    /// # Errors
-    ///
-    /// The container does not run.
-    pub fn resize(&self, container: &str, size: TerminalSize) -> Result<(), AttachError> {
-        self.reach(container)?.0.resize(size);
-        Ok(())
-    }
-
-    fn reach(&self, container: &str) -> Result<(Arc<dyn Container>, Arc<Streams>), AttachError> {
-        let missing = || {
-            let pod = self.desired.borrow().metadata.name.clone().unwrap_or_default();
-            AttachError::NotRunning { container: container.to_owned(), pod }
-        };
-        self.executor.upgrade().and_then(|executor| executor.running(container)).ok_or_else(missing)
-    }
-}
-
 /// The streams of a container instance, for those who attach.
 #[derive(Debug)]
 pub(super) struct Streams {
     stdin: Option<Stdin>,
-    outlets: Mutex<Vec<Outlet>>,
+    audience: Mutex<Audience>,
     next: AtomicU64,
     ended: CancellationToken,
+}
+
+/// Who is attached, and what nobody has seen yet.
+#[derive(Debug, Default)]
+struct Audience {
+    outlets: Vec<Outlet>,
+    /// What was printed before somebody attached for the first time; `None` where that is not kept, or not any more.
+    backlog: Option<Backlog>,
+}
+
+/// The last output, at most [`BACKLOG`] bytes of it.
+#[derive(Debug, Default)]
+struct Backlog {
+    pieces: VecDeque<(LogStream, Bytes)>,
+    bytes: usize,
+}
+
+impl Backlog {
+    fn push(&mut self, stream: LogStream, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.pieces.push_back((stream, bytes));
+        while self.bytes > BACKLOG
+            && let Some((_, oldest)) = self.pieces.pop_front()
+        {
+            self.bytes -= oldest.len();
+        }
+    }
 }
 
 /// The way to a container's standard input.
@@ -138,36 +96,57 @@ impl Stdin {
     }
 }
 
+impl Outlet {
+    fn writer(&self, stream: LogStream) -> Option<&PipeWriter> {
+        match stream {
+            LogStream::Stdout => self.stdout.as_ref(),
+            LogStream::Stderr => self.stderr.as_ref(),
+        }
+    }
+}
+
 impl Streams {
     /// Those of an instance that begins.
+    // Differs from Kubernetes: what a container with `stdin: true` prints before somebody has attached for the first time
+    // is kept for them, so that `kubectl run -i` shows the beginning too of a program that starts faster than kubectl
+    // attaches.
     pub(super) fn new(stdin: Option<Stdin>) -> Arc<Self> {
-        let (outlets, next) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { stdin, outlets, next, ended: CancellationToken::new() })
+        let backlog = stdin.is_some().then(Backlog::default);
+        let audience = Mutex::new(Audience { outlets: Vec::new(), backlog });
+        Arc::new(Self { stdin, audience, next: AtomicU64::new(0), ended: CancellationToken::new() })
     }
 
-    fn add(self: &Arc<Self>, stdout: Option<PipeWriter>, stderr: Option<PipeWriter>) -> Attached {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.outlets().push(Outlet { id, stdout, stderr });
-        Attached { streams: Arc::clone(self), id }
+    fn add(&self, stdout: Option<PipeWriter>, stderr: Option<PipeWriter>) -> u64 {
+        let outlet = Outlet { id: self.next.fetch_add(1, Ordering::Relaxed), stdout, stderr };
+        let id = outlet.id;
+        let mut audience = self.audience();
+        for (stream, bytes) in audience.backlog.take().into_iter().flat_map(|backlog| backlog.pieces) {
+            // It fits into a pipe.
+            let _ = outlet.writer(stream).map(|writer| writer.try_write(&bytes));
+        }
+        audience.outlets.push(outlet);
+        id
     }
 
     fn remove(&self, id: u64) {
-        self.outlets().retain(|outlet| outlet.id != id);
+        self.audience().outlets.retain(|outlet| outlet.id != id);
     }
 
-    fn outlets(&self) -> MutexGuard<'_, Vec<Outlet>> {
-        self.outlets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn audience(&self) -> MutexGuard<'_, Audience> {
+        self.audience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives those who are attached what the container has printed.
     pub(super) async fn pass_on(&self, stream: LogStream, bytes: &Bytes) {
-        let attached = self.outlets().clone();
+        let attached = {
+            let mut audience = self.audience();
+            if let Some(backlog) = &mut audience.backlog {
+                backlog.push(stream, bytes.clone());
+            }
+            audience.outlets.clone()
+        };
         for outlet in attached {
-            let writer = match stream {
-                LogStream::Stdout => outlet.stdout,
-                LogStream::Stderr => outlet.stderr,
-            };
-            let Some(writer) = writer else { continue };
+            let Some(writer) = outlet.writer(stream) else { continue };
             if !matches!(timeout(PATIENCE, writer.write_all(bytes.clone())).await, Ok(Ok(()))) {
                 self.remove(outlet.id);
             }
@@ -176,15 +155,40 @@ impl Streams {
 
     /// Nothing more will be printed.
     pub(super) fn end(&self) {
-        self.outlets().clear();
+        self.audience().outlets.clear();
         self.ended.cancel();
     }
 }
 
 /// Somebody who is attached for as long as this is held.
-struct Attached {
+pub struct Attached {
     streams: Arc<Streams>,
     id: u64,
+    stdin: Option<PipeReader>,
+}
+
+impl Attached {
+    pub(super) fn new(streams: Arc<Streams>, attach: Attach) -> Self {
+        let Attach { stdin, stdout, stderr } = attach;
+        let id = streams.add(stdout, stderr);
+        Self { streams, id, stdin }
+    }
+
+    /// Passes on what the container is to read, until it has ended.
+    pub async fn ended(mut self) {
+        let (stdin, streams) = (self.stdin.take(), Arc::clone(&self.streams));
+        let feeding = async {
+            if let (Some(from), Some(to)) = (stdin, &streams.stdin) {
+                to.feed(&from).await;
+            }
+            // Its output goes on.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = feeding => {}
+            () = streams.ended.cancelled() => {}
+        }
+    }
 }
 
 impl Drop for Attached {

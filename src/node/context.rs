@@ -14,7 +14,7 @@ use crate::pod::dns::{self, HostnameTooLong, PodNames, ResolvConf};
 use crate::pod::downward::{self, DownwardFacts};
 use crate::pod::env::{ConfigSource, EnvContext};
 use crate::runtime::PodSandbox;
-use crate::volume::{self, VolumeContext};
+use crate::volume::{self, IssuedToken, TokenRequest, VolumeContext};
 
 /// Why a pod has no network.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,7 @@ impl<'a> PodContext<'a> {
             data_directory: &self.config.data_dir,
             memory_limit: self.memory_limit(),
             fs_group: fs_group.and_then(|group| u32::try_from(group).ok()),
+            one_user: one_user(self.pod),
             now: self.config.clock.now(),
             sources: self,
             downward: self,
@@ -115,6 +116,10 @@ impl volume::Sources for PodContext<'_> {
     fn has_claim(&self, namespace: &str, name: &str) -> bool {
         self.config.cluster.claim(namespace, name).is_some()
     }
+
+    fn service_account_token(&self, request: &TokenRequest) -> Result<IssuedToken, String> {
+        self.config.cluster.service_account_token(self.pod, request)
+    }
 }
 
 impl volume::DownwardSource for PodContext<'_> {
@@ -125,6 +130,19 @@ impl volume::DownwardSource for PodContext<'_> {
     fn resource(&self, selector: &ResourceFieldSelector) -> Result<String, String> {
         downward::resource(self.pod, None, selector, &self.facts).map_err(|error| error.to_string())
     }
+}
+
+/// Whether all containers of a pod say that they run as the same user (kubelet v1.36 `FsUserFrom`).
+fn one_user(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let of_pod = spec.security_context.as_ref().and_then(|security| security.run_as_user);
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let mut users = containers.map(|container| {
+        let own = container.security_context.as_ref().and_then(|security| security.run_as_user);
+        own.or(of_pod)
+    });
+    let first = users.next().flatten();
+    first.is_some() && users.all(|user| user == first)
 }
 
 /// The pod's namespace.

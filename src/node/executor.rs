@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -14,6 +15,7 @@ use tracing::{debug, warn};
 use super::attach::Streams;
 use super::context::{self, PodContext};
 use super::instance::{StartingInstance, catch_panic};
+use super::logs::PodLogs;
 use super::outcomes::Reports;
 use super::run_directory;
 use super::upkeep::{self, Upkeep};
@@ -22,16 +24,21 @@ use crate::base::id::PodUid;
 use crate::image::{Image, ImageError};
 use crate::net::PodNetwork;
 use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, StopSignal, VolumeFailure};
-use crate::runtime::{Container, PodSandbox, Signal};
+use crate::runtime::{Container, PodSandbox, ResourceUsage, Signal};
 use crate::volume::{PodVolumes, VolumeError};
 
 /// Which instance of which container.
 type InstanceKey = (String, u32);
 
+/// The shortest time between two attempts to replace the tokens in volumes.
+const TOKEN_PAUSE: Duration = Duration::from_secs(60);
+
 /// Carries out the actions of one pod.
 pub(super) struct Executor {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
+    /// Whether a task sees to it that tokens are replaced.
+    keeps_tokens: bool,
 }
 
 /// What the tasks of one pod share.
@@ -39,10 +46,14 @@ pub(super) struct Shared {
     pub(super) node: Arc<NodeState>,
     pub(super) pod_dir: PathBuf,
     pub(super) volumes: PodVolumes,
+    /// The files of what its containers print, where they are kept.
+    pub(super) logs: Option<Arc<PodLogs>>,
     /// Cancelled when nothing more is to be prepared for the pod.
     stopping: CancellationToken,
     /// Held while the pod's files are set up or torn down; true once they are torn down.
     torn_down: Mutex<bool>,
+    /// Told when volumes have been set up.
+    set_up: Notify,
     publish: Vec<Publish>,
     /// Whether an agent before this one may have left files of the pod.
     resumed: bool,
@@ -70,6 +81,8 @@ pub(super) struct Sandbox {
 struct InstanceHandle {
     cancel: CancellationToken,
     running: Option<Running>,
+    /// Whether it was told to stop because the agent ends.
+    told_to_stop: bool,
 }
 
 /// An instance that runs.
@@ -120,6 +133,18 @@ impl Shared {
         Some((Arc::clone(&running.process), Arc::clone(&running.streams)))
     }
 
+    /// The network of the pod, once it is there and until it is gone.
+    pub(super) fn network(&self) -> Option<Arc<PodNetwork>> {
+        self.state().sandbox.as_ref().map(|sandbox| Arc::clone(&sandbox.pod.network))
+    }
+
+    /// What each of the containers that run uses, with its name and its instance.
+    pub(super) fn usage(&self) -> Vec<(String, u32, ResourceUsage)> {
+        let state = self.state();
+        let processes = state.instances.iter().filter_map(|(key, instance)| Some((key, instance.process()?)));
+        processes.map(|((name, attempt), process)| (name.clone(), *attempt, process.usage())).collect()
+    }
+
     /// From now on they find nothing.
     pub(super) fn set_ended(&self, container: &str, attempt: u32) {
         let mut state = self.state();
@@ -165,18 +190,21 @@ impl Executor {
         let uid = pod.metadata.uid.clone().filter(|uid| !uid.is_empty());
         let pod_dir = node.config.pods_dir.join(uid.unwrap_or_else(|| PodUid::random().to_string()));
         let volumes = PodVolumes::new(&pod_dir);
+        let logs = node.config.log_files.map(|limits| PodLogs::new(&pod_dir, limits));
         let shared = Shared {
             node,
             pod_dir,
             volumes,
+            logs,
             stopping: CancellationToken::new(),
             torn_down: Mutex::default(),
+            set_up: Notify::new(),
             publish,
             resumed,
             reports: Reports::new(inbox),
             state: Mutex::default(),
         };
-        Self { shared: Arc::new(shared), tasks: JoinSet::new() }
+        Self { shared: Arc::new(shared), tasks: JoinSet::new(), keeps_tokens: false }
     }
 
     /// What the tasks of the pod share.
@@ -264,6 +292,11 @@ impl Executor {
         if !has_volumes && !self.shared.resumed {
             return vec![Event::VolumesReady];
         }
+        if has_tokens(pod) && !self.keeps_tokens {
+            self.keeps_tokens = true;
+            self.tasks.spawn(keep_tokens(Arc::clone(&self.shared)));
+        }
+        self.shared.state().updated_pod.get_or_insert_with(|| Arc::clone(pod));
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
         let failed = |message| {
             let failure = VolumeFailure { volume: "*".to_owned(), message };
@@ -283,13 +316,7 @@ impl Executor {
     /// What has failed keeps what it had.
     fn update_volumes(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
         self.shared.state().updated_pod = Some(Arc::clone(pod));
-        let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(async move {
-            match tokio::task::spawn_blocking(move || update(&shared)).await {
-                Ok(errors) => errors.iter().for_each(|error| warn!(%error, "a volume is not up to date")),
-                Err(panic) => warn!(%panic, "volumes are not up to date"),
-            }
-        });
+        self.tasks.spawn(update_now(Arc::clone(&self.shared)));
         Vec::new()
     }
 
@@ -363,7 +390,7 @@ impl Executor {
     fn start(&mut self, pod: &Arc<Pod>, container: String, attempt: u32, kind: ContainerKind) -> Vec<Event> {
         let cancel = CancellationToken::new();
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
-        let handle = InstanceHandle { cancel: cancel.clone(), running: None };
+        let handle = InstanceHandle { cancel: cancel.clone(), running: None, told_to_stop: false };
         shared.state().instances.insert((container.clone(), attempt), handle);
         let instance = StartingInstance { shared, pod, container, attempt, kind };
         self.tasks.spawn(async move { instance.run(cancel).await });
@@ -378,6 +405,22 @@ impl Executor {
             what(&mut running.upkeep);
         }
         Vec::new()
+    }
+
+    /// Stops everything because the agent ends: gives up starts, and sends what runs a signal, the stop signal once.
+    pub(super) fn stop_all(&self, signal: StopSignal) {
+        for instance in self.shared.state().instances.values_mut() {
+            instance.cancel.cancel();
+            let Some(running) = &instance.running else { continue };
+            match signal {
+                StopSignal::Term if instance.told_to_stop => {}
+                StopSignal::Term => {
+                    instance.told_to_stop = true;
+                    running.process.signal(running.stop_signal);
+                }
+                StopSignal::Kill => running.process.signal(Signal::Kill),
+            }
+        }
     }
 
     fn signal(&self, container: String, attempt: u32, signal: StopSignal) {
@@ -463,7 +506,44 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
     let failures =
         errors.into_iter().map(|error| VolumeFailure { message: error.reason.to_string(), volume: error.volume });
     let failures: Vec<_> = failures.collect();
+    shared.set_up.notify_one();
     if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+/// Whether a pod has tokens in its volumes.
+fn has_tokens(pod: &Pod) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut sources = volumes.filter_map(|volume| volume.projected.as_ref()?.sources.as_ref()).flatten();
+    sources.any(|source| source.service_account_token.is_some())
+}
+
+/// Brings volumes up to date whenever a token in them should be replaced, until the pod stops.
+async fn keep_tokens(shared: Arc<Shared>) {
+    let clock = shared.node.config.clock;
+    let mut not_before = tokio::time::Instant::now();
+    loop {
+        let due = async {
+            match shared.volumes.update_at() {
+                Some(at) => tokio::time::sleep_until(clock.instant_at(at).max(not_before)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            () = shared.set_up.notified() => {}
+            () = due => {
+                not_before = tokio::time::Instant::now() + TOKEN_PAUSE;
+                update_now(Arc::clone(&shared)).await;
+            }
+        }
+    }
+}
+
+async fn update_now(shared: Arc<Shared>) {
+    match tokio::task::spawn_blocking(move || update(&shared)).await {
+        Ok(errors) => errors.iter().for_each(|error| warn!(%error, "a volume is not up to date")),
+        Err(panic) => warn!(%panic, "volumes are not up to date"),
+    }
 }
 
 /// One after the other, and each with the pod as it is by then: the last one leaves the newest content.
@@ -484,9 +564,9 @@ async fn tear_down_all(shared: &Arc<Shared>) {
     }
 }
 
-/// Removes everything of a pod from the disk but what outlives it.
+/// Removes everything of a pod from the disk but its logs and what outlives it.
 fn tear_down(shared: &Shared) -> std::io::Result<()> {
     *shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner) = true;
     shared.volumes.tear_down()?;
-    run_directory::remove_pod(&shared.pod_dir)
+    run_directory::remove_all_but_logs(&shared.pod_dir)
 }

@@ -16,7 +16,7 @@ use super::attach::Streams;
 use super::container::{self, StartError};
 use super::context::PodContext;
 use super::executor::Shared;
-use super::logs::{LogSource, LogTail};
+use super::logs::{LogSinks, LogSource, LogTail};
 use super::probe::Target;
 use super::upkeep::Upkeep;
 use crate::base::clock::Timestamp;
@@ -115,11 +115,14 @@ impl StartingInstance {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             pod: pod.metadata.name.clone().unwrap_or_default(),
             container: container.clone(),
+            attempt,
         };
         let config = &shared.node.config;
+        // Whoever is told that it runs may read its log.
+        let (log, shown) = (source.begin(shared.logs.as_ref()), config.logs.clone());
+        let sinks = LogSinks { streams, tail: tail.clone(), log, shown };
         // On its own, so that output which nobody takes now can still be taken when the pod is gone.
-        let pump =
-            tokio::spawn(source.pump(output, streams, tail.clone(), config.clock, config.logs.clone(), ended.clone()));
+        let pump = tokio::spawn(source.pump(output, sinks, config.clock, ended.clone()));
         // Should this task be aborted, its container is dropped, and the output must end with it.
         let end_of_output = ended.drop_guard();
         shared.report(Event::ContainerStarted { container: container.clone(), attempt, id, at: started_at }).await;

@@ -1,6 +1,7 @@
 //! The agent: one worker per pod, executing what the planner decides. It sees the rest of the cluster only through
 //! [`Cluster`], so that the same node serves `husk run`, a local API server or a real cluster.
 
+mod access;
 mod attach;
 mod container;
 mod context;
@@ -21,7 +22,7 @@ mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -38,12 +39,14 @@ use crate::image::ImageStore;
 use crate::net::{PublishedPort, Switch};
 use crate::pod::{NodeFacts, Observed, PodSnapshot, PostedEvent};
 use crate::runtime::{ContainerRuntime, TerminalSize};
+use crate::volume::{IssuedToken, TokenRequest};
 #[cfg(test)]
 use {crate::pod::Event, std::sync::PoisonError};
 
-pub use attach::{Attach, AttachError};
+pub use access::{AttachError, ConnectVia, ContainerUsage, PodAccess};
+pub use attach::{Attach, Attached};
 pub use journal::{Contents, Journal, JournalProblem, Recorded};
-pub use logs::{LogChunk, LogStream};
+pub use logs::{LogChunk, LogLimits, LogQuery, LogReader, LogStream};
 pub use run_directory::RunDirectory;
 pub use services::{ServiceTables, service_tables};
 
@@ -57,8 +60,10 @@ pub trait Cluster: Send + Sync {
     fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>>;
     /// All Services of a namespace.
     fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
-    /// Publishes the status of a pod.
-    fn update_status(&self, pod: &Pod, status: &PodStatus);
+    /// Issues a token of a pod's service account, bound to the pod. The error is a text for the pod's events.
+    fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String>;
+    /// Publishes the status of a pod, unless the pod is gone. Whether that is done; if not, it is tried again.
+    fn update_status(&self, pod: &Pod, status: &PodStatus) -> bool;
     /// Posts a Kubernetes event about a pod: a new one, or the next of a series that was posted before.
     fn post_event(&self, pod: &Pod, event: &PostedEvent);
 }
@@ -121,8 +126,11 @@ pub struct NodeConfig {
     pub switch: Arc<Switch>,
     /// The cluster.
     pub cluster: Arc<dyn Cluster>,
-    /// Takes what containers print.
-    pub logs: mpsc::Sender<LogChunk>,
+    /// Takes what containers print, where somebody shows it at once.
+    pub logs: Option<mpsc::Sender<LogChunk>>,
+    /// How large the files are in which what containers print is kept with their pod; `None` if it is not kept. Who runs
+    /// the pods removes them with [`RunDirectory::remove_pod`], or all at once.
+    pub log_files: Option<LogLimits>,
     /// Gives containers their standard input.
     pub stdin: Box<StdinSource>,
 }
@@ -149,8 +157,8 @@ type WhichEvent = fn(&Event) -> bool;
 pub struct PodHandle {
     desired: watch::Sender<Arc<Pod>>,
     sources_changed: Arc<Notify>,
-    /// Gone with the worker, whose containers nothing else keeps.
-    executor: Weak<executor::Shared>,
+    suspended: watch::Sender<Option<Duration>>,
+    access: PodAccess,
     task: AbortHandle,
     finished: CancellationToken,
 }
@@ -179,12 +187,22 @@ impl Node {
         self.start(pod, publish, Some(snapshot))
     }
 
+    /// A way to the logs of a pod of which nothing runs any more.
+    pub fn ended_pod(&self, pod: Arc<Pod>) -> PodAccess {
+        PodAccess::ended(pod, &self.shared.config)
+    }
+
     fn start(&self, pod: Arc<Pod>, publish: Vec<Publish>, snapshot: Option<PodSnapshot>) -> PodHandle {
         let (desired, receiver) = watch::channel(pod);
         let sources_changed = Arc::new(Notify::new());
-        let inputs = worker::Inputs { desired: receiver.clone(), sources_changed: Arc::clone(&sources_changed) };
+        let (suspended, is_suspended) = watch::channel(None);
+        let inputs = worker::Inputs {
+            desired: receiver.clone(),
+            sources_changed: Arc::clone(&sources_changed),
+            suspended: is_suspended,
+        };
         let worker = worker::Worker::new(Arc::clone(&self.shared), inputs, publish, snapshot);
-        let executor = Arc::downgrade(&worker.executor());
+        let access = PodAccess::new(receiver.clone(), &worker.executor());
         let finished = CancellationToken::new();
         let guard = finished.clone().drop_guard();
         let shared = Arc::clone(&self.shared);
@@ -192,13 +210,13 @@ impl Node {
             if let Err(message) = instance::catch_panic(worker.run()).await {
                 // Nothing of the pod runs any more: its tasks have died with their worker. Other pods go on.
                 let (pod, status) = (receiver.borrow().clone(), failed_status(message));
-                shared.config.cluster.update_status(&pod, &status);
+                let _ = shared.config.cluster.update_status(&pod, &status);
                 let observed = Observed::new(NodeFacts::default(), status);
                 PodJournal::new(shared.config.journal.clone()).write(&pod, &observed);
             }
             drop(guard);
         });
-        PodHandle { desired, sources_changed, executor, task: task.abort_handle(), finished }
+        PodHandle { desired, sources_changed, suspended, access, task: task.abort_handle(), finished }
     }
 }
 
@@ -232,7 +250,14 @@ impl PodHandle {
         self.sources_changed.notify_one();
     }
 
-    /// Resolves when no container, sandbox or volume of the pod is left.
+    /// The agent ends. Containers are told to stop and killed after their grace period, at the latest after `limit`;
+    /// hooks are not run, nothing starts any more, and the pod stays as it is then for another agent to take up. A pod of
+    /// which nothing is left to run, or that is being terminated, ends as ever.
+    pub fn suspend(&self, limit: Duration) {
+        self.suspended.send_replace(Some(limit));
+    }
+
+    /// Resolves when no container, sandbox or volume of the pod is left, or the pod is suspended.
     pub fn finished(&self) -> impl Future<Output = ()> + Send + 'static {
         self.finished.clone().cancelled_owned()
     }

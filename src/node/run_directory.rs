@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::journal;
+use super::{journal, logs};
 use crate::base::clock::Timestamp;
 use crate::volume::PodVolumes;
 
@@ -49,6 +49,16 @@ impl RunDirectory {
         Err(io::Error::other("other processes keep removing it"))
     }
 
+    /// The directory at `path`, made if it is missing, for an agent that always has the same one; `None` if another process
+    /// has it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn at(path: PathBuf) -> io::Result<Option<Self>> {
+        private_directory(DirBuilder::new().recursive(true)).create(&path)?;
+        Self::lock(path)
+    }
+
     /// Those that were left behind, the newest first. Nobody else has them until they are dropped.
     pub fn left_behind(parent: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
@@ -82,6 +92,23 @@ impl RunDirectory {
     /// Whether the pod with this UID has files here.
     pub fn has(&self, uid: &str) -> bool {
         fs::symlink_metadata(self.path.join(uid)).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    /// The UIDs of all pods that have files here.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn pods(&self) -> io::Result<Vec<String>> {
+        let mut pods = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir()
+                && let Ok(uid) = entry.file_name().into_string()
+            {
+                pods.push(uid);
+            }
+        }
+        Ok(pods)
     }
 
     /// Takes over what a pod has in another directory.
@@ -143,6 +170,28 @@ pub(super) fn remove_pod(directory: &Path) -> io::Result<()> {
     unless_missing(fs::remove_dir_all(directory))
 }
 
+/// Removes all that a pod needed to run, and leaves its logs, which may be read until nobody knows the pod any more.
+pub(super) fn remove_all_but_logs(directory: &Path) -> io::Result<()> {
+    PodVolumes::tear_down_leftovers(directory)?;
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name() == logs::FOLDER {
+            continue;
+        }
+        let path = entry.path();
+        let removed = if entry.file_type()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        unless_missing(removed)?;
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => unless_missing(other),
+    }
+}
+
 /// Whether an open file is still the one that its path leads to.
 fn is_at(file: &File, path: &Path) -> bool {
     #[cfg(unix)]
@@ -174,7 +223,7 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// For directories that nobody else on the machine may enter.
-fn private_directory(builder: &mut DirBuilder) -> &mut DirBuilder {
+pub(super) fn private_directory(builder: &mut DirBuilder) -> &mut DirBuilder {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
     builder

@@ -13,10 +13,16 @@ use super::executor::{Executor, Shared};
 use super::journal::PodJournal;
 use super::{NodeState, Publish};
 use crate::base::clock::Timestamp;
-use crate::pod::{Correlator, Desired, Event, Lifecycle, NodeFacts, Observed, Plan, PodSnapshot, Survivors, plan};
+use crate::pod::{
+    Correlator, Desired, Event, Instance, Lifecycle, NodeFacts, Observed, Plan, PodSnapshot, StopSignal, Survivors,
+    plan,
+};
 
 /// Events that may wait for the worker; a sender then waits.
 const INBOX: usize = 64;
+
+/// `terminationGracePeriodSeconds` where a pod has none.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
 
 /// A worker has everything reported to it again this often (kubelet v1.36 `syncFrequency`)…
 const RESYNC: Duration = Duration::from_secs(60);
@@ -29,6 +35,8 @@ pub(super) struct Inputs {
     pub(super) desired: watch::Receiver<Arc<Pod>>,
     /// That what its volumes are made from may have changed.
     pub(super) sources_changed: Arc<Notify>,
+    /// That the agent ends, and how long the containers have to end before it.
+    pub(super) suspended: watch::Receiver<Option<Duration>>,
 }
 
 /// The owner of one pod.
@@ -43,6 +51,8 @@ pub(super) struct Worker {
     correlator: Correlator,
     inbox: mpsc::Receiver<Event>,
     resync_at: Instant,
+    /// When containers that still run are killed because the agent ends.
+    kill_at: Option<Instant>,
     journal: PodJournal,
     executor: Executor,
 }
@@ -68,13 +78,14 @@ impl Worker {
             None => Observed::new(facts, pod.status.clone().unwrap_or_default()),
             Some(snapshot) => Observed::restore(facts, snapshot, &Survivors::default(), node.config.clock.now()),
         };
-        let published = resumed.then(|| Arc::clone(&observed.status));
+        let published = pod.status.clone().filter(|_| resumed).map(Arc::new);
         if resumed {
             journal.write(&pod, &observed);
         }
         let executor = Executor::new(Arc::clone(&node), &pod, publish, resumed, events);
         let (correlator, resync_at) = (Correlator::new(&pod.metadata), next_resync());
-        Self { node, inputs, pod, observed, published, correlator, inbox, resync_at, journal, executor }
+        let kill_at = None;
+        Self { node, inputs, pod, observed, published, correlator, inbox, resync_at, kill_at, journal, executor }
     }
 
     /// What reaches the pod's containers.
@@ -101,6 +112,9 @@ impl Worker {
         }
         loop {
             self.take_desired();
+            if self.is_suspended() && !self.suspend().await {
+                return;
+            }
             let now = self.node.config.clock.now();
             let desired = Desired { pod: Arc::clone(&self.pod) };
             let plan = plan(&desired, &self.observed, now);
@@ -127,6 +141,43 @@ impl Worker {
             // Rounds without a wait must not starve the tasks whose events they wait for.
             tokio::task::consume_budget().await;
         }
+    }
+
+    /// Whether the agent ends; notes when containers are killed then.
+    fn is_suspended(&mut self) -> bool {
+        let Some(limit) = *self.inputs.suspended.borrow_and_update() else { return false };
+        let grace = grace_period(&self.pod).min(limit);
+        // Whoever is in a hurry now may say so again.
+        let kill_at = Instant::now() + grace;
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |before| before.min(kill_at)));
+        true
+    }
+
+    /// Stops what runs as a machine does that is switched off, and leaves the pod for the next agent to go on with: its
+    /// containers have ended then, and their policies decide what follows. Whether there is more to do, because nothing is
+    /// left to go on with, or the pod is being terminated anyway.
+    async fn suspend(&mut self) -> bool {
+        if self.observed.lifecycle != Lifecycle::Syncing {
+            return true;
+        }
+        self.executor.stop_all(StopSignal::Term);
+        while self.observed.containers.values().any(|record| record.instances.iter().any(Instance::is_live)) {
+            self.wait(None).await;
+            // A start that was under way has come to be nevertheless, or the time is shorter now.
+            self.is_suspended();
+            self.executor.stop_all(StopSignal::Term);
+        }
+        self.take_desired();
+        let now = self.node.config.clock.now();
+        let desired = Desired { pod: Arc::clone(&self.pod) };
+        let plan = plan(&desired, &self.observed, now);
+        if plan.lifecycle != Lifecycle::Syncing {
+            return true;
+        }
+        self.observed.status = Arc::clone(&plan.status);
+        self.journal.write(&desired.pod, &self.observed);
+        self.publish(&desired.pod, &plan, now);
+        false
     }
 
     /// Takes in what the pod should be now. Its labels and annotations are what volumes may show of it.
@@ -160,12 +211,6 @@ impl Worker {
 
     /// Waits until something happened that calls for a new plan, and takes it in.
     async fn wait(&mut self, wake_at: Option<tokio::time::Instant>) {
-        let sleep = async {
-            match wake_at {
-                Some(instant) => tokio::time::sleep_until(instant).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             event = self.inbox.recv() => {
                 if let Some(event) = event {
@@ -175,13 +220,22 @@ impl Worker {
             }
             () = self.inputs.sources_changed.notified() => self.apply(Event::SourcesChanged),
             () = tokio::time::sleep_until(self.resync_at) => self.resync(),
+            changed = self.inputs.suspended.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            () = sleep_until(self.kill_at) => {
+                self.kill_at = None;
+                self.executor.stop_all(StopSignal::Kill);
+            }
             changed = self.inputs.desired.changed() => {
                 if changed.is_err() {
                     // The handle is gone, and with it whoever wanted the pod; its tasks are aborted next.
                     std::future::pending::<()>().await;
                 }
             }
-            () = sleep => {}
+            () = sleep_until(wake_at) => {}
         }
     }
 
@@ -193,11 +247,26 @@ impl Worker {
         }
         let is_published =
             |published: &Arc<PodStatus>| Arc::ptr_eq(published, &plan.status) || *published == plan.status;
-        if !self.published.as_ref().is_some_and(is_published) {
-            self.node.config.cluster.update_status(pod, &plan.status);
+        if !self.published.as_ref().is_some_and(is_published)
+            && self.node.config.cluster.update_status(pod, &plan.status)
+        {
             self.published = Some(Arc::clone(&plan.status));
         }
     }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long the containers of a pod have to end, from the moment they are asked to.
+fn grace_period(pod: &Pod) -> Duration {
+    let of_spec = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    let seconds = pod.metadata.deletion_grace_period_seconds.or(of_spec).unwrap_or(DEFAULT_GRACE_SECONDS);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 /// When everything is to be reported again next.

@@ -1,6 +1,6 @@
 //! The conditions of a pod, in the order in which they are stored (kubelet v1.36 `status/generate.go`).
 
-use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodStatus};
 
 use super::observed::{Observed, SandboxState, VolumesState};
 use super::phase::{FAILED, SUCCEEDED};
@@ -30,6 +30,33 @@ const OWNED: [&str; 8] = [
     start_over::CONDITION,
 ];
 
+/// A status of a pod's node with what others have written into the pod's status in the meantime: conditions and the node
+/// that the scheduler has in view (kubelet v1.36 `status_manager` `mergePodStatus`).
+pub fn merge_status(stored: Option<&PodStatus>, status: &PodStatus) -> PodStatus {
+    let Some(stored) = stored else { return status.clone() };
+    let foreign = others_conditions(stored).cloned();
+    let (disruption, mut all): (Vec<_>, Vec<_>) = foreign.partition(|condition| condition.type_ == DISRUPTION_TARGET);
+    let own = status.conditions.iter().flatten().filter(|condition| is_own(condition)).cloned();
+    let (of_resize, rest): (Vec<_>, Vec<_>) =
+        own.partition(|condition| [resize::PENDING, resize::IN_PROGRESS].contains(&condition.type_.as_str()));
+    all.extend(of_resize.into_iter().chain(disruption).chain(rest));
+    PodStatus {
+        conditions: Some(all),
+        nominated_node_name: stored.nominated_node_name.clone(),
+        resource_claim_statuses: stored.resource_claim_statuses.clone(),
+        ..status.clone()
+    }
+}
+
+/// The conditions in a status that are not its node's.
+pub fn others_conditions(status: &PodStatus) -> impl Iterator<Item = &PodCondition> {
+    status.conditions.iter().flatten().filter(|condition| !is_own(condition))
+}
+
+fn is_own(condition: &PodCondition) -> bool {
+    OWNED.contains(&condition.type_.as_str())
+}
+
 /// A condition without its times.
 #[derive(Debug, Clone, Default)]
 struct Verdict {
@@ -56,8 +83,7 @@ pub(super) fn conditions(
     (phase, draft): (&str, &Draft),
     now: Timestamp,
 ) -> Vec<PodCondition> {
-    let foreign = view.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let foreign = foreign.filter(|condition| !OWNED.contains(&condition.type_.as_str())).cloned();
+    let foreign = view.pod.status.iter().flat_map(others_conditions).cloned();
     let (disruption, mut all): (Vec<_>, Vec<_>) = foreign.partition(|condition| condition.type_ == DISRUPTION_TARGET);
     all.extend(resize::conditions(view, observed, draft, now));
     all.extend(disruption);

@@ -42,6 +42,7 @@ mod tend;
 mod termination;
 
 pub use backoff::{Backoff, RestartBackoff};
+pub use conditions::{merge_status, others_conditions};
 pub use correlate::{Correlator, PostedEvent};
 pub use events::go_duration;
 pub use instance::{

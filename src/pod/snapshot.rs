@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use serde::{Deserialize, Serialize};
 
-use super::instance::{ContainerRecord, Exit, HookState, Instance, InstanceState, ProbeVerdicts};
+use super::instance::{ContainerRecord, Exit, HookState, Instance, InstanceState, ProbeVerdicts, Probing, ResizeState};
 use super::observed::{Lifecycle, NodeFacts, Observed, SandboxState, TerminationCause, VolumesState};
 use super::phase;
 use super::status::UNKNOWN_EXIT_CODE;
@@ -78,6 +78,33 @@ pub struct Survivors {
 }
 
 impl PodSnapshot {
+    /// What can be told from the published status alone, if nothing else is left: what ran is known, and how often, but
+    /// not whether files are left.
+    pub fn of_status(pod: &Pod) -> Self {
+        let status = pod.status.clone().unwrap_or_default();
+        let images = images(pod);
+        let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+        let all = all.chain(&status.ephemeral_container_statuses).flatten();
+        let containers = all.filter_map(|container| {
+            let image = images.get(container.name.as_str()).copied().unwrap_or(&container.image);
+            let instances = instances_of(container, image);
+            (!instances.is_empty()).then(|| (container.name.clone(), instances))
+        });
+        let containers: BTreeMap<_, _> = containers.collect();
+        let has_run = !containers.is_empty() || status.pod_ip.is_some();
+        Self { status, epoch: 0, sandbox: has_run, volumes: has_run, ending: None, containers }
+    }
+
+    /// Whether the published status knows of instances that came later: then that is what to go on from.
+    pub fn is_behind(&self, status: &PodStatus) -> bool {
+        let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        let attempts =
+            |name: &str| self.containers.get(name).and_then(|instances| instances.last()).map(|last| last.attempt);
+        let mut counts =
+            all.filter_map(|container| Some((&container.name, u32::try_from(container.restart_count).ok()?)));
+        counts.any(|(name, count)| count > 0 && attempts(name).is_none_or(|attempt| attempt < count))
+    }
+
     /// Whether nothing of the pod is to be run again.
     pub fn is_finished(&self) -> bool {
         self.status.phase.as_deref().is_some_and(phase::is_terminal)
@@ -163,6 +190,59 @@ impl Observed {
         }
         observed
     }
+}
+
+/// The images of a pod's containers, as its spec names them.
+fn images(pod: &Pod) -> BTreeMap<&str, &String> {
+    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    containers.filter_map(|container| Some((container.name.as_str(), container.image.as_ref()?))).collect()
+}
+
+/// The instances that the status of a container shows: the current one, and the dead one before it.
+fn instances_of(status: &ContainerStatus, spec_image: &str) -> Vec<Instance> {
+    let attempt = u32::try_from(status.restart_count).unwrap_or_default();
+    let instance = |attempt, state| Instance {
+        attempt,
+        epoch: 0,
+        spec_image: spec_image.to_owned(),
+        image: status.image.clone(),
+        image_id: status.image_id.clone(),
+        resources: status.resources.clone().map(Box::new),
+        state,
+        probes: ProbeVerdicts::default(),
+        post_start: HookState::default(),
+        stop: None,
+        cancel_sent: false,
+        probing: Probing::default(),
+        resize: ResizeState::default(),
+    };
+    let state = status.state.as_ref();
+    let current = match state.and_then(|state| state.running.as_ref()) {
+        Some(running) => running.started_at.as_ref().map(|started_at| InstanceState::Running {
+            id: status.container_id.clone().unwrap_or_default(),
+            started_at: started_at.0,
+        }),
+        None => state.and_then(|state| state.terminated.as_ref()).map(exited),
+    };
+    let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(exited);
+    match (current, last) {
+        (Some(current), Some(last)) if attempt > 0 => vec![instance(attempt - 1, last), instance(attempt, current)],
+        (Some(current), _) => vec![instance(attempt, current)],
+        // It waits for its restart: the last one is the current one.
+        (None, Some(last)) => vec![instance(attempt, last)],
+        (None, None) => Vec::new(),
+    }
+}
+
+fn exited(end: &ContainerStateTerminated) -> InstanceState {
+    InstanceState::Exited(Exit {
+        id: end.container_id.clone().unwrap_or_default(),
+        code: end.exit_code,
+        reason: end.reason.clone().unwrap_or_default(),
+        message: end.message.clone(),
+        started_at: end.started_at.as_ref().map(|time| time.0),
+        finished_at: end.finished_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    })
 }
 
 /// The instances that run or have run.

@@ -6,6 +6,7 @@ pub mod fake;
 pub mod wasm;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
@@ -83,6 +84,15 @@ pub struct ResourceLimits {
     pub memory_bytes: Option<u64>,
     /// `resources.limits.cpu` in thousandths of a core.
     pub cpu_millis: Option<u64>,
+}
+
+/// What the processes of a container use together, and have used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResourceUsage {
+    /// Bytes of memory that they have now.
+    pub memory_bytes: u64,
+    /// Processor time since the container was created.
+    pub cpu_time: Duration,
 }
 
 /// How large a terminal is.
@@ -264,6 +274,9 @@ pub trait Container: Send + Sync {
     /// `Failed` if the memory limit is below what is in use already, and then neither limit has changed; `NotRunning` if
     /// the container has ended.
     fn update_limits(&self, limits: ResourceLimits) -> Result<(), RuntimeError>;
+
+    /// What the container's processes use together; of a program executed in it, the same.
+    fn usage(&self) -> ResourceUsage;
 
     /// Runs another program in the container's context: same filesystem, network, limits and environment.
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>>;

@@ -1,258 +1,320 @@
-//! Versioned objects kept in memory, each change under one ordered revision counter. What a durable store will keep
-//! on disk, `husk run` keeps here for as long as it runs. Knows nothing of pods' lives: `node` reads and writes
-//! through an interface of its own, which `app` implements over this.
+//! Versioned objects, each change under one ordered revision counter. Objects are kept as JSON; typed views of them are
+//! made on demand. Knows nothing of pods' lives: `node` reads and writes through an interface of its own, which `app`
+//! implements over this.
 
-use std::any::Any;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod disk;
+mod error;
+mod keeping;
+mod object;
+mod state;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod watching;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::{Metadata, Resource};
+use std::hash::{BuildHasher, Hash};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
 use tokio::sync::watch;
 
-/// Why an object could not be stored.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The name is taken.
-    #[error("{kind} {name:?} already exists in namespace {namespace:?}")]
-    AlreadyExists {
-        /// The object's kind.
-        kind: &'static str,
-        /// Its namespace; empty for kinds that have none.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// There is no such object.
-    #[error("{kind} {name:?} not found in namespace {namespace:?}")]
-    NotFound {
-        /// The object's kind.
-        kind: &'static str,
-        /// Its namespace; empty for kinds that have none.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-}
+pub use self::error::{ChangeError, OpenError, StoreError, StoreFailed};
+pub use self::object::{MAX_OBJECT_BYTES, Metadata, StoredObject};
+pub use self::typed::Object;
+pub use self::watching::{Expired, MAX_HISTORY, MAX_HISTORY_BYTES, Watch, WatchEvent, WatchKind};
 
-/// A kind of object the store can keep.
-pub trait Object: Resource + Metadata<Ty = ObjectMeta> + Clone + Send + Sync + 'static {}
-impl<T: Resource + Metadata<Ty = ObjectMeta> + Clone + Send + Sync + 'static> Object for T {}
+use self::disk::Opened;
+use self::keeping::{Backlog, Handle, Progress};
+use self::object::{Encoded, RecentValues};
+use self::state::{Announcement, State};
+use crate::api::resources::ResourceType;
 
-/// The objects of one process. Clones share them.
+/// Locks for those who change objects: each object has one of them.
+const TURNS: usize = 64;
+
+/// The objects of one process. Clones share them. The default one is in memory only.
 #[derive(Debug, Default, Clone)]
 pub struct Store {
-    state: Arc<Mutex<State>>,
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Whoever decides on a change to an object holds the object's turn, so that nothing else changes it meanwhile and
+    /// the state is locked for moments only.
+    turns: [Mutex<()>; TURNS],
+    hasher: std::hash::RandomState,
+    recent: Arc<RecentValues>,
     /// The revision of the latest change, for those who wait for one.
     latest: watch::Sender<u64>,
+    /// How far the disk is, for those who wait for it.
+    progress: watch::Sender<Progress>,
+    /// Tells the thread that writes of changes.
+    work: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    revision: u64,
-    /// The revision of the latest change to each kind.
-    kinds: BTreeMap<&'static str, u64>,
-    objects: BTreeMap<Key, Arc<dyn Any + Send + Sync>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    kind: &'static str,
-    namespace: String,
-    name: String,
-}
-
-impl Key {
-    fn new<T: Object>(namespace: &str, name: &str) -> Self {
-        Self { kind: T::KIND, namespace: namespace.to_owned(), name: name.to_owned() }
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            turns: std::array::from_fn(|_| Mutex::default()),
+            hasher: std::hash::RandomState::new(),
+            recent: Arc::default(),
+            latest: watch::Sender::default(),
+            progress: watch::Sender::default(),
+            work: Condvar::new(),
+        }
     }
+}
 
-    fn of<T: Object>(object: &T) -> Self {
-        let metadata = object.metadata();
-        Self::new::<T>(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+/// Some objects of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The objects, by namespace and name.
+    pub objects: Vec<Arc<StoredObject>>,
+    /// How many objects come after them.
+    pub remaining: usize,
+    /// The revision at which the list is so.
+    pub revision: u64,
+}
+
+/// What is to become of an object.
+#[derive(Debug)]
+pub enum Change {
+    /// It becomes this, under a fresh `resourceVersion` unless it is the same.
+    Put(Value),
+    /// It is taken out.
+    Remove,
+    /// It stays.
+    Keep,
+}
+
+/// What became of an object.
+#[derive(Debug)]
+pub enum Changed {
+    /// It is another now.
+    Put(Arc<StoredObject>),
+    /// It is gone; its last state, with the revision of its removal.
+    Removed(Arc<StoredObject>),
+    /// It is what it was.
+    Kept(Arc<StoredObject>),
+}
+
+impl Changed {
+    /// The object, as it is or was at last.
+    pub fn object(&self) -> &Arc<StoredObject> {
+        match self {
+            Self::Put(object) | Self::Removed(object) | Self::Kept(object) => object,
+        }
     }
 }
 
 impl Store {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens the objects kept in a file, or begins one. The file is left as it is if anything in it is not as it was
+    /// written. It is closed when the last clone of the store and the last watch are gone.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let recent = Arc::default();
+        Self::keep(disk::open(path, &recent)?, path, recent)
+    }
+
+    fn keep(opened: Opened, path: &Path, recent: Arc<RecentValues>) -> Result<Self, OpenError> {
+        let Opened { writer, rest, revision, objects } = opened;
+        let state = State::restored(rest, revision, objects, Backlog::new(path.to_owned(), revision));
+        let shared = Shared {
+            state: Mutex::new(state),
+            recent,
+            latest: watch::Sender::new(revision),
+            progress: watch::Sender::new(Progress { durable: revision, failed: None }),
+            ..Shared::default()
+        };
+        let handle = Handle::keep(Arc::new(shared), writer);
+        let handle = handle.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        Ok(Self { handle: Arc::new(handle) })
+    }
+
+    /// Waits until a revision would survive a crash, which in memory only counts as given. A revision that is yet to
+    /// come counts as the present one.
+    pub async fn durable(&self, revision: u64) -> Result<(), StoreFailed> {
+        let revision = revision.min(self.revision());
+        let mut progress = self.shared().progress.subscribe();
+        let reached = |progress: &Progress| progress.durable >= revision || progress.failed.is_some();
+        // The sender is there for as long as the store is.
+        let Ok(progress) = progress.wait_for(reached).await else { return Ok(()) };
+        match &progress.failed {
+            Some(failed) if progress.durable < revision => Err(failed.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The revision of the latest change.
+    pub fn revision(&self) -> u64 {
+        self.lock().revision()
+    }
+
+    /// Changes whenever an object does, and says at which revision. That change may not survive a crash yet.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared().latest.subscribe()
+    }
+
+    /// The object of that name, if there is one. Resources without namespaces use an empty one.
+    pub fn get_object(
+        &self,
+        resource: &'static ResourceType,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<StoredObject>> {
+        self.lock().collection(resource.stored()).get(namespace, name).cloned()
+    }
+
+    /// The objects of a namespace or of all, by namespace and name, and the revision at which they are so.
+    pub fn list_objects(
+        &self,
+        resource: &'static ResourceType,
+        namespace: Option<&str>,
+    ) -> (Vec<Arc<StoredObject>>, u64) {
+        let page = self.list_page(resource, namespace, None, usize::MAX);
+        (page.objects, page.revision)
+    }
+
+    /// At most `limit` objects of a namespace or of all, by namespace and name, from the one behind `after` on.
+    pub fn list_page(
+        &self,
+        resource: &'static ResourceType,
+        namespace: Option<&str>,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Page {
+        let mut state = self.lock();
+        let revision = state.revision();
+        let mut range = state.collection(resource.stored()).range(namespace, after);
+        let objects = range.by_ref().take(limit).cloned().collect();
+        Page { objects, remaining: range.count(), revision }
     }
 
     /// Adds a new object, under a fresh `resourceVersion`.
-    pub fn create<T: Object>(&self, object: T) -> Result<Arc<T>, StoreError> {
-        let key = Key::of(&object);
-        let mut state = self.lock();
-        if state.objects.contains_key(&key) {
-            let Key { kind, namespace, name } = key;
-            return Err(StoreError::AlreadyExists { kind, namespace, name });
-        }
-        let object = state.put(key, object);
-        self.announce(state);
-        Ok(object)
-    }
-
-    /// The object of that name, if there is one. Kinds without namespaces use an empty one.
-    pub fn get<T: Object>(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
-        let object = self.lock().objects.get(&Key::new::<T>(namespace, name))?.clone();
-        object.downcast().ok()
-    }
-
-    /// All objects of a kind in one namespace, by name.
-    pub fn list<T: Object>(&self, namespace: &str) -> Vec<Arc<T>> {
-        let state = self.lock();
-        let start = Key::new::<T>(namespace, "");
-        let of_kind =
-            state.objects.range(start..).take_while(|(key, _)| key.kind == T::KIND && key.namespace == namespace);
-        of_kind.filter_map(|(_, object)| object.clone().downcast().ok()).collect()
-    }
-
-    /// All objects of a kind, by namespace and name.
-    pub fn list_all<T: Object>(&self) -> Vec<Arc<T>> {
-        let state = self.lock();
-        let of_kind = state.objects.range(Key::new::<T>("", "")..).take_while(|(key, _)| key.kind == T::KIND);
-        of_kind.filter_map(|(_, object)| object.clone().downcast().ok()).collect()
-    }
-
-    /// Changes whenever an object does, and says at which revision.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.latest.subscribe()
-    }
-
-    /// The revision of the latest change to objects of a kind, for telling whether there was one.
-    pub fn revision_of<T: Object>(&self) -> u64 {
-        self.lock().kinds.get(T::KIND).copied().unwrap_or_default()
-    }
-
-    fn announce(&self, state: MutexGuard<'_, State>) {
-        let revision = state.revision;
-        drop(state);
-        self.latest.send_if_modified(|latest| {
-            let newer = *latest < revision;
-            *latest = revision.max(*latest);
-            newer
-        });
-    }
-
-    /// Changes an object in place, under a fresh `resourceVersion`.
-    pub fn update<T: Object>(
+    pub fn create_object(
         &self,
+        resource: &'static ResourceType,
+        object: Value,
+    ) -> Result<Arc<StoredObject>, StoreError> {
+        self.add(Encoded::of_value(resource.stored(), object)?, Encoded::at)
+    }
+
+    /// Lets `change` decide what becomes of an object. Nothing else changes the object meanwhile; `change` may read
+    /// other objects, but must not change any.
+    pub fn change_object<E>(
+        &self,
+        resource: &'static ResourceType,
         namespace: &str,
         name: &str,
-        change: impl FnOnce(&mut T),
-    ) -> Result<Arc<T>, StoreError> {
-        let key = Key::new::<T>(namespace, name);
+        change: impl FnOnce(&StoredObject) -> Result<Change, E>,
+    ) -> Result<Changed, ChangeError<E>> {
+        let resource = resource.stored();
+        let _turn = self.turn(resource, namespace, name);
+        let current = self.get_object(resource, namespace, name);
+        let current = current.ok_or_else(|| StoreError::not_found(resource, namespace, name))?;
+        match change(&current).map_err(ChangeError::Refused)? {
+            Change::Keep => Ok(Changed::Kept(current)),
+            Change::Remove => Ok(Changed::Removed(self.take_out(current)?)),
+            Change::Put(value) => {
+                let encoded = Encoded::of_value(resource, value)?;
+                // kube-apiserver's `GuaranteedUpdate`: a change that changes nothing is not written.
+                if current.has_content(&encoded) {
+                    return Ok(Changed::Kept(current));
+                }
+                Ok(Changed::Put(self.replace(&current, encoded, Encoded::at)?))
+            }
+        }
+    }
+
+    /// Follows the changes to the objects of a namespace or of all, from the one after the revision `since` on.
+    pub fn watch(
+        &self,
+        resource: &'static ResourceType,
+        namespace: Option<&str>,
+        since: u64,
+    ) -> Result<Watch, Expired> {
+        Watch::new(self, resource.stored(), namespace, since)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared().lock()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// The right to change an object. Nobody may hold two.
+    fn turn(&self, resource: &'static ResourceType, namespace: &str, name: &str) -> MutexGuard<'_, ()> {
+        let mut hasher = self.shared().hasher.build_hasher();
+        (resource.group, resource.plural, namespace, name).hash(&mut hasher);
+        let turn = std::hash::Hasher::finish(&hasher) as usize % TURNS;
+        self.shared().turns[turn].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(
+        &self,
+        encoded: Encoded,
+        make: impl FnOnce(Encoded, u64, &Arc<RecentValues>) -> StoredObject,
+    ) -> Result<Arc<StoredObject>, StoreError> {
+        let resource = encoded.resource();
+        let (namespace, name) = (&encoded.metadata().namespace, &encoded.metadata().name);
+        let _turn = self.turn(resource, namespace, name);
         let mut state = self.lock();
-        let current = state.objects.get(&key).cloned().and_then(|object| object.downcast::<T>().ok());
-        let Some(current) = current else {
-            let Key { kind, namespace, name } = key;
-            return Err(StoreError::NotFound { kind, namespace, name });
-        };
-        let mut object = T::clone(&current);
-        change(&mut object);
-        let object = state.put(key, object);
-        self.announce(state);
+        if state.collection(resource).get(namespace, name).is_some() {
+            return Err(StoreError::already_exists(resource, namespace, name));
+        }
+        let (object, announcement) = state.put(resource, |revision| make(encoded, revision, &self.shared().recent))?;
+        drop(state);
+        self.announce(&announcement);
         Ok(object)
     }
 
-    /// Takes an object out.
-    pub fn delete<T: Object>(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
-        let key = Key::new::<T>(namespace, name);
+    /// Puts an object in the place of the current one, whose turn is held.
+    fn replace(
+        &self,
+        current: &StoredObject,
+        encoded: Encoded,
+        make: impl FnOnce(Encoded, u64, &Arc<RecentValues>) -> StoredObject,
+    ) -> Result<Arc<StoredObject>, StoreError> {
+        let resource = current.resource();
+        let metadata = encoded.metadata();
+        if (metadata.namespace.as_str(), metadata.name.as_str()) != (current.namespace(), current.name()) {
+            return Err(StoreError::invalid(resource, "its name or namespace is another than before"));
+        }
         let mut state = self.lock();
-        if state.objects.remove(&key).is_none() {
-            let Key { kind, namespace, name } = key;
-            return Err(StoreError::NotFound { kind, namespace, name });
+        let (object, announcement) = state.put(resource, |revision| make(encoded, revision, &self.shared().recent))?;
+        drop(state);
+        self.announce(&announcement);
+        Ok(object)
+    }
+
+    /// Takes out an object whose turn is held.
+    fn take_out(&self, current: Arc<StoredObject>) -> Result<Arc<StoredObject>, StoreError> {
+        let (removed, announcement) = self.lock().remove(current)?;
+        self.announce(&announcement);
+        Ok(removed)
+    }
+
+    fn announce(&self, Announcement { revision, wake }: &Announcement) {
+        let shared = self.shared();
+        shared.work.notify_one();
+        // Changes that are written are told of when they are.
+        for sender in std::iter::once(&shared.latest).chain(wake) {
+            sender.send_if_modified(|latest| {
+                let newer = *latest < *revision;
+                *latest = (*revision).max(*latest);
+                newer
+            });
         }
-        state.advance(key.kind);
-        self.announce(state);
-        Ok(())
     }
 }
 
-impl State {
-    fn advance(&mut self, kind: &'static str) {
-        self.revision += 1;
-        self.kinds.insert(kind, self.revision);
-    }
-
-    fn put<T: Object>(&mut self, key: Key, mut object: T) -> Arc<T> {
-        self.advance(key.kind);
-        object.metadata_mut().resource_version = Some(self.revision.to_string());
-        let object = Arc::new(object);
-        self.objects.insert(key, object.clone());
-        object
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-
-    fn config_map(name: &str) -> ConfigMap {
-        let metadata = ObjectMeta { namespace: Some("ns".into()), name: Some(name.into()), ..Default::default() };
-        ConfigMap { metadata, ..Default::default() }
-    }
-
-    #[test]
-    fn a_name_is_taken_once_per_kind_and_namespace() {
-        let store = Store::default();
-        store.create(config_map("a")).unwrap();
-        let error = store.create(config_map("a")).unwrap_err();
-        assert_eq!(error.to_string(), r#"ConfigMap "a" already exists in namespace "ns""#);
-        assert!(store.get::<Secret>("ns", "a").is_none());
-        assert!(store.get::<ConfigMap>("other", "a").is_none());
-    }
-
-    #[test]
-    fn every_change_has_a_newer_resource_version() {
-        let store = Store::default();
-        let first = store.create(config_map("a")).unwrap();
-        let second = store.update::<ConfigMap>("ns", "a", |object| object.immutable = Some(true)).unwrap();
-        let version = |object: &ConfigMap| object.metadata.resource_version.as_deref().unwrap().parse::<u64>().unwrap();
-        assert!(version(&second) > version(&first));
-        assert_eq!(store.get::<ConfigMap>("ns", "a").unwrap().immutable, Some(true));
-    }
-
-    #[test]
-    fn what_is_deleted_is_gone_and_its_name_free() {
-        let store = Store::default();
-        let first = store.create(config_map("a")).unwrap();
-        store.delete::<ConfigMap>("ns", "a").unwrap();
-        assert!(store.get::<ConfigMap>("ns", "a").is_none());
-        let error = store.delete::<ConfigMap>("ns", "a").unwrap_err();
-        assert_eq!(error.to_string(), r#"ConfigMap "a" not found in namespace "ns""#);
-        let second = store.create(config_map("a")).unwrap();
-        assert_ne!(first.metadata.resource_version, second.metadata.resource_version);
-    }
-
-    #[tokio::test]
-    async fn who_waits_is_told_of_every_kind_of_change() {
-        let store = Store::default();
-        let mut changes = store.changes();
-        let mut seen = Vec::new();
-        let all: [&dyn Fn(); 3] = [
-            &|| drop(store.create(config_map("a"))),
-            &|| drop(store.update::<ConfigMap>("ns", "a", |object| object.immutable = Some(true))),
-            &|| drop(store.delete::<ConfigMap>("ns", "a")),
-        ];
-        for change in all {
-            change();
-            changes.changed().await.unwrap();
-            seen.push((*changes.borrow_and_update(), store.revision_of::<ConfigMap>(), store.revision_of::<Secret>()));
-        }
-        assert_eq!(seen, [(1, 1, 0), (2, 2, 0), (3, 3, 0)]);
-        assert!(!changes.has_changed().unwrap());
-    }
-
-    #[test]
-    fn a_list_holds_one_kind_of_one_namespace_in_order() {
-        let store = Store::default();
-        for name in ["b", "a"] {
-            store.create(config_map(name)).unwrap();
-        }
-        let names: Vec<_> = store.list::<ConfigMap>("ns").iter().map(|object| object.metadata.name.clone()).collect();
-        assert_eq!(names, [Some("a".to_owned()), Some("b".to_owned())]);
-        assert!(store.list::<Secret>("ns").is_empty());
-        assert_eq!(store.list_all::<ConfigMap>().len(), 2);
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

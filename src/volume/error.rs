@@ -36,6 +36,9 @@ pub enum SetUpError {
     /// The downward API has no such value.
     #[error("{0}")]
     Downward(String),
+    /// No token is issued (kubelet v1.36 `token.Manager`).
+    #[error("failed to fetch token: {0}")]
+    Token(String),
     /// A path to be written that leads elsewhere.
     #[error("invalid path {0:?}: must be relative and must not contain '..'")]
     InvalidPath(String),

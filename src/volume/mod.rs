@@ -12,6 +12,7 @@ mod host_path;
 mod payload;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,10 @@ use crate::api::quantity::Quantity;
 use crate::base::clock::Timestamp;
 use crate::vfs::{DescendError, HostDirFs, MountSource, MountTableBuilder, TreeFs};
 
+use self::tokens::Tokens;
+
 pub use error::{MountsError, SetUpError, VolumeError};
+pub use tokens::{IssuedToken, TokenRequest};
 
 /// The objects volumes are made from.
 pub trait Sources: Send + Sync {
@@ -38,6 +42,8 @@ pub trait Sources: Send + Sync {
     fn secret(&self, namespace: &str, name: &str) -> Option<Secret>;
     /// Whether the PersistentVolumeClaim `name` exists in `namespace`.
     fn has_claim(&self, namespace: &str, name: &str) -> bool;
+    /// A new token of the pod's service account. The error is a text.
+    fn service_account_token(&self, request: &TokenRequest) -> Result<IssuedToken, String>;
 }
 
 /// What the downward API says of the pod. Errors are texts that name the field.
@@ -59,6 +65,8 @@ pub struct VolumeContext<'a> {
     pub memory_limit: u64,
     /// `securityContext.fsGroup` of the pod.
     pub fs_group: Option<u32>,
+    /// Whether all containers of the pod run as the same user, who has its tokens for himself then.
+    pub one_user: bool,
     /// The current time, for the names of written versions.
     pub now: Timestamp,
     /// The objects there are.
@@ -90,6 +98,7 @@ impl Mount {
 pub struct PodVolumes {
     directory: PathBuf,
     volumes: Mutex<BTreeMap<String, Arc<SetUpVolume>>>,
+    tokens: Tokens,
 }
 
 #[derive(Debug)]
@@ -112,7 +121,7 @@ enum Kind {
 impl PodVolumes {
     /// None set up yet; what they need on disk goes below `pod_directory`.
     pub fn new(pod_directory: &Path) -> Self {
-        Self { directory: volumes_directory(pod_directory), volumes: Mutex::default() }
+        Self { directory: volumes_directory(pod_directory), volumes: Mutex::default(), tokens: Tokens::default() }
     }
 
     fn volumes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<SetUpVolume>>> {
@@ -164,7 +173,7 @@ impl PodVolumes {
             Ok(SetUpVolume { source, read_only: claim.read_only.unwrap_or(false), kind: Kind::Plain })
         } else {
             let kind = payload::kind(volume)?;
-            let files = payload::gather(volume, context)?;
+            let files = payload::gather(volume, context, &self.tokens)?;
             let directory = self.make_directory(kind, &volume.name, 0o755)?;
             writer::write(&directory, &files, context.now)
                 .map_err(|error| SetUpError::io("write", &directory, error))?;
@@ -274,7 +283,7 @@ impl PodVolumes {
         let mut errors = Vec::new();
         for (name, set_up) in volumes {
             let Kind::Written { directory, volume } = &set_up.kind else { continue };
-            let updated = payload::gather(volume, context).and_then(|files| {
+            let updated = payload::gather(volume, context, &self.tokens).and_then(|files| {
                 writer::write(directory, &files, context.now).map_err(|error| SetUpError::io("write", directory, error))
             });
             if let Err(reason) = updated {
@@ -282,6 +291,11 @@ impl PodVolumes {
             }
         }
         errors
+    }
+
+    /// When volumes should be brought up to date although no object has changed: a token in them should be replaced.
+    pub fn update_at(&self) -> Option<Timestamp> {
+        self.tokens.replace_at()
     }
 
     /// The kubelet's eviction message for the first emptyDir on disk that holds more than its `sizeLimit`. Wasm
@@ -303,6 +317,7 @@ impl PodVolumes {
     /// Forgets all volumes and removes what was made for this pod; directories of the host and of claims stay.
     pub fn tear_down(&self) -> io::Result<()> {
         self.volumes().clear();
+        self.tokens.clear();
         remove(&self.directory)
     }
 

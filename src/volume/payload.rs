@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    DownwardAPIVolumeFile, KeyToPath, ServiceAccountTokenProjection, Volume, VolumeProjection,
+};
 
+use super::tokens::{TokenRequest, Tokens};
 use super::{SetUpError, VolumeContext};
 
 /// Permission bits where neither the item nor the volume says any.
 const DEFAULT_MODE: i32 = 0o644;
 /// What the pod's group may do in a read-only volume (kubelet v1.36 `SetVolumeOwnership`).
 const GROUP_READ: u32 = 0o440;
+/// Permission bits of a token that is for one user, or one group, alone (kubelet v1.36 `projected` `collectData`).
+const PRIVATE_MODE: i32 = 0o600;
+/// How long a token is good where the volume does not say (`SetDefaults_ServiceAccountTokenProjection`).
+const DEFAULT_TOKEN_SECONDS: i64 = 3600;
 
 /// One file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +52,8 @@ fn unsupported_kind(volume: &Volume) -> String {
 }
 
 /// Collects what the volume should contain now.
-pub(super) fn gather(volume: &Volume, context: &VolumeContext<'_>) -> Result<Payload, SetUpError> {
-    let mut files = Gathering { context, default_mode: DEFAULT_MODE, files: Payload::new() };
+pub(super) fn gather(volume: &Volume, context: &VolumeContext<'_>, tokens: &Tokens) -> Result<Payload, SetUpError> {
+    let mut files = Gathering { context, tokens, default_mode: DEFAULT_MODE, files: Payload::new() };
     if let Some(source) = &volume.config_map {
         files.default_mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         files.config_map(&source.name, source.items.as_deref(), source.optional)?;
@@ -67,6 +74,7 @@ pub(super) fn gather(volume: &Volume, context: &VolumeContext<'_>) -> Result<Pay
 
 struct Gathering<'a> {
     context: &'a VolumeContext<'a>,
+    tokens: &'a Tokens,
     default_mode: i32,
     files: Payload,
 }
@@ -143,6 +151,14 @@ impl Gathering<'_> {
         Ok(())
     }
 
+    fn token(&mut self, source: &ServiceAccountTokenProjection) -> Result<(), SetUpError> {
+        let seconds = source.expiration_seconds.unwrap_or(DEFAULT_TOKEN_SECONDS);
+        let audience = source.audience.clone().filter(|audience| !audience.is_empty());
+        let token = self.tokens.get(&TokenRequest { audience, seconds }, self.context)?;
+        let is_private = self.context.fs_group.is_some() || self.context.one_user;
+        self.add(&source.path, token.into_bytes(), is_private.then_some(PRIVATE_MODE))
+    }
+
     /// Of two sources with the same path the later one wins.
     fn projection(&mut self, projection: &VolumeProjection) -> Result<(), SetUpError> {
         if let Some(source) = &projection.config_map {
@@ -154,8 +170,10 @@ impl Gathering<'_> {
         if let Some(source) = &projection.downward_api {
             self.downward(source.items.as_deref())?;
         }
+        if let Some(source) = &projection.service_account_token {
+            self.token(source)?;
+        }
         for (present, field) in [
-            (projection.service_account_token.is_some(), "serviceAccountToken"),
             (projection.cluster_trust_bundle.is_some(), "clusterTrustBundle"),
             (projection.pod_certificate.is_some(), "podCertificate"),
         ] {

@@ -11,6 +11,10 @@ struct Objects {
     config_maps: Mutex<HashMap<String, ConfigMap>>,
     secrets: HashMap<String, Secret>,
     claims: Vec<String>,
+    /// For whom tokens were issued.
+    issued: Mutex<Vec<Option<String>>>,
+    /// Why none is issued now.
+    issues_none: Mutex<Option<String>>,
 }
 
 impl Sources for Objects {
@@ -22,6 +26,16 @@ impl Sources for Objects {
     }
     fn has_claim(&self, _namespace: &str, name: &str) -> bool {
         self.claims.iter().any(|claim| claim == name)
+    }
+    fn service_account_token(&self, request: &TokenRequest) -> Result<IssuedToken, String> {
+        if let Some(why) = &*self.issues_none.lock().unwrap() {
+            return Err(why.clone());
+        }
+        let mut issued = self.issued.lock().unwrap();
+        issued.push(request.audience.clone());
+        let begun = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(3000 * (issued.len() as i64 - 1));
+        let expires_at = begun + jiff::SignedDuration::from_secs(request.seconds);
+        Ok(IssuedToken { token: format!("token {}", issued.len()), expires_at })
     }
 }
 
@@ -44,6 +58,8 @@ struct Scene {
     objects: Objects,
     volumes: PodVolumes,
     fs_group: Option<u32>,
+    one_user: bool,
+    now: Timestamp,
 }
 
 impl Scene {
@@ -52,7 +68,7 @@ impl Scene {
         let volumes = PodVolumes::new(&scratch.path().join("pod"));
         let mut objects = Objects { claims: vec!["data".to_owned()], ..Objects::default() };
         objects.secrets.insert("s".to_owned(), yaml("data: {user: YWRtaW4=, pass: aHVudGVyMg==}"));
-        let scene = Self { scratch, objects, volumes, fs_group: None };
+        let scene = Self { scratch, objects, volumes, fs_group: None, one_user: false, now: Timestamp::UNIX_EPOCH };
         scene.put("c", "{data: {a: A, b: B}, binaryData: {bin: AAE=}}");
         scene
     }
@@ -67,7 +83,8 @@ impl Scene {
             data_directory: self.scratch.path(),
             memory_limit: 1 << 20,
             fs_group: self.fs_group,
-            now: Timestamp::UNIX_EPOCH,
+            one_user: self.one_user,
+            now: self.now,
             sources: &self.objects,
             downward: &Downward,
         }
@@ -180,8 +197,8 @@ fn what_is_missing_is_said_in_the_kubelets_words() {
             "unsupported fieldPath: spec.x".to_owned(),
         ),
         (
-            "projected: {sources: [{serviceAccountToken: {path: token}}]}",
-            "projected serviceAccountToken is not supported".to_owned(),
+            "projected: {sources: [{clusterTrustBundle: {path: token}}]}",
+            "projected clusterTrustBundle is not supported".to_owned(),
         ),
         ("nfs: {server: s, path: p}", "volume type nfs is not supported".to_owned()),
         ("emptyDir: {sizeLimit: big}", "invalid sizeLimit \"big\"".to_owned()),
@@ -404,4 +421,56 @@ fn trees_of_any_depth_are_torn_down() {
     drop(root);
     scene.volumes.tear_down().unwrap();
     assert!(!scene.scratch.path().join("pod/volumes").exists());
+}
+
+/// §14: a token is kept while it is fresh, replaced when four fifths of its time are over, and stays if that fails.
+#[test]
+fn tokens_are_replaced_in_time_and_not_sooner() {
+    let mut scene = Scene::new();
+    let sources = "{serviceAccountToken: {path: token, expirationSeconds: 3607}}, {serviceAccountToken: {path: other, \
+        audience: vault}}, {configMap: {name: c, items: [{key: a, path: a}]}}";
+    let volume = format!("{{name: v, projected: {{sources: [{sources}]}}}}");
+    *scene.objects.issues_none.lock().unwrap() = Some("serviceaccounts \"default\" not found".to_owned());
+    assert_eq!(scene.volumes.update_at(), None);
+    let error = scene.set_up(&volume).unwrap_err();
+    let expected =
+        "MountVolume.SetUp failed for volume \"v\" : failed to fetch token: serviceaccounts \"default\" not found";
+    assert_eq!(error, expected);
+    *scene.objects.issues_none.lock().unwrap() = None;
+    scene.set_up(&volume).unwrap();
+    let root = scene.mounts("[{name: v, mountPath: /v}]").unwrap();
+    let tokens = || (read(&root, "/v/token").unwrap(), read(&root, "/v/other").unwrap());
+    let both = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    assert_eq!(tokens(), both("token 1", "token 2"));
+    assert_eq!(*scene.objects.issued.lock().unwrap(), [None, Some("vault".to_owned())]);
+    assert_eq!(root.stat_at("/v/token", true).unwrap().mode, 0o644);
+    // Other sources change meanwhile.
+    scene.put("c", "{data: {a: new}}");
+    scene.now += jiff::SignedDuration::from_secs(2870);
+    assert!(scene.volumes.update(&scene.context()).is_empty());
+    assert_eq!((tokens(), read(&root, "/v/a").unwrap()), (both("token 1", "token 2"), "new".to_owned()));
+    let at = scene.volumes.update_at().unwrap();
+    assert!((2876..=2887).contains(&at.as_second()), "{at}");
+    scene.now += jiff::SignedDuration::from_secs(20);
+    assert!(scene.volumes.update(&scene.context()).is_empty());
+    assert_eq!(tokens(), both("token 3", "token 2"));
+    *scene.objects.issues_none.lock().unwrap() = Some("the server is busy".to_owned());
+    scene.now = Timestamp::from_second(6200).unwrap();
+    assert!(scene.volumes.update(&scene.context()).is_empty());
+    assert_eq!(tokens(), both("token 3", "token 2"), "still good");
+    assert_eq!(scene.volumes.update_at(), Some(scene.now + jiff::SignedDuration::from_secs(60)));
+    scene.now = Timestamp::from_second(7000).unwrap();
+    let errors = scene.volumes.update(&scene.context());
+    assert_eq!(errors[0].reason.to_string(), "failed to fetch token: the server is busy");
+}
+
+#[test]
+fn a_token_is_for_the_one_user_or_group_alone() {
+    for (fs_group, one_user, mode) in [(None, true, 0o600), (Some(2000), false, 0o640), (None, false, 0o644)] {
+        let mut scene = Scene::new();
+        (scene.fs_group, scene.one_user) = (fs_group, one_user);
+        scene.set_up("{name: v, projected: {sources: [{serviceAccountToken: {path: token}}]}}").unwrap();
+        let root = scene.mounts("[{name: v, mountPath: /v}]").unwrap();
+        assert_eq!(root.stat_at("/v/token", true).unwrap().mode, mode);
+    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
+mod cluster;
 mod environment;
 mod examples;
 mod files;
@@ -20,6 +21,7 @@ mod probes;
 mod programs;
 mod restarts;
 mod resume;
+mod server;
 mod services;
 mod shell;
 mod sockets;

@@ -11,13 +11,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("vfs", &[]),
     ("pod", &["api"]),
     ("store", &["api"]),
-    ("controller", &["api", "store"]),
+    ("apiserver", &["api", "pod", "store"]),
+    ("controller", &["api", "pod", "store"]),
     ("image", &["api"]),
     ("net", &["api"]),
     ("volume", &["api", "vfs"]),
     ("runtime", &["vfs", "net"]),
     ("node", &["api", "pod", "image", "volume", "vfs", "net", "runtime"]),
-    ("cli", &["api"]),
+    ("cli", &["api", "pod"]),
 ];
 
 /// Layers that touch neither tokio nor files nor clocks.

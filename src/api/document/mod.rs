@@ -5,6 +5,7 @@
 //!   text ─▶ yaml::parse ─▶ Document { root: Node, duplicates } ─▶ typed::decode::<Pod> ─▶ Pod + violations
 //! ```
 
+mod json;
 mod scalar;
 pub(super) mod typed;
 pub(super) mod yaml;
@@ -68,6 +69,11 @@ impl Node {
         self.size = self.size.saturating_add(child.size);
         self.bytes = self.bytes.saturating_add(child.bytes);
         self.depth = self.depth.max(child.depth.saturating_add(1));
+    }
+
+    /// How many values it has and how many bytes of text, once every alias is written out.
+    pub(super) fn written_out(&self) -> (usize, usize) {
+        (self.size, self.bytes)
     }
 
     /// The value under `key`, when this is a mapping that has it.

@@ -1,6 +1,7 @@
 //! What husk does with each field of a pod, per runtime: the one table (`table.rs`), the check of a pod against it, and
 //! the page made from it. A field that is not in the table is a test failure, never silently ignored.
 
+mod cluster;
 mod service;
 mod table;
 
@@ -11,6 +12,7 @@ use std::sync::LazyLock;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
+pub use cluster::check_support_in_cluster;
 pub use service::check_service;
 pub use table::TABLE;
 

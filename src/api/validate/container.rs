@@ -77,7 +77,7 @@ pub(super) fn init_containers(errors: &mut Errors, spec: &PodSpec, scope: &Scope
 }
 
 /// What every container must fulfil: `validateContainerCommon`.
-fn common(errors: &mut Errors, container: &Container, scope: &Scope<'_>, path: &FieldPath) {
+pub(super) fn common(errors: &mut Errors, container: &Container, scope: &Scope<'_>, path: &FieldPath) {
     if container.name.is_empty() {
         errors.required(&path.child("name"), "");
     } else {

@@ -116,7 +116,7 @@ impl fmt::Display for FieldError {
 impl std::error::Error for FieldError {}
 
 /// Text in quotes as Go's `%q` writes it.
-fn go_quoted(text: &str) -> String {
+pub(in crate::api) fn go_quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

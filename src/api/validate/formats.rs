@@ -52,7 +52,7 @@ fn is_subdomain_form(text: &str) -> bool {
 }
 
 /// A DNS-1123 label: container and volume names, hostnames, namespaces.
-pub(super) fn dns_label(text: &str) -> Vec<String> {
+pub(in crate::api) fn dns_label(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_LABEL {
         wrong.push(too_long(MAX_LABEL));
@@ -70,7 +70,7 @@ pub(super) fn dns_label(text: &str) -> Vec<String> {
 }
 
 /// A DNS-1123 subdomain: the names of most objects.
-pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
+pub(in crate::api) fn dns_subdomain(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_SUBDOMAIN {
         wrong.push(too_long(MAX_SUBDOMAIN));
@@ -84,7 +84,7 @@ pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
 }
 
 /// A DNS subdomain that may have underscores: search domains.
-pub(super) fn dns_subdomain_with_underscores(text: &str) -> Vec<String> {
+pub(in crate::api) fn dns_subdomain_with_underscores(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_SUBDOMAIN {
         wrong.push(too_long(MAX_SUBDOMAIN));
@@ -117,7 +117,7 @@ fn is_alphanumeric(character: char) -> bool {
 }
 
 /// A qualified name (`name` or `example.com/name`): label and annotation keys, conditions, resources.
-pub(super) fn qualified_name(text: &str) -> Vec<String> {
+pub(in crate::api) fn qualified_name(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let examples = ["MyName", "my.name", "123-abc"];
     let name = match text.split('/').collect::<Vec<_>>()[..] {
@@ -151,7 +151,7 @@ pub(super) fn qualified_name(text: &str) -> Vec<String> {
 }
 
 /// The value of a label.
-pub(super) fn label_value(text: &str) -> Vec<String> {
+pub(in crate::api) fn label_value(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > MAX_LABEL {
         wrong.push(too_many_bytes(MAX_LABEL));

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::api::{LoadOptions, load, support::RuntimeKind};
-use crate::app::cluster::{Change, QUEUE, StoreCluster};
+use crate::app::cluster::StoreCluster;
+use crate::app::history::{Change, Histories, QUEUE};
 use crate::base::clock::Clock;
 use crate::image::ImageStore;
 use crate::net::{Egress, NetError};
@@ -41,9 +42,10 @@ impl Cluster {
         let store = Store::default();
         let creator = Creator::new(store.clone()).unwrap();
         let switch = Switch::new(Egress::Deny);
-        let keeping = keep(store.clone(), Arc::clone(&switch), DOMAIN);
         let (directory, runtime, clock) = (TempDir::new().unwrap(), FakeRuntime::new(), Clock::system());
+        let keeping = keep(&store, clock, Arc::clone(&switch), DOMAIN);
         let (sender, changes) = mpsc::channel(QUEUE);
+        let histories = Arc::new(Histories::new(store.clone(), sender));
         let node = Node::new(NodeConfig {
             name: "node".to_owned(),
             host_ips: Vec::new(),
@@ -60,9 +62,9 @@ impl Cluster {
             runtime: Arc::new(runtime.clone()),
             images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
             switch: Arc::clone(&switch),
-            cluster: Arc::new(StoreCluster::new(store.clone(), "node".to_owned(), clock, sender)),
-            // Nobody reads what is printed: nothing is.
-            logs: mpsc::channel(1).0,
+            cluster: Arc::new(StoreCluster::new(store.clone(), "node".to_owned(), clock, histories)),
+            logs: None,
+            log_files: None,
             stdin: Box::new(|_, _| None),
         });
         let pods = Vec::new();

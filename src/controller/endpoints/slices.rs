@@ -1,7 +1,7 @@
 //! The EndpointSlices of one Service, made from its pods or its Endpoints. Pure.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
     Container, EndpointAddress, EndpointPort as SubsetPort, Endpoints, ObjectReference, Pod, Service, ServicePort,
@@ -10,9 +10,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{CONTROLLER, MANAGED_BY, MIRRORING, SERVICE_NAME};
-use crate::api::cluster_ip::is_headless;
-use crate::api::defaults::{NAME_SUFFIX_CHARACTERS, NAME_SUFFIX_LENGTH};
+use super::{CONTROLLER, MANAGED_BY, SERVICE_NAME};
 
 /// Endpoints in one slice (kube-controller-manager `--max-endpoints-per-slice`).
 const MAX_ENDPOINTS: usize = 100;
@@ -20,28 +18,45 @@ const MAX_ENDPOINTS: usize = 100;
 /// A port as a sortable value: name, protocol, number, application protocol.
 type Port = (String, String, i32, Option<String>);
 
-/// Slices for the pods that a Service selects: those that offer the same ports together.
-pub(super) fn of_pods<'p>(service: &Service, pods: impl Iterator<Item = &'p Pod>) -> Vec<EndpointSlice> {
+/// Endpoints with the same ports.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    pub(super) ports: Vec<EndpointPort>,
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// Whose slices, and who takes care of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner<'a> {
+    /// The Service, or the Endpoints object.
+    pub(super) metadata: &'a ObjectMeta,
+    /// What stands in the label for that.
+    pub(super) manager: &'static str,
+    /// Whether the Service is headless.
+    pub(super) headless: bool,
+}
+
+/// What has to be done about the slices of a Service.
+#[derive(Debug, Default)]
+pub(super) struct Placement {
+    pub(super) create: Vec<EndpointSlice>,
+    pub(super) update: Vec<EndpointSlice>,
+    pub(super) delete: Vec<Arc<EndpointSlice>>,
+}
+
+/// Groups of the pods that a Service selects: those that offer the same ports together.
+pub(super) fn of_pods<'p>(service: &Service, pods: impl Iterator<Item = &'p Pod>) -> Vec<Group> {
     let mut groups: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();
     for pod in pods {
         if let Some(endpoint) = endpoint(service, pod) {
             groups.entry(ports(service, pod)).or_default().push(endpoint);
         }
     }
-    let slices =
-        groups.into_iter().flat_map(|(ports, endpoints)| in_slices(&service.metadata, CONTROLLER, &ports, endpoints));
-    let mut slices: Vec<EndpointSlice> = slices.collect();
-    if is_headless(service) {
-        for slice in &mut slices {
-            let labels = slice.metadata.labels.get_or_insert_default();
-            labels.insert("service.kubernetes.io/headless".to_owned(), String::new());
-        }
-    }
-    slices
+    groups.into_iter().map(Group::new).collect()
 }
 
-/// Slices for an Endpoints object.
-pub(super) fn of_endpoints(endpoints: &Endpoints) -> Vec<EndpointSlice> {
+/// Groups of an Endpoints object.
+pub(super) fn of_endpoints(endpoints: &Endpoints) -> Vec<Group> {
     let mut groups: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();
     for subset in endpoints.subsets.iter().flatten() {
         let ports = subset.ports.iter().flatten().map(port_of_subset).collect();
@@ -49,7 +64,19 @@ pub(super) fn of_endpoints(endpoints: &Endpoints) -> Vec<EndpointSlice> {
         let not_ready = subset.not_ready_addresses.iter().flatten().map(|address| mirrored(address, false));
         groups.entry(ports).or_default().extend(ready.chain(not_ready));
     }
-    groups.into_iter().flat_map(|(ports, all)| in_slices(&endpoints.metadata, MIRRORING, &ports, all)).collect()
+    groups.into_iter().map(Group::new).collect()
+}
+
+impl Group {
+    fn new((ports, endpoints): (Vec<Port>, Vec<Endpoint>)) -> Self {
+        let port = |(name, protocol, port, app_protocol): Port| EndpointPort {
+            name: Some(name),
+            protocol: Some(protocol),
+            port: Some(port),
+            app_protocol,
+        };
+        Self { ports: ports.into_iter().map(port).collect(), endpoints }
+    }
 }
 
 fn port_of_subset(port: &SubsetPort) -> Port {
@@ -132,43 +159,97 @@ fn target_port(port: &ServicePort, protocol: &str, pod: &Pod) -> Option<i32> {
     found.map(|port| port.container_port)
 }
 
-fn in_slices(owner: &ObjectMeta, manager: &str, ports: &[Port], endpoints: Vec<Endpoint>) -> Vec<EndpointSlice> {
-    let ports: Vec<EndpointPort> = ports
-        .iter()
-        .map(|(name, protocol, port, app_protocol)| EndpointPort {
-            name: Some(name.clone()),
-            protocol: Some(protocol.clone()),
-            port: Some(*port),
-            app_protocol: app_protocol.clone(),
-        })
-        .collect();
-    let slice = |(index, endpoints): (usize, &[Endpoint])| EndpointSlice {
-        metadata: metadata(
-            owner,
-            manager,
-            &(&ports.iter().map(|port| (&port.name, port.port)).collect::<Vec<_>>(), index),
-        ),
-        address_type: "IPv4".to_owned(),
-        endpoints: Some(endpoints.to_vec()),
-        ports: Some(ports.clone()),
-    };
-    endpoints.chunks(MAX_ENDPOINTS).enumerate().map(slice).collect()
+/// Distributes groups over slices: endpoints stay where they are, new ones go where there is room, and only then are there
+/// more slices; so a pod that comes or goes changes one slice (`pkg/endpointslice` `reconcileByPortMapping`). New slices
+/// are named by `suffix`.
+pub(super) fn place(
+    owner: Owner<'_>,
+    groups: Vec<Group>,
+    existing: &[Arc<EndpointSlice>],
+    suffix: &mut dyn FnMut() -> String,
+) -> Placement {
+    let mut placement = Placement::default();
+    let mut unused: Vec<&Arc<EndpointSlice>> = existing.iter().collect();
+    for Group { ports, endpoints } in groups {
+        let (own, others) = unused.into_iter().partition(|slice| slice.ports.as_deref().unwrap_or_default() == ports);
+        unused = others;
+        place_group(owner, (ports, endpoints), own, suffix, &mut placement);
+    }
+    placement.delete.extend(unused.into_iter().cloned());
+    placement
 }
 
-/// Name, labels and owner of a slice. The name ends as generated ones do, but is always the same for the same `place`.
-fn metadata(owner: &ObjectMeta, manager: &str, place: &impl Hash) -> ObjectMeta {
-    let service = owner.name.clone().unwrap_or_default();
-    let mut hasher = DefaultHasher::new();
-    place.hash(&mut hasher);
-    let mut rest = hasher.finish();
-    let letters = NAME_SUFFIX_CHARACTERS.as_bytes();
-    let suffix = (0..NAME_SUFFIX_LENGTH).map(|_| {
-        let count = letters.len() as u64;
-        let letter = letters[usize::try_from(rest % count).unwrap_or_default()];
-        rest /= count;
-        char::from(letter)
-    });
-    let of_service = |uid: &String| OwnerReference {
+fn place_group(
+    owner: Owner<'_>,
+    (ports, endpoints): (Vec<EndpointPort>, Vec<Endpoint>),
+    existing: Vec<&Arc<EndpointSlice>>,
+    suffix: &mut dyn FnMut() -> String,
+    placement: &mut Placement,
+) {
+    let mut order = Vec::with_capacity(endpoints.len());
+    let mut unplaced: HashMap<_, Endpoint> = HashMap::with_capacity(endpoints.len());
+    for endpoint in endpoints {
+        let key = identity(&endpoint);
+        if unplaced.insert(key.clone(), endpoint).is_none() {
+            order.push(key);
+        }
+    }
+    let mut contents: Vec<(&Arc<EndpointSlice>, Vec<Endpoint>)> = Vec::new();
+    for slice in existing {
+        let endpoints = slice.endpoints.iter().flatten().take(MAX_ENDPOINTS);
+        let kept: Vec<_> = endpoints.filter_map(|endpoint| unplaced.remove(&identity(endpoint))).collect();
+        contents.push((slice, kept));
+    }
+    let mut rest = order.into_iter().filter_map(|key| unplaced.remove(&key)).peekable();
+    for (slice, mut endpoints) in contents {
+        while endpoints.len() < MAX_ENDPOINTS
+            && let Some(endpoint) = rest.next()
+        {
+            endpoints.push(endpoint);
+        }
+        if endpoints.is_empty() {
+            placement.delete.push(Arc::clone(slice));
+            continue;
+        }
+        let labels = Some(labels(owner));
+        if slice.endpoints.as_deref() != Some(&endpoints) || slice.metadata.labels != labels {
+            let metadata = ObjectMeta { labels, ..slice.metadata.clone() };
+            placement.update.push(EndpointSlice {
+                metadata,
+                endpoints: Some(endpoints),
+                ..EndpointSlice::clone(slice)
+            });
+        }
+    }
+    while rest.peek().is_some() {
+        placement.create.push(EndpointSlice {
+            metadata: metadata(owner, &suffix()),
+            address_type: "IPv4".to_owned(),
+            endpoints: Some(rest.by_ref().take(MAX_ENDPOINTS).collect()),
+            ports: Some(ports.clone()),
+        });
+    }
+}
+
+/// What makes an endpoint the same as before, whatever has become of it.
+fn identity(endpoint: &Endpoint) -> (Vec<String>, Option<String>) {
+    let target = endpoint.target_ref.as_ref();
+    let target = target.map(|target| target.uid.clone().or_else(|| target.name.clone()).unwrap_or_default());
+    (endpoint.addresses.clone(), target)
+}
+
+fn labels(owner: Owner<'_>) -> BTreeMap<String, String> {
+    let service = owner.metadata.name.as_deref().unwrap_or_default();
+    let headless = owner.headless.then_some(("service.kubernetes.io/headless", ""));
+    let labels = [(MANAGED_BY, owner.manager), (SERVICE_NAME, service)].into_iter().chain(headless);
+    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Name, labels and owner of a slice.
+fn metadata(owner: Owner<'_>, suffix: &str) -> ObjectMeta {
+    let Owner { metadata, manager, .. } = owner;
+    let service = metadata.name.clone().unwrap_or_default();
+    let reference = |uid: &String| OwnerReference {
         api_version: "v1".to_owned(),
         kind: if manager == CONTROLLER { "Service" } else { "Endpoints" }.to_owned(),
         name: service.clone(),
@@ -176,13 +257,12 @@ fn metadata(owner: &ObjectMeta, manager: &str, place: &impl Hash) -> ObjectMeta 
         controller: Some(true),
         block_owner_deletion: Some(true),
     };
-    let labels = [(SERVICE_NAME, service.as_str()), (MANAGED_BY, manager)];
     ObjectMeta {
-        name: Some(format!("{service}-{}", suffix.collect::<String>())),
+        name: Some(format!("{service}-{suffix}")),
         generate_name: Some(format!("{service}-")),
-        namespace: owner.namespace.clone(),
-        labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-        owner_references: owner.uid.as_ref().map(|uid| vec![of_service(uid)]),
+        namespace: metadata.namespace.clone(),
+        labels: Some(labels(owner)),
+        owner_references: metadata.uid.as_ref().map(|uid| vec![reference(uid)]),
         ..ObjectMeta::default()
     }
 }

@@ -311,3 +311,23 @@ async fn a_pod_can_have_servers_of_its_own() {
     assert_eq!(client.resolve("db.corp").await, Err(NetError::NameTemporary));
     server.abort();
 }
+
+/// As the Service of the API server does: the agent itself is behind it.
+#[tokio::test]
+async fn a_service_may_lead_to_the_agent() {
+    let (client, other) = pods();
+    let switch = &client.switch;
+    let listener = switch.listen_on_node(6443, 16).unwrap();
+    assert_eq!(switch.listen_on_node(6443, 16).map(drop), Err(NetError::AddressInUse));
+    let node = SocketAddr::new(switch.node_ip(), 6443);
+    switch.set_services(vec![port(Protocol::Tcp, vec![node])]);
+    for (pod, address) in [(&client, SERVICE.to_owned()), (&other, node.to_string())] {
+        let stream = connect(pod, &address).await.unwrap();
+        write(&stream, "request").await;
+        let accepted = listener.accept().await.unwrap();
+        assert_eq!((accepted.peer.ip(), accepted.local), (pod.ips()[0], node));
+        assert_eq!(read(&accepted).await.as_deref(), Some(&b"request"[..]));
+    }
+    drop(listener);
+    assert_eq!(connect(&client, SERVICE).await.map(drop), Err(NetError::ConnectionRefused));
+}

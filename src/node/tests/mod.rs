@@ -4,6 +4,7 @@
 mod living;
 mod manifests;
 mod output;
+mod reaching;
 mod restarting;
 mod resyncing;
 mod scene;

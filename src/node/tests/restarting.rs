@@ -182,3 +182,73 @@ async fn a_pod_that_failed_with_its_worker_stays_failed() {
     assert_eq!(scene.status().reason.as_deref(), Some("InternalError"));
     assert_eq!((scene.starts().len(), scene.files_left().len()), (1, 0));
 }
+
+/// An agent that is asked to end stops what runs as a machine does that is switched off; the next one goes on as policies
+/// say, with the exit codes that were seen.
+#[tokio::test(start_paused = true)]
+async fn a_suspended_pod_goes_on_as_its_policy_says() {
+    for (policy, phase, quits, ignores) in [
+        ("Always", "Running", "Running after Completed:0 (1)", "Running after Error:137 (1)"),
+        ("OnFailure", "Running", "Completed:0", "Running after Error:137 (1)"),
+        ("Never", "Failed", "Completed:0", "Error:137"),
+    ] {
+        let spec = format!(
+            "restartPolicy: {policy}, containers: [{{name: quits, lifecycle: {{preStop: {{exec: {{command: [x]}}}}}}}}, \
+             {{name: ignores}}]"
+        );
+        let scene = Scene::new(&spec);
+        let quits_at_term = Script::runs_forever().exits_on_term(Duration::from_secs(3), 0);
+        scene.runtime.script_attempts("quits", vec![quits_at_term, Script::runs_forever()]);
+        scene.runtime.script_attempts("ignores", vec![Script::runs_forever().ignores_term(), Script::runs_forever()]);
+        let mut scene = scene.start();
+        scene.at(5).await;
+        scene.suspend(Duration::from_secs(10)).await;
+        assert_eq!((scene.finished_at("quits"), scene.finished_at("ignores")), (8, 15), "{policy}");
+        assert_eq!(scene.only(&["event quits Killing"]), [""; 0], "no hook, and no stop that is told");
+        assert_eq!(scene.phase(), if policy == "Never" { "Failed" } else { "Running" });
+        scene.at(20).await;
+        scene.take_up();
+        scene.at(21).await;
+        let shown = (scene.shows("quits"), scene.shows("ignores"), scene.phase());
+        assert_eq!(shown, (quits.to_owned(), ignores.to_owned(), phase.to_owned()), "{policy}");
+    }
+}
+
+/// The grace period of the pod counts if it is shorter; whoever is in a hurry may say so while it lasts.
+#[tokio::test(start_paused = true)]
+async fn a_suspension_takes_no_longer_than_it_may() {
+    for (grace, limits, ends) in [(4, vec![(5, 10)], 9), (30, vec![(5, 10)], 15), (30, vec![(5, 20), (6, 1)], 7)] {
+        let spec = format!("terminationGracePeriodSeconds: {grace}, containers: [{{name: c}}]");
+        let scene = Scene::new(&spec).script("c", Script::runs_forever().ignores_term()).start();
+        for (at, limit) in limits {
+            scene.at(at).await;
+            scene.handle().suspend(Duration::from_secs(limit));
+        }
+        scene.end().await;
+        assert_eq!(scene.finished_at("c"), ends);
+    }
+}
+
+/// What was about to start does not, and is started by the next agent; a deletion in progress ends in the time there is.
+#[tokio::test(start_paused = true)]
+async fn a_start_or_a_deletion_under_way_is_no_hindrance() {
+    let slow = Script::runs_forever().creation_takes(Duration::from_secs(3600));
+    let mut scene = Scene::new("containers: [{name: c}]");
+    scene.runtime.script_attempts("c", vec![slow, Script::runs_forever()]);
+    scene = scene.start();
+    scene.at(5).await;
+    scene.suspend(Duration::from_secs(10)).await;
+    assert_eq!(scene.record.seconds(), 5.0);
+    scene.runtime.script("c", Script::runs_forever());
+    scene.take_up();
+    scene.until("state c Running").await;
+    assert_eq!(scene.container("c").restart_count, 0);
+    scene.drop_handle();
+    let mut scene = Scene::new("containers: [{name: c}]").script("c", Script::runs_forever().ignores_term()).start();
+    scene.at(5).await;
+    scene.delete(3600);
+    scene.at(6).await;
+    scene.suspend(Duration::from_secs(10)).await;
+    assert_eq!((scene.finished_at("c"), scene.phase().as_str()), (16, "Failed"));
+    assert_eq!(scene.files_left(), [""; 0]);
+}

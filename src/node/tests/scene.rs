@@ -19,11 +19,12 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::pipe::{self, PipeReader};
 use crate::image::ImageStore;
 use crate::net::{Egress, Switch};
-use crate::node::{Cluster, Journal, LogChunk, Node, NodeConfig, PodHandle, Publish, WhichEvent};
+use crate::node::{Cluster, Journal, LogChunk, LogLimits, Node, NodeConfig, PodHandle, Publish, WhichEvent};
 use crate::pod::PostedEvent;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use crate::runtime::{ContainerRuntime, ExecRequest};
+use crate::volume::{IssuedToken, TokenRequest};
 
 /// Longer than any pod of these tests lives, on the clock that is paused.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
@@ -95,7 +96,13 @@ impl Cluster for Record {
         Vec::new()
     }
 
-    fn update_status(&self, _pod: &Pod, status: &PodStatus) {
+    fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let token = format!("{uid} at {}", self.seconds());
+        Ok(IssuedToken { token, expires_at: self.clock.now() + SignedDuration::from_secs(request.seconds) })
+    }
+
+    fn update_status(&self, _pod: &Pod, status: &PodStatus) -> bool {
         self.take_logs();
         let before = lock(&self.told).statuses.last().cloned().unwrap_or_default();
         assert_ne!(before, *status, "a status is written again");
@@ -114,6 +121,7 @@ impl Cluster for Record {
         }
         lock(&self.told).statuses.push(status.clone());
         self.changed.notify_waiters();
+        true
     }
 
     fn post_event(&self, _pod: &Pod, event: &PostedEvent) {
@@ -160,6 +168,7 @@ pub(super) struct Scene {
     node: Node,
     /// Where the node sends what is printed.
     logs: mpsc::Sender<LogChunk>,
+    log_files: Option<LogLimits>,
     pod: Pod,
     handle: Option<PodHandle>,
     pub(super) publish: Vec<Publish>,
@@ -169,7 +178,14 @@ impl Scene {
     /// A pod with this spec, in YAML flow style without the outer braces; containers get the image `busybox`.
     pub(super) fn new(spec: &str) -> Self {
         let runtime = FakeRuntime::new();
-        Self::with(pod(spec), Arc::new(runtime.clone()), runtime)
+        Self::with(pod(spec), Arc::new(runtime.clone()), runtime, None)
+    }
+
+    /// The same, on a node that keeps what containers print, in two small files for each instance.
+    pub(super) fn keeping_logs(spec: &str) -> Self {
+        let runtime = FakeRuntime::new();
+        let limits = LogLimits { file_bytes: 500, files: 2 };
+        Self::with(pod(spec), Arc::new(runtime.clone()), runtime, Some(limits))
     }
 
     /// A pod from a manifest, run by real guests on the clock that stands still unless everything waits for it.
@@ -177,10 +193,15 @@ impl Scene {
         let mut pod: Pod = serde_yaml::from_str(manifest).unwrap();
         (pod.metadata.uid, pod.metadata.namespace) = (Some("u".to_owned()), Some("default".to_owned()));
         crate::api::defaults::default_pod(&mut pod);
-        Self::with(pod, wasm(), FakeRuntime::new())
+        Self::with(pod, wasm(), FakeRuntime::new(), None)
     }
 
-    fn with(pod: Pod, containers: Arc<dyn ContainerRuntime>, runtime: FakeRuntime) -> Self {
+    fn with(
+        pod: Pod,
+        containers: Arc<dyn ContainerRuntime>,
+        runtime: FakeRuntime,
+        log_files: Option<LogLimits>,
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         let clock = Clock::starting_at(Timestamp::from_second(1_800_000_000).unwrap());
         let (logs, printed) = mpsc::channel(LOG_QUEUE);
@@ -194,8 +215,8 @@ impl Scene {
             breaks: AtomicBool::new(false),
         });
         let journal = Journal::create(directory.path()).unwrap();
-        let node = node(&directory, &containers, &record, &logs, journal);
-        Self { runtime, record, directory, containers, node, logs, pod, handle: None, publish: Vec::new() }
+        let node = node(&directory, &containers, &record, (&logs, log_files), journal);
+        Self { runtime, record, directory, containers, node, logs, log_files, pod, handle: None, publish: Vec::new() }
     }
 
     pub(super) fn script(self, container: &str, script: Script) -> Self {
@@ -239,6 +260,13 @@ impl Scene {
         self.handle.as_ref().unwrap().update(Arc::new(self.pod.clone()));
     }
 
+    /// The agent ends, and lets the pod end before: it waits for that.
+    pub(super) async fn suspend(&mut self, limit: Duration) {
+        self.handle().suspend(limit);
+        self.end().await;
+        self.drop_handle();
+    }
+
     /// The agent ends without a word: nothing is torn down, and what ran is gone.
     pub(super) async fn crash(&mut self) {
         self.drop_handle();
@@ -253,9 +281,10 @@ impl Scene {
         let (journal, mut contents) = Journal::open(self.directory.path()).unwrap().unwrap();
         assert_eq!(contents.problems, []);
         let recorded = contents.pods.remove("u").unwrap();
-        self.node = node(&self.directory, &self.containers, &self.record, &self.logs, journal);
+        self.node = node(&self.directory, &self.containers, &self.record, (&self.logs, self.log_files), journal);
         let snapshot = recorded.snapshot.unwrap();
-        self.handle = Some(self.node.resume_pod(Arc::new(recorded.pod), self.publish.clone(), snapshot));
+        let pod = Pod { status: Some(self.status()), ..recorded.pod };
+        self.handle = Some(self.node.resume_pod(Arc::new(pod), self.publish.clone(), snapshot));
     }
 
     /// The next report that `which` chooses is lost on its way.
@@ -292,7 +321,7 @@ impl Scene {
         let (stdout, printed) = pipe::pipe(pipe::DEFAULT_CAPACITY);
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
         let request = ExecRequest { argv, stdin: None, stdout: stdout.clone(), stderr: stdout, tty: false };
-        let process = self.handle().exec(container, request).await.unwrap();
+        let process = self.handle().access().exec(container, request).await.unwrap();
         let (output, status) = tokio::join!(text(&printed), process.wait());
         (status.code, output)
     }
@@ -420,7 +449,7 @@ async fn load_programs(runtime: Arc<dyn ContainerRuntime>) {
     let spec = "restartPolicy: Never, containers: [
         {name: tools, image: nginx, command: [sh, -c, 'ls; nginx -v; wget --help; true']},
         {name: health, image: grpc-health, args: ['--help']}]";
-    let scene = Scene::with(pod(spec), runtime, FakeRuntime::new()).start();
+    let scene = Scene::with(pod(spec), runtime, FakeRuntime::new(), None).start();
     scene.end().await;
 }
 
@@ -428,7 +457,7 @@ fn node(
     directory: &TempDir,
     runtime: &Arc<dyn ContainerRuntime>,
     record: &Arc<Record>,
-    logs: &mpsc::Sender<LogChunk>,
+    (logs, log_files): (&mpsc::Sender<LogChunk>, Option<LogLimits>),
     journal: Journal,
 ) -> Node {
     Node::new(NodeConfig {
@@ -448,7 +477,8 @@ fn node(
         images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
         switch: Switch::new(Egress::Deny),
         cluster: Arc::clone(record) as Arc<dyn Cluster>,
-        logs: logs.clone(),
+        logs: Some(logs.clone()),
+        log_files,
         stdin: Box::new(|_, _| None),
     })
 }

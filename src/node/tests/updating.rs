@@ -84,3 +84,20 @@ async fn a_missing_source_that_comes_is_not_waited_for_any_longer() {
     assert_eq!(scene.starts(), ["40 c"]);
     assert_eq!(scene.runtime.read("c", "/v/a").as_deref(), Some("here"));
 }
+
+/// §14: a token in a volume is another one when four fifths of its time are over.
+#[tokio::test(start_paused = true)]
+async fn tokens_are_replaced_while_a_pod_runs() {
+    let spec = "containers: [{name: c, volumeMounts: [{name: t, mountPath: /t}]}], \
+        volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 600}}]}}]";
+    let scene = Scene::new(spec).start();
+    scene.until("state c Running").await;
+    let read = || scene.runtime.read("c", "/t/token").unwrap();
+    assert_eq!(read(), "u at 0");
+    scene.at(460).await;
+    assert_eq!(read(), "u at 0");
+    scene.at(500).await;
+    settle(&scene, || read() != "u at 0").await;
+    let issued: f64 = read().strip_prefix("u at ").unwrap().parse().unwrap();
+    assert!((470.0..=500.0).contains(&issued), "{issued}");
+}

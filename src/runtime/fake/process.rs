@@ -16,8 +16,8 @@ use crate::base::id::ContainerId;
 use crate::base::pipe::PipeWriter;
 use crate::net::{NetError, PodNetwork, TcpListener};
 use crate::runtime::{
-    Container, ContainerConfig, ExecRequest, ExitReason, ExitStatus, PodSandbox, ResourceLimits, RuntimeError, Signal,
-    TerminalSize,
+    Container, ContainerConfig, ExecRequest, ExitReason, ExitStatus, PodSandbox, ResourceLimits, ResourceUsage,
+    RuntimeError, Signal, TerminalSize,
 };
 use crate::vfs::{Errno, MountTable, OpenOptions, Opened};
 
@@ -273,6 +273,10 @@ impl Container for FakeContainer {
             return Err(RuntimeError::NotRunning(self.id.clone()));
         }
         shared.next_update(name).map_err(RuntimeError::Failed)
+    }
+
+    fn usage(&self) -> ResourceUsage {
+        self.script.usage
     }
 
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>> {

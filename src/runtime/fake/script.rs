@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::runtime::{ExitReason, ExitStatus};
+use crate::runtime::{ExitReason, ExitStatus, ResourceUsage};
 
 /// What a container, or a program executed in one, does. Made with [`Script::runs_forever`] or [`Script::exits`], refined
 /// by the other methods.
@@ -27,6 +27,7 @@ pub struct Script {
     /// After how long it ends by itself, and how.
     pub(super) end: Option<(Duration, ExitStatus)>,
     pub(super) term: OnTerm,
+    pub(super) usage: ResourceUsage,
 }
 
 /// What a signal does to it.
@@ -58,6 +59,7 @@ impl Script {
             awaited: None,
             end: None,
             term: OnTerm::Dies,
+            usage: ResourceUsage::default(),
         }
     }
 
@@ -134,6 +136,12 @@ impl Script {
     #[must_use]
     pub fn exits_on_term(self, after: Duration, code: i32) -> Self {
         Self { term: OnTerm::Exits { after, code }, ..self }
+    }
+
+    /// Uses so much, all the time.
+    #[must_use]
+    pub fn uses(self, usage: ResourceUsage) -> Self {
+        Self { usage, ..self }
     }
 
     /// Takes `delay` to be created, as a compilation would.

@@ -2,8 +2,6 @@
 //! environment and limits, and none outlives the main process or the handle.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-#[cfg(test)]
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +20,8 @@ use super::stdio::{InputSource, OutputSink};
 use super::terminal::Terminal;
 use crate::base::pipe::{PipeReader, PipeWriter};
 use crate::runtime::{
-    Container, ContainerConfig, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, RuntimeError, Signal, TerminalSize,
+    Container, ContainerConfig, ExecRequest, ExitStatus, PodSandbox, ResourceLimits, ResourceUsage, RuntimeError,
+    Signal, TerminalSize,
 };
 use crate::vfs::GeneratedFs;
 
@@ -173,9 +172,9 @@ impl WasmContainer {
         self.context.mounts.root()
     }
 
-    /// CPU time the container has used while it had a limit.
-    pub(super) fn cpu_time_used(&self) -> Duration {
-        self.context.quota.used()
+    /// Whether its processor time is limited.
+    pub(super) fn has_cpu_limit(&self) -> bool {
+        self.context.quota.is_limited()
     }
 }
 
@@ -202,6 +201,11 @@ impl Container for WasmContainer {
         context.memory.set_limit(limits.memory_bytes).map_err(|error| RuntimeError::Failed(error.to_string()))?;
         context.quota.set_limit(limits.cpu_millis);
         Ok(())
+    }
+
+    fn usage(&self) -> ResourceUsage {
+        let (_, memory_bytes) = self.context.memory.limit_and_usage();
+        ResourceUsage { memory_bytes, cpu_time: self.context.quota.used() }
     }
 
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>> {

@@ -29,8 +29,10 @@ const MILLIS_PER_CORE: f64 = 1000.0;
 /// A container's CPU limit, or that it has none.
 #[derive(Debug)]
 pub(super) struct CpuQuota {
-    /// Whether there is a limit: while there is none, nothing is counted.
+    /// Whether there is a limit.
     limited: AtomicBool,
+    /// Billionths of a second of CPU time used so far.
+    used: AtomicU64,
     bucket: Mutex<Bucket>,
     /// Told when the limit changes.
     changed: Arc<Notify>,
@@ -59,8 +61,6 @@ struct Bucket {
     /// CPU seconds that may still be used; negative in debt.
     balance: f64,
     filled_at: Instant,
-    /// CPU time used so far, while there was a limit.
-    used: Duration,
 }
 
 /// Thousandths of a core in cores. At least one thousandth.
@@ -86,7 +86,6 @@ impl Bucket {
         let earned = now.saturating_duration_since(self.filled_at).as_secs_f64() * self.cores;
         self.balance = (self.balance + earned).min(self.most()) - used.as_secs_f64();
         self.filled_at = now;
-        self.used += used;
         (self.balance < 0.0).then(|| now + Duration::from_secs_f64(-self.balance / self.cores))
     }
 }
@@ -94,8 +93,9 @@ impl Bucket {
 impl CpuQuota {
     /// A quota of so many thousandths of a core, with a full bucket; or none, which is no limit.
     pub(super) fn new(millis: Option<u64>) -> Arc<Self> {
-        let empty = Bucket { cores: 0.0, balance: 0.0, filled_at: Instant::now(), used: Duration::ZERO };
-        let quota = Self { limited: AtomicBool::new(false), bucket: Mutex::new(empty), changed: Arc::default() };
+        let empty = Bucket { cores: 0.0, balance: 0.0, filled_at: Instant::now() };
+        let (limited, used) = (AtomicBool::new(false), AtomicU64::new(0));
+        let quota = Self { limited, used, bucket: Mutex::new(empty), changed: Arc::default() };
         quota.set_limit(millis);
         Arc::new(quota)
     }
@@ -110,13 +110,16 @@ impl CpuQuota {
         self.changed.notify_waiters();
     }
 
-    /// CPU time used so far, while there was a limit.
-    #[cfg(test)]
+    /// CPU time used so far.
     pub(super) fn used(&self) -> Duration {
-        self.lock().used
+        Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
-    fn is_limited(&self) -> bool {
+    fn count(&self, used: Duration) {
+        self.used.fetch_add(u64::try_from(used.as_nanos()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
         self.limited.load(Ordering::Relaxed)
     }
 
@@ -190,13 +193,13 @@ impl<F: Future> Future for Scheduled<F> {
         let tick = this.schedule.ticker.guest_runs();
         this.schedule.polled_at.store(tick, Ordering::Relaxed);
         let quota = &this.schedule.quota;
-        if !quota.is_limited() {
-            return this.future.as_mut().poll(context);
-        }
         let before = thread_cpu_time();
         let result = this.future.as_mut().poll(context);
         let used = thread_cpu_time().saturating_sub(before);
-        if let Some(pause) = quota.charge(used, Instant::now()) {
+        quota.count(used);
+        if quota.is_limited()
+            && let Some(pause) = quota.charge(used, Instant::now())
+        {
             this.throttled = Some(Box::pin(pause.over()));
         }
         result

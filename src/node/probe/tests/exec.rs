@@ -10,7 +10,7 @@ use super::{CheckError, Outcome, Scene, errored, failure, scene_with_probe};
 use crate::node::probe::exec;
 use crate::runtime::fake::{Call, Script};
 use crate::runtime::{
-    Container, ExecRequest, ExitReason, ExitStatus, ResourceLimits, RuntimeError, Signal, TerminalSize,
+    Container, ExecRequest, ExitReason, ExitStatus, ResourceLimits, ResourceUsage, RuntimeError, Signal, TerminalSize,
 };
 
 fn exits(seconds: f64, code: i32) -> Script {
@@ -89,6 +89,10 @@ impl Container for Chatty {
         Ok(())
     }
 
+    fn usage(&self) -> ResourceUsage {
+        ResourceUsage::default()
+    }
+
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>> {
         Box::pin(async move { Ok(Arc::new(Chat { container: self.copy(), request }) as Arc<dyn Container>) })
     }
@@ -120,6 +124,10 @@ impl Container for Chat {
 
     fn update_limits(&self, _limits: ResourceLimits) -> Result<(), RuntimeError> {
         Ok(())
+    }
+
+    fn usage(&self) -> ResourceUsage {
+        ResourceUsage::default()
     }
 
     fn exec(&self, _request: ExecRequest) -> BoxFuture<'_, Result<Arc<dyn Container>, RuntimeError>> {

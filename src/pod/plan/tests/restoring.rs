@@ -261,3 +261,43 @@ fn a_source_that_appears_heals_a_failed_mount_at_once() {
     sim.tell(Event::SourcesChanged).run(0.0);
     assert_eq!(sim.only(&["mount"]), ["0 mount", "0 mount"], "and once only");
 }
+
+/// What an agent has written down for the next may be lost with the machine, while the published status is kept: then that
+/// is enough to go on, and no count falls.
+#[test]
+fn a_published_status_is_enough_to_go_on() {
+    let spec = "initContainers: [{name: i, image: i}, {name: s, image: i, restartPolicy: Always}], containers: [
+        {name: c, image: i}, {name: loops, image: i}, {name: done, image: i, restartPolicy: OnFailure}]";
+    let mut sim = Sim::new(spec)
+        .script("i", &[ends(1.0, 0)])
+        .script("s", &[serves()])
+        .script("c", &[ends(3.0, 1), serves()])
+        .script("loops", &[ends(1.0, 1)])
+        .script("done", &[ends(2.0, 0)]);
+    sim.run(20.0);
+    assert_eq!(sim.shows("loops"), "CrashLoopBackOff after Error:1 (2)");
+    sim.crash_to_status().run(20.5);
+    assert_eq!(sim.only(&["start"]).last().unwrap(), "20 start i/1");
+    sim.run(22.0);
+    let shown = ["i", "s", "c", "loops", "done"].map(|name| (sim.shows(name), sim.container(name).restart_count));
+    assert_eq!(
+        shown,
+        [
+            ("Completed:0 after Completed:0 (1)".to_owned(), 1),
+            ("Running after ContainerStatusUnknown:137 (1)".to_owned(), 1),
+            ("Running after ContainerStatusUnknown:137 (2)".to_owned(), 2),
+            ("CrashLoopBackOff after Error:1 (3)".to_owned(), 3),
+            ("Completed:0".to_owned(), 0),
+        ]
+    );
+    let mut sim = Sim::new("restartPolicy: Never, containers: [{name: c, image: i}]").script("c", &[serves()]);
+    sim.run(5.0).crash_to_status().run(10.0);
+    assert_eq!((sim.phase(), sim.shows("c").as_str()), ("Failed", "ContainerStatusUnknown:137"));
+    let mut sim = Sim::new("restartPolicy: Never, containers: [{name: c, image: i}]").script("c", &[ends(1.0, 0)]);
+    sim.run(5.0).crash_to_status().run(10.0);
+    assert_eq!((sim.phase(), sim.shows("c").as_str()), ("Succeeded", "Completed:0"));
+    let mut sim = Sim::new("containers: [{name: c, image: i}]").script("c", &[serves()]);
+    sim.pull_seconds = 5.0;
+    sim.run(2.0).crash_to_status().run(10.0);
+    assert_eq!((sim.phase(), sim.shows("c").as_str()), ("Running", "Running"), "nothing had run");
+}

@@ -10,7 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::*;
 use crate::base::clock::Timestamp;
-use crate::pod::{Event, ImageFailure, NodeFacts, Observed, ProbeKind, StartFailureReason, Survivors, VolumeFailure};
+use crate::pod::{
+    Event, ImageFailure, NodeFacts, Observed, PodSnapshot, ProbeKind, StartFailureReason, Survivors, VolumeFailure,
+};
 
 /// What an instance does.
 #[derive(Debug, Clone)]
@@ -197,6 +199,19 @@ impl Sim {
         };
         let snapshot = serde_json::from_str(&written).unwrap();
         self.observed = Observed::restore(self.observed.node.clone(), snapshot, &survivors, self.time());
+        self
+    }
+
+    /// The agent ends, and all that another finds is the status that was published.
+    pub(super) fn crash_to_status(&mut self) -> &mut Self {
+        self.note("crash".into());
+        self.due.clear();
+        self.live.clear();
+        let pod = Pod { status: Some(PodStatus::clone(&self.observed.status)), ..Pod::clone(&self.desired.pod) };
+        let snapshot = PodSnapshot::of_status(&pod);
+        assert!(!snapshot.is_behind(&self.observed.status));
+        let facts = self.observed.node.clone();
+        self.observed = Observed::restore(facts, snapshot, &Survivors::default(), self.time());
         self
     }
 

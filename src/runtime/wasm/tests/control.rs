@@ -153,10 +153,10 @@ async fn cpu_limits_hold_for_all_processes_of_a_container_together() {
         // How much of it they get depends on what else the machine does: at some time it should be most of it.
         let mut most: f64 = 0.0;
         for _ in 0..5 {
-            let (begun, used_before) = (Instant::now(), app.container.cpu_time_used());
+            let (begun, used_before) = (Instant::now(), app.container.usage().cpu_time);
             tokio::time::sleep(Duration::from_secs(2)).await;
             let allowed = begun.elapsed().as_secs_f64() * millis as f64 / 1000.0;
-            let used = (app.container.cpu_time_used() - used_before).as_secs_f64();
+            let used = (app.container.usage().cpu_time - used_before).as_secs_f64();
             // Up to a tick each is used before it is paid for.
             assert!(used <= allowed * 1.05 + 0.01, "{millis}m: {used} s, allowed {allowed} s");
             most = most.max(used / allowed);

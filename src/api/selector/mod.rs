@@ -1,8 +1,24 @@
-//! Label selectors: which objects a Service or a `LabelSelector` picks.
+//! Selectors: which objects a Service, a `LabelSelector` or the query of a client picks.
+//!
+//! Queries are text: `labelSelector` ([`LabelQuery`]) and `fieldSelector` ([`FieldQuery`]).
+
+mod field;
+mod label;
 
 use std::collections::BTreeMap;
 
+pub use field::FieldQuery;
+pub use label::LabelQuery;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+
+/// The longest selector that is read, in bytes.
+const MAX_SELECTOR: usize = 64 * 1024;
+
+/// Why a selector cannot be used, in Kubernetes' words: the message of a `BadRequest`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SelectorError(String);
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;

@@ -1,5 +1,11 @@
-//! What containers print, on its way out: chunks as they come, with the time and the stream they came on, and the tail
-//! that a termination message may need.
+//! What containers print, on its way out: to those who are attached, into files (`files`) from which it can be read
+//! (`reading`), as chunks to whoever shows it at once, and the tail that a termination message may need.
+
+mod files;
+mod line;
+mod reading;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+pub use self::files::LogLimits;
+pub(super) use self::files::{FOLDER, LogWriter, PodLogs};
+pub use self::reading::{LogQuery, LogReader};
 use super::attach::Streams;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::pipe::PipeReader;
@@ -69,18 +79,36 @@ impl LogTail {
     }
 }
 
-/// Identifies the container whose output is pumped.
+/// Which instance of which container prints.
 #[derive(Debug, Clone)]
 pub(super) struct LogSource {
     pub(super) namespace: String,
     pub(super) pod: String,
     pub(super) container: String,
+    pub(super) attempt: u32,
+}
+
+/// Where it goes.
+pub(super) struct LogSinks {
+    /// Those who are attached.
+    pub(super) streams: Arc<Streams>,
+    pub(super) tail: LogTail,
+    /// Its file.
+    pub(super) log: Option<LogWriter>,
+    /// Whoever shows it at once.
+    pub(super) shown: Option<mpsc::Sender<LogChunk>>,
 }
 
 impl LogSource {
     fn chunk(&self, stream: Option<LogStream>, time: Timestamp, bytes: Bytes) -> LogChunk {
-        let Self { namespace, pod, container } = self.clone();
+        let Self { namespace, pod, container, .. } = self.clone();
         LogChunk { namespace, pod, container, stream, time, bytes }
+    }
+
+    /// Begins the log's file. Without it the container runs all the same.
+    pub(super) fn begin(&self, files: Option<&Arc<PodLogs>>) -> Option<LogWriter> {
+        let begun = files?.begin(&self.container, self.attempt);
+        begun.inspect_err(|error| warn!(%error, container = self.container, "a log cannot be kept")).ok()
     }
 
     /// Passes on everything that comes out of both streams, until both end; then says so. `ended` tells that the
@@ -88,34 +116,51 @@ impl LogSource {
     pub(super) async fn pump(
         self,
         (stdout, stderr): (PipeReader, PipeReader),
-        streams: Arc<Streams>,
-        tail: LogTail,
+        sinks: LogSinks,
         clock: Clock,
-        logs: mpsc::Sender<LogChunk>,
         ended: CancellationToken,
     ) {
-        let one = |stream: LogStream, reader: PipeReader| {
-            let (source, tail, logs, ended) = (self.clone(), tail.clone(), logs.clone(), ended.clone());
-            let streams = Arc::clone(&streams);
-            async move {
-                loop {
-                    let read = tokio::select! {
-                        biased;
-                        read = reader.read(CHUNK) => read,
-                        () = lingered(&ended) => return,
-                    };
-                    let Ok(Some(bytes)) = read else { return };
-                    tail.push(&bytes);
-                    streams.pass_on(stream, &bytes).await;
-                    if logs.send(source.chunk(Some(stream), clock.now(), bytes)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        };
-        futures::join!(one(LogStream::Stdout, stdout), one(LogStream::Stderr, stderr));
+        futures::join!(
+            self.pump_one(LogStream::Stdout, &stdout, &sinks, clock, &ended),
+            self.pump_one(LogStream::Stderr, &stderr, &sinks, clock, &ended),
+        );
+        let LogSinks { streams, log, shown, .. } = sinks;
+        if let Some(log) = log {
+            log.complete(clock.now());
+        }
         streams.end();
-        let _ = logs.send(self.chunk(None, clock.now(), Bytes::new())).await;
+        if let Some(shown) = shown {
+            let _ = shown.send(self.chunk(None, clock.now(), Bytes::new())).await;
+        }
+    }
+
+    async fn pump_one(
+        &self,
+        stream: LogStream,
+        reader: &PipeReader,
+        sinks: &LogSinks,
+        clock: Clock,
+        ended: &CancellationToken,
+    ) {
+        loop {
+            let read = tokio::select! {
+                biased;
+                read = reader.read(CHUNK) => read,
+                () = lingered(ended) => return,
+            };
+            let Ok(Some(bytes)) = read else { return };
+            sinks.tail.push(&bytes);
+            let now = clock.now();
+            if let Some(log) = &sinks.log {
+                log.write(stream, now, &bytes);
+            }
+            sinks.streams.pass_on(stream, &bytes).await;
+            if let Some(shown) = &sinks.shown
+                && shown.send(self.chunk(Some(stream), now, bytes)).await.is_err()
+            {
+                return;
+            }
+        }
     }
 }
 
@@ -125,7 +170,7 @@ async fn lingered(ended: &CancellationToken) {
 }
 
 #[cfg(test)]
-mod tests {
+mod tail_tests {
     use super::*;
 
     #[test]

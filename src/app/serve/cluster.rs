@@ -1,0 +1,298 @@
+//! A cluster of one machine: everything between the store and the pods that run. What comes in front of it, the API server
+//! and its doors, is put there by the composition.
+//!
+//! ```text
+//!   store ─▶ scheduler ─▶ store ─▶ pods ─▶ node ─▶ store          a pod's way
+//!     ├───▶ garbage, namespaces, accounts, claims, events         controllers
+//!     ├───▶ services ─▶ switch                                    cluster IPs, names
+//!     └───▶ node ports ─▶ switch                                  ports of this machine
+//! ```
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::FutureExt;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info};
+
+use super::node_ports::NodePortKeeper;
+use super::node_status::{NodeFacts, NodeReporter, disk_size};
+use super::pods::{Pods, PodsConfig};
+use super::system;
+use crate::apiserver::tokens::Authority;
+use crate::app::cluster::{StoreCluster, TokenIssuer};
+use crate::app::prepare::Host;
+use crate::app::{cluster, node_access, services};
+use crate::base::clock::Clock;
+use crate::controller::{accounts, claims, events, garbage, namespaces, scheduler};
+use crate::image::ImageStore;
+use crate::net::{Switch, TcpListener};
+use crate::node::{Cluster, Contents, Journal, LogLimits, Node, NodeConfig, RunDirectory};
+use crate::runtime::ContainerRuntime;
+use crate::store::Store;
+use crate::volume;
+
+/// Thousandths of a processor in one.
+const MILLIS_PER_CPU: u64 = 1000;
+/// How long a kubelet takes on average to see that a container has started.
+const PROBE_LAG: Duration = Duration::from_millis(500);
+/// Connections from pods to the API that may wait to be accepted.
+const API_BACKLOG: usize = 128;
+/// How often the clock is compared with the machine's.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
+/// How long a controller that has failed stays away.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Where the machine is reached, which is somebody's own.
+const HOST_IP: &str = "127.0.0.1";
+
+/// What a cluster is made of.
+pub(super) struct ClusterConfig {
+    /// Its objects.
+    pub(super) store: Store,
+    /// The time.
+    pub(super) clock: Clock,
+    /// The machine.
+    pub(super) host: Host,
+    /// The domain of Services and pods.
+    pub(super) domain: &'static str,
+    /// The version of Kubernetes that it says it is.
+    pub(super) version: String,
+    /// Where pods have their files for as long as the server is theirs.
+    pub(super) pods: PathBuf,
+    /// What outlives pods.
+    pub(super) data: PathBuf,
+    /// Runs containers.
+    pub(super) runtime: Arc<dyn ContainerRuntime>,
+    /// Has images.
+    pub(super) images: Arc<ImageStore>,
+    /// Connects pods.
+    pub(super) switch: Arc<Switch>,
+    /// Where those find the pods who reach into them.
+    pub(super) access: node_access::Pods,
+    /// Issues tokens of service accounts.
+    pub(super) authority: Arc<Authority>,
+    /// The certificate by which the API server is known, in PEM.
+    pub(super) ca_certificate: String,
+}
+
+/// A cluster at work, until dropped.
+pub(super) struct LocalCluster {
+    node_name: String,
+    api: Option<TcpListener>,
+    pods: Pods,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl LocalCluster {
+    /// Makes what is missing, goes on with the pods there are, and begins to work.
+    pub(super) fn start(config: ClusterConfig) -> anyhow::Result<Self> {
+        let ClusterConfig { store, clock, switch, domain, .. } = &config;
+        let (store, clock, switch, domain) = (store.clone(), *clock, Arc::clone(switch), *domain);
+        let node_name = node_name(&store, &config.host.name);
+        let node_ip = switch.node_ip();
+        system::ensure(&store, clock.now(), node_ip).context("cannot make what every cluster has")?;
+        let reporter = NodeReporter::new(store.clone(), clock, facts(&config, &node_name));
+        reporter.register().context("cannot register the node")?;
+        let api =
+            switch.listen_on_node(services::API_PORT, API_BACKLOG).context("the API cannot be reached by pods")?;
+        let mut tasks = controllers(&store, clock, &node_name, &config.ca_certificate);
+        let kept = store.clone();
+        tasks.push(supervise("system", move || system::keep(kept.clone(), clock, node_ip)));
+        tasks.push(supervise("node", move || reporter.clone().run()));
+        tasks.push(supervise("clock", move || follow_clock(clock)));
+        let (of_ports, with_ports, on_node) = (store.clone(), Arc::clone(&switch), node_name.clone());
+        tasks.push(supervise("node ports", move || {
+            NodePortKeeper::new(&of_ports, clock, Arc::clone(&with_ports), &on_node).run()
+        }));
+        // Before pods run that look for Services.
+        tasks.push(services::keep(&store, clock, switch, domain));
+        let pods = pods(config, node_name.clone())?;
+        Ok(Self { node_name, api: Some(api), pods, _tasks: tasks })
+    }
+
+    /// The node's name.
+    pub(super) fn node_name(&self) -> &str {
+        &self.node_name
+    }
+
+    /// Where pods connect to the API; given out once.
+    pub(super) fn take_api_listener(&mut self) -> Option<TcpListener> {
+        self.api.take()
+    }
+
+    /// Stops all containers, each within its grace period and all within `limit`, and leaves the pods for the next server.
+    /// May be called again while it lasts, with a shorter limit.
+    pub(super) async fn suspend(&mut self, limit: Duration) {
+        self.pods.suspend(limit).await;
+    }
+}
+
+/// The node's name: that which it had before, for pods are bound to it, else the machine's.
+fn node_name(store: &Store, host_name: &str) -> String {
+    let is_ours = |node: &NodeObject| {
+        let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+        info.is_some_and(|info| info.container_runtime_version.starts_with("wasm://"))
+    };
+    let before = store.list_all::<NodeObject>().into_iter().find(|node| is_ours(node));
+    if let Some(name) = before.and_then(|node| node.metadata.name.clone()) {
+        return name;
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
+    let name: String = host_name.chars().map(plain).take(63).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() || name.contains("..") { "husk".to_owned() } else { name.to_owned() }
+}
+
+fn facts(config: &ClusterConfig, node_name: &str) -> NodeFacts {
+    NodeFacts {
+        name: node_name.to_owned(),
+        address: HOST_IP.to_owned(),
+        cpus: config.host.cpus,
+        memory: config.host.memory_bytes,
+        disk: disk_size(&config.data),
+        version: config.version.clone(),
+    }
+}
+
+fn controllers(store: &Store, clock: Clock, node_name: &str, ca: &str) -> Vec<AbortOnDropHandle<()>> {
+    let (store, node_name, ca) = (store.clone(), node_name.to_owned(), ca.to_owned());
+    let of = || store.clone();
+    let [garbage_store, namespaces_store, accounts_store, claims_store, events_store, scheduler_store] =
+        std::array::from_fn(|_| of());
+    vec![
+        supervise("garbage", move || garbage::run(garbage_store.clone(), clock)),
+        supervise("namespaces", move || namespaces::run(namespaces_store.clone(), clock)),
+        supervise("accounts", move || accounts::run(accounts_store.clone(), clock, ca.clone())),
+        supervise("claims", move || claims::run(claims_store.clone())),
+        supervise("events", move || events::expire(events_store.clone(), clock)),
+        supervise("scheduler", move || scheduler::run(scheduler_store.clone(), clock, node_name.clone())),
+    ]
+}
+
+/// Takes up the pods of an earlier server and those that come.
+fn pods(config: ClusterConfig, node_name: String) -> anyhow::Result<Pods> {
+    let ClusterConfig { store, clock, .. } = &config;
+    let (store, clock) = (store.clone(), *clock);
+    let unusable = || format!("cannot keep pods' files in {}", config.pods.display());
+    let directory = RunDirectory::at(config.pods.clone()).with_context(unusable)?;
+    let directory = directory.with_context(|| format!("another process uses {}", config.pods.display()))?;
+    let (journal, left) = match Journal::open(directory.path()).with_context(unusable)? {
+        Some((journal, contents)) => (journal, contents),
+        None => (Journal::create(directory.path()).with_context(unusable)?, Contents::default()),
+    };
+    let journal = Arc::new(journal);
+    let cluster = StoreCluster::new(store.clone(), node_name.clone(), clock, Arc::new(()));
+    let cluster: Arc<dyn Cluster> = Arc::new(cluster.with_tokens(issuer(Arc::clone(&config.authority))));
+    let host = config.host;
+    let node = Node::new(NodeConfig {
+        name: node_name.clone(),
+        host_ips: vec![HOST_IP.to_owned()],
+        cluster_domain: config.domain.to_owned(),
+        allocatable_cpu_millis: host.cpus as u64 * MILLIS_PER_CPU,
+        allocatable_memory: host.memory_bytes,
+        host_resolv_conf: host.resolv_conf,
+        host_hosts: host.hosts,
+        pods_dir: directory.path().to_owned(),
+        journal: Some(Arc::clone(&journal)),
+        data_dir: config.data,
+        probe_lag: PROBE_LAG,
+        clock,
+        runtime: config.runtime,
+        images: config.images,
+        switch: config.switch,
+        cluster: Arc::clone(&cluster),
+        logs: None,
+        log_files: Some(LogLimits::default()),
+        // Whoever attaches feeds them.
+        stdin: Box::new(|_, _| None),
+    });
+    Ok(Pods::start(PodsConfig {
+        access: config.access,
+        store,
+        node,
+        node_name,
+        cluster,
+        clock,
+        directory: Arc::new(directory),
+        journal,
+        left,
+    }))
+}
+
+/// Issues tokens for the volumes of pods.
+fn issuer(authority: Arc<Authority>) -> Box<TokenIssuer> {
+    Box::new(move |pod: &Pod, wanted: &volume::TokenRequest| {
+        let cluster::PodKey { namespace, name } = cluster::PodKey::of(pod);
+        let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref()).unwrap_or("default");
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                audiences: Some(wanted.audience.iter().cloned().collect()),
+                bound_object_ref: Some(BoundObjectReference {
+                    api_version: Some("v1".to_owned()),
+                    kind: Some("Pod".to_owned()),
+                    name: Some(name),
+                    uid: pod.metadata.uid.clone(),
+                }),
+                expiration_seconds: Some(wanted.seconds),
+            }),
+            ..TokenRequest::default()
+        };
+        let issued = authority.issue(&namespace, account, request).map_err(|error| error.to_string())?;
+        let status = issued.status.unwrap_or_default();
+        match (status.token, status.expiration_timestamp) {
+            (Some(token), Some(expires_at)) => Ok(volume::IssuedToken { token, expires_at: expires_at.0 }),
+            _ => Err("none was issued".to_owned()),
+        }
+    })
+}
+
+/// Keeps the clock in step with the machine's, which may sleep or be set while the server lives.
+async fn follow_clock(clock: Clock) {
+    let mut ticks = tokio::time::interval(CLOCK_CHECK);
+    loop {
+        ticks.tick().await;
+        if let Some(by) = clock.follow_system() {
+            info!(%by, "the machine has slept, or its clock was set");
+        }
+    }
+}
+
+/// Runs what is to run for ever; should it panic, it begins anew: what it knows, it has from the store.
+fn supervise<F>(name: &'static str, work: impl Fn() -> F + Send + Sync + 'static) -> AbortOnDropHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        while AssertUnwindSafe(async { work().await }).catch_unwind().await.is_err() {
+            error!(name, "a part of the cluster has failed and begins anew");
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_is_called_what_it_was_called_before_or_like_the_machine() {
+        let store = Store::default();
+        for (host, name) in
+            [("laptop.local", "laptop.local"), ("My_Machine", "my-machine"), ("--", "husk"), ("", "husk")]
+        {
+            assert_eq!(node_name(&store, host), name, "{host}");
+        }
+        let foreign: NodeObject = serde_yaml::from_str("{metadata: {name: foreign}}").unwrap();
+        store.create(foreign).unwrap();
+        let info = "{architecture: '', bootID: '', containerRuntimeVersion: 'wasm://1', kernelVersion: '', \
+            kubeProxyVersion: '', kubeletVersion: '', machineID: '', operatingSystem: '', osImage: '', systemUUID: ''}";
+        let ours = format!("{{metadata: {{name: old}}, status: {{nodeInfo: {info}}}}}");
+        store.create(serde_yaml::from_str::<NodeObject>(&ours).unwrap()).unwrap();
+        assert_eq!(node_name(&store, "new"), "old");
+    }
+}

@@ -1,0 +1,174 @@
+//! `husk serve` and `husk stop`: the server's composition, from its entrance to the API.
+
+mod authority;
+mod cluster;
+mod entrance;
+mod identity;
+mod kubeconfig;
+mod listen;
+mod node_ports;
+mod node_status;
+mod pods;
+mod private;
+mod process;
+mod system;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use self::cluster::{ClusterConfig, LocalCluster};
+use self::entrance::{Entrance, how_to_use, policy};
+use self::listen::{Api, Front};
+pub(super) use self::process::find_server;
+use self::process::{Places, Stopped};
+use super::node_access;
+use super::paths::Paths;
+use super::prepare::Host;
+use crate::apiserver::{ApiServer, Config};
+use crate::base::clock::Clock;
+use crate::cli::serve::ServeArgs;
+use crate::cli::stop::StopArgs;
+use crate::cli::{Global, Switch as OnOff};
+use crate::image::{self, ImageStore};
+use crate::net::{Egress, NetError, Switch, TcpListener, VIRTUAL_RANGE};
+use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
+use crate::store::Store;
+
+/// How long requests under way may take once the server is asked to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long the containers of all pods may take to end once the server is asked to; a pod's grace period may be shorter.
+const SUSPEND_LIMIT: Duration = Duration::from_secs(30);
+/// Domain of Services and pods, as clusters have it by default.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The version of Kubernetes whose behaviour this is.
+const VERSION: &str = "v1.36.2";
+/// How long to wait for room when there are too many connections from pods.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs `husk serve`.
+pub(super) fn run(global: &Global, mut args: ServeArgs) -> anyhow::Result<u8> {
+    let paths = Paths::new(global)?;
+    args.kubeconfig = args.kubeconfig.map(std::path::absolute).transpose()?;
+    let places = Places::new(&paths);
+    if args.in_background {
+        process::leave_terminal();
+    } else if args.detach {
+        process::detach(&places)?;
+        let server = find_server(&paths)?;
+        writeln!(io::stdout(), "{}", server.kubeconfig.display())?;
+        // Nobody needs to read it.
+        let _ = writeln!(io::stderr(), "To use it: {}", how_to_use(&server.kubeconfig));
+        return Ok(0);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let images = ImageStore::open(&paths.images, global.image_aliases == OnOff::On)?;
+    let code = runtime.block_on(serve(places, paths, images, args));
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: ServeArgs) -> anyhow::Result<u8> {
+    let (clock, host) = (Clock::system(), Host::detect());
+    let mut entrance = Entrance::prepare(places.clone(), &args, &host.name, clock).await?;
+    // Only who is the one server of the data directory may touch what is in it.
+    let store = Store::open(&places.objects)?;
+    let authority = entrance.authority(store.clone())?;
+    let access = node_access::Pods::new(clock);
+    let measuring = access.measure();
+    let mut cluster = LocalCluster::start(ClusterConfig {
+        store: store.clone(),
+        clock,
+        host,
+        domain: CLUSTER_DOMAIN,
+        version: VERSION.to_owned(),
+        pods: places.pods.clone(),
+        data: paths.data.clone(),
+        runtime: containers(&paths)?,
+        images,
+        switch: Switch::new(Egress::Allow),
+        access: access.clone(),
+        authority: Arc::clone(&authority),
+        ca_certificate: entrance.ca_certificate().to_owned(),
+    })?;
+    let config = config(&cluster, &args, clock);
+    let api = ApiServer::new(store.clone(), Arc::new(access), Arc::clone(&authority), config);
+    let front = entrance.open(api.service(), authority)?;
+    let from_pods = cluster.take_api_listener().map(|listener| tokio::spawn(serve_pods(listener, front.clone())));
+    let from_pods = from_pods.map(AbortOnDropHandle::new);
+    entrance.announce(&args)?;
+    info!(address = %entrance.address(), "the server is ready");
+    entrance.wait().await;
+    info!("the server was asked to end");
+    // While containers end, clients see it.
+    tokio::select! {
+        () = cluster.suspend(SUSPEND_LIMIT) => {}
+        () = entrance.wait_again() => cluster.suspend(Duration::ZERO).await,
+    }
+    tokio::select! {
+        () = front.close(DRAIN_LIMIT) => {}
+        () = entrance.wait_again() => {}
+    }
+    drop((from_pods, cluster, measuring));
+    store.durable(store.revision()).await.context("the last changes are not on disk")?;
+    Ok(0)
+}
+
+/// What runs containers.
+fn containers(paths: &Paths) -> anyhow::Result<Arc<WasmRuntime>> {
+    if let Err(error) = std::fs::create_dir_all(&paths.cache) {
+        warn!(%error, cache = %paths.cache.display(), "compiled code cannot be kept: programs are compiled at each start");
+    }
+    let config = WasmRuntimeConfig {
+        cache_dir: Some(paths.code.clone()),
+        tools: image::tool_layers(),
+        ..WasmRuntimeConfig::default()
+    };
+    Ok(WasmRuntime::new(config)?)
+}
+
+fn config(cluster: &LocalCluster, args: &ServeArgs, clock: Clock) -> Config {
+    Config {
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        node_name: cluster.node_name().to_owned(),
+        version: VERSION.to_owned(),
+        service_range: VIRTUAL_RANGE,
+        policy: policy(args),
+        clock,
+    }
+}
+
+/// Lets connections in that come from pods.
+async fn serve_pods<S: Api>(listener: TcpListener, front: Front<S>) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => front.serve_pod(stream),
+            // The switch is no more.
+            Err(NetError::ConnectionAborted) => return,
+            Err(error) => {
+                debug!(%error, "a connection from a pod waits");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Runs `husk stop`.
+pub(super) fn stop(global: &Global, args: StopArgs) -> anyhow::Result<u8> {
+    let places = Places::new(&Paths::new(global)?);
+    let said = match process::stop(&places, args.timeout)? {
+        Stopped::NotRunning => format!("No husk server runs on {}", places.data.display()),
+        Stopped::Ended { pid } => format!("The husk server on {} (process {pid}) has ended", places.data.display()),
+        Stopped::Killed { pid } => format!(
+            "The husk server on {} (process {pid}) did not end within {} s and was killed",
+            places.data.display(),
+            args.timeout.as_secs()
+        ),
+    };
+    writeln!(io::stderr(), "{said}")?;
+    Ok(0)
+}
