@@ -88,3 +88,17 @@ fn the_code_cache_is_private_and_survives_tampering() {
     }
     run();
 }
+
+/// Who gets husk gets its images with it: the tools, compressed as a registry would keep them, are not to grow large.
+#[test]
+fn the_built_in_images_stay_small() {
+    let built = std::path::Path::new(env!("HUSK_GUESTS_DIR")).parent().unwrap();
+    let mut total = 0;
+    for layer in ["tools", "nginx"] {
+        let archive = fs::read(built.join(format!("{layer}.tar"))).unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &archive).unwrap();
+        total += encoder.finish().unwrap().len();
+    }
+    assert!(total < 8_000_000, "{total} bytes");
+}

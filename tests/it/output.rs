@@ -213,20 +213,32 @@ spec:
         }
         shown.drain(..shown.find(text).unwrap() + text.len());
     };
-    see("# ");
-    for (typed, expected) in [
-        ("echo $((6*7))-is\r", "42-is\r"),
-        ("stty size\r", "30 90\r"),
-        // Corrected with the left arrow, Backspace and Ctrl-E; then once more by the up arrow.
-        ("ecko\x1b[D\x7fh\x05 sum $((2+2))\r", "sum 4\r"),
-        ("\x1b[A\r", "sum 4\r"),
-        ("sleep 1000\r", "sleep 1000\r"),
-        ("\x03", "# "),
-        ("echo code $?\r", "code 130\r"),
-    ] {
+    // Once the prompt shows, keys are the shell's; before, they are the terminal's.
+    let mut type_in = |typed: &str, expected: &[&str]| {
         writing.write_all(typed.as_bytes()).unwrap();
-        see(expected);
-    }
+        expected.iter().for_each(|text| see(text));
+    };
+    type_in("", &["# "]);
+    type_in("echo $((6*7))-is\r", &["42-is\r", "# "]);
+    type_in("stty size\r", &["30 90\r", "# "]);
+    // Corrected with the left arrow, Backspace and Ctrl-E; then once more by the up arrow.
+    type_in("ecko\x1b[D\x7fh\x05 sum $((2+2))\r", &["sum 4\r", "# "]);
+    type_in("\x1b[A\r", &["sum 4\r", "# "]);
+    // Ctrl-C ends what runs, from the moment on at which it was started.
+    type_in("sleep 1000\r", &["sleep 1000\r"]);
+    type_in("\x03", &["\n\r", "# "]);
+    type_in("echo code $?\r", &["code 130\r", "# "]);
+    // Ctrl-C drops a line, Tab completes commands and files, Ctrl-R finds an earlier line.
+    type_in("echo never\x03echo after\r", &["\nafter\r", "# "]);
+    type_in("touch /tmp/a-long-name; echo made\r", &["\nmade\r", "# "]);
+    type_in("hostn\t; ls /tmp/a-l\t\r", &["\np\r", "\n/tmp/a-long-name\r", "# "]);
+    type_in("\x12six\x07\x12stty\r", &["30 90\r", "# "]);
+    // What is typed ahead is for what reads it first. Ctrl-D ends that, and at an empty line the shell.
+    type_in("cat > /tmp/typed\rsome text\r\x04", &["cat > /tmp/typed\r", "# "]);
+    type_in("cat /tmp/typed\r", &["\nsome text\r", "# "]);
+    type_in("sh\r", &["# ", "# "]);
+    type_in("\x04", &["# "]);
+    type_in("echo outer $$\r", &["outer 1\r", "# "]);
     writing.write_all(b"exit 3\r").unwrap();
     while matches!(reading.read(&mut [0; 4096]), Ok(1..)) {}
     assert_eq!(child.wait().unwrap().code(), Some(3));

@@ -160,8 +160,11 @@ impl Outcome {
 /// A run under way.
 pub(crate) struct Running {
     child: Child,
-    lines: mpsc::Receiver<String>,
-    seen: Vec<String>,
+    lines: mpsc::Receiver<(usize, String)>,
+    /// All lines, each with the stream it came from.
+    seen: Vec<(usize, String)>,
+    /// Of either stream, where what has not been waited for begins in `seen`.
+    waited: [usize; 2],
 }
 
 impl Running {
@@ -172,31 +175,35 @@ impl Running {
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
-        for reader in [Box::new(stdout) as Box<dyn Read + Send>, Box::new(stderr)] {
+        for (stream, reader) in [Box::new(stdout) as Box<dyn Read + Send>, Box::new(stderr)].into_iter().enumerate() {
             let sender = sender.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(reader).lines() {
                     let Ok(line) = line else { return };
-                    if sender.send(line).is_err() {
+                    if sender.send((stream, line)).is_err() {
                         return;
                     }
                 }
             });
         }
-        Self { child, lines, seen: Vec::new() }
+        Self { child, lines, seen: Vec::new(), waited: [0; 2] }
     }
 
-    /// Waits for a line, of output or error, that contains `text`.
+    /// Waits for a line that contains `text`, behind the last one waited for of the same stream: output and error are
+    /// each in order, but in none between them.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let mut place = self.waited[0].min(self.waited[1]);
         loop {
-            match self.lines.recv_timeout(LINE_LIMIT) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
+            while let Some((stream, line)) = self.seen.get(place) {
+                place += 1;
+                if place > self.waited[*stream] && line.contains(text) {
+                    self.waited[*stream] = place;
+                    return line.clone();
                 }
+            }
+            match self.lines.recv_timeout(LINE_LIMIT) {
+                Ok(line) => self.seen.push(line),
                 Err(error) => panic!("no line with {text:?} ({error}) in {:#?}", self.seen),
             }
         }
@@ -221,7 +228,7 @@ impl Running {
     pub(crate) fn end(mut self) -> (i32, Vec<String>) {
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
         self.seen.extend(self.lines.iter());
-        (code, std::mem::take(&mut self.seen))
+        (code, std::mem::take(&mut self.seen).into_iter().map(|(_, line)| line).collect())
     }
 }
 

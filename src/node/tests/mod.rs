@@ -8,6 +8,7 @@ mod reaching;
 mod restarting;
 mod resyncing;
 mod scene;
+mod sessions;
 mod starting;
 mod stopping;
 mod trouble;

@@ -116,14 +116,21 @@ impl Terminal {
         self.lock().state
     }
 
-    /// Changes the mode. A line that is being typed can be read at once when lines are not asked for any more.
+    /// Changes the mode. A line that is being typed can be read at once when lines are not asked for any more. Keys that
+    /// were pressed ahead and not read yet are taken as lines once these are asked for.
     pub(super) fn set_mode(&self, mode: Mode) {
-        let mut input = self.lock();
-        if input.state.mode.lines && !mode.lines {
-            input.finish_line();
+        let mut signals = Vec::new();
+        {
+            let mut input = self.lock();
+            let before = std::mem::replace(&mut input.state.mode, mode);
+            if before.lines && !mode.lines {
+                input.finish_line();
+            } else if mode.lines && !before.lines {
+                signals = input.type_again();
+            }
+            input.wake();
         }
-        input.state.mode = mode;
-        input.wake();
+        signals.into_iter().for_each(|signal| self.signal(signal));
     }
 
     /// Sets the process group that the keys' signals go to.
@@ -167,6 +174,9 @@ impl Terminal {
             let mut input = self.lock();
             for byte in bytes {
                 signals.extend(input.key(*byte, &mut echo));
+            }
+            if !input.state.mode.lines {
+                input.finish_line();
             }
             input.wake();
         }
@@ -243,13 +253,32 @@ impl Input {
         }
         if mode.lines {
             self.edit(byte, echo);
+        } else if self.line.len() + self.unread >= MAX_UNREAD {
+            echo.extend_from_slice(b"\x07");
         } else {
-            self.take(&[byte], echo);
+            self.line.extend_from_slice(&[byte]);
             if mode.echo {
                 echo.extend_from_slice(&[byte]);
             }
         }
         None
+    }
+
+    /// Types what nobody has read once more. It has shown already, as far as it ever will.
+    fn type_again(&mut self) -> Vec<Signal> {
+        let mut signals = Vec::new();
+        let mut unseen = BytesMut::new();
+        self.unread = 0;
+        for piece in std::mem::take(&mut self.ready) {
+            for byte in &piece {
+                signals.extend(self.key(*byte, &mut unseen));
+            }
+            if piece.is_empty() {
+                self.ready.push_back(piece);
+            }
+            unseen.clear();
+        }
+        signals
     }
 
     /// One key of a line that can still be corrected.
@@ -272,7 +301,9 @@ impl Input {
                 let rest = text.trim_end().trim_end_matches(|character: char| !character.is_whitespace());
                 self.erase(text[rest.len()..].chars().count(), echo);
             }
-            _ if self.line.len() + self.unread >= MAX_LINE => echo.extend_from_slice(b"\x07"),
+            _ if self.line.len() >= MAX_LINE || self.line.len() + self.unread >= MAX_UNREAD => {
+                echo.extend_from_slice(b"\x07");
+            }
             _ => {
                 self.line.extend_from_slice(&[byte]);
                 if !shows {
@@ -303,22 +334,6 @@ impl Input {
             let line = self.line.split().freeze();
             self.unread += line.len();
             self.ready.push_back(line);
-        }
-    }
-
-    /// Makes bytes readable at once.
-    fn take(&mut self, bytes: &[u8], echo: &mut BytesMut) {
-        if self.unread + bytes.len() > MAX_UNREAD {
-            echo.extend_from_slice(b"\x07");
-            return;
-        }
-        self.unread += bytes.len();
-        match self.ready.pop_back() {
-            Some(last) if !last.is_empty() => self.ready.push_back([&last, bytes].concat().into()),
-            last => {
-                self.ready.extend(last);
-                self.ready.push_back(Bytes::copy_from_slice(bytes));
-            }
         }
     }
 
@@ -395,6 +410,34 @@ mod tests {
         assert_eq!(terminal.available(), 4);
         assert_eq!(terminal.try_read(99).unwrap(), "\x1b[A\x03");
         assert_eq!(screen(&printed), "");
+    }
+
+    #[test]
+    fn keys_pressed_ahead_become_lines_for_who_asks_for_lines() {
+        let (terminal, printed) = terminal();
+        terminal.set_mode(Mode { lines: false, echo: false, signals: false });
+        terminal.type_in(b"cat\rfirst\rsecomd\x7f\x7fnd\r\x04e");
+        assert_eq!(terminal.try_read(4).unwrap(), "cat\r");
+        terminal.set_mode(Mode::COOKED);
+        assert_eq!(terminal.try_read(99).unwrap(), "first\n");
+        assert_eq!(terminal.try_read(99).unwrap(), "second\n");
+        assert_eq!(terminal.try_read(99), Err(ReadError::End));
+        terminal.set_mode(Mode { lines: false, echo: false, signals: false });
+        terminal.type_in(b"cho\r");
+        assert_eq!(terminal.try_read(1).unwrap(), "e");
+        assert_eq!(terminal.try_read(99).unwrap(), "cho\r");
+        assert_eq!(screen(&printed), "", "what is pressed ahead does not show");
+    }
+
+    #[test]
+    fn a_whole_script_can_be_pasted() {
+        let (terminal, _printed) = terminal();
+        let script = "echo a line of it\n".repeat(2000);
+        terminal.set_mode(Mode { lines: false, echo: false, signals: false });
+        terminal.type_in(script.as_bytes());
+        terminal.set_mode(Mode::COOKED);
+        let lines = std::iter::from_fn(|| terminal.try_read(99).ok()).collect::<Vec<_>>();
+        assert_eq!(lines.concat(), script.as_bytes());
     }
 
     #[test]

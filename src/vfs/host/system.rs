@@ -280,7 +280,7 @@ mod unix {
         let made = Mode::from_raw_mode(rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
         // Set-group-ID comes from the directory it is made in.
         let wanted = mode | made & Mode::SGID;
-        if made == wanted { Ok(()) } else { set_mode_at(directory, name, wanted.as_raw_mode().into()) }
+        if made == wanted { Ok(()) } else { set_mode_at(directory, name, wanted.as_raw_mode()) }
     }
 
     /// The bits of `mode` that a file of the host may get.

@@ -150,12 +150,23 @@ async fn cpu_limits_hold_for_all_processes_of_a_container_together() {
         let executed = app.container.exec(request).await.unwrap();
         assert_eq!(next_line(&stdout).await.as_deref(), Some("busy"));
 
-        let (begun, used_before) = (Instant::now(), app.container.usage().cpu_time);
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let allowed = begun.elapsed().as_secs_f64() * millis as f64 / 1000.0;
-        let used = (app.container.usage().cpu_time - used_before).as_secs_f64();
-        // Up to a tick each is used before it is paid for. How little it may be depends on what else the machine does.
-        assert!((allowed * 0.5..allowed * 1.05 + 0.01).contains(&used), "{millis}m: {used} s, allowed {allowed} s");
+        // How much of it they get depends on what else the machine does: at some time it should be most of it.
+        let mut most: f64 = 0.0;
+        for _ in 0..5 {
+            let (begun, used_before) = (Instant::now(), app.container.usage().cpu_time);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let allowed = begun.elapsed().as_secs_f64() * millis as f64 / 1000.0;
+            let used = (app.container.usage().cpu_time - used_before).as_secs_f64();
+            // Up to a tick each is used before it is paid for.
+            assert!(used <= allowed * 1.05 + 0.01, "{millis}m: {used} s, allowed {allowed} s");
+            most = most.max(used / allowed);
+            if most > 0.5 {
+                break;
+            }
+        }
+        // On a machine that has nothing to spare, half a core is more than there is.
+        let least = if millis == 100 { 0.5 } else { 0.1 };
+        assert!(most > least, "{millis}m: {most} of what is allowed");
         app.container.signal(Signal::Kill);
         assert_eq!(timeout(PATIENCE, executed.wait()).await.unwrap().code, 137);
     }

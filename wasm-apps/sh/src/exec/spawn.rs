@@ -5,9 +5,9 @@ use std::io;
 
 use bstr::ByteSlice;
 
-use super::{Run, Shell};
+use super::{Run, Shell, Waited};
 use crate::os;
-use crate::process::{Group, Pid, Signal, Spawn, Status, terminal};
+use crate::process::{self, Action, Group, Pid, Signal, Spawn, Status, terminal};
 
 /// How a new process differs from those that are waited for at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Shell {
         let mut statuses = Vec::new();
         let mut interrupted = false;
         for pid in pids {
-            let status = self.wait_for(*pid);
+            let status = self.wait_for_job(*pid, group);
             interrupted |= status == Some(Status::Signaled(Signal::INT));
             statuses.push(status.map_or(NOT_FOUND, Status::code));
         }
@@ -56,6 +56,24 @@ impl Shell {
         }
         self.state.status = statuses.last().copied().unwrap_or_default();
         statuses
+    }
+
+    /// Waits for a process of a job that has the terminal. A Ctrl-C that came before it had is the job's all the same.
+    fn wait_for_job(&mut self, pid: Pid, group: Option<Pid>) -> Option<Status> {
+        loop {
+            self.collect_signals();
+            if let Some(group) = group.filter(|_| self.pending.contains(&Signal::INT)) {
+                self.pending.retain(|signal| *signal != Signal::INT);
+                // It may have ended just now.
+                let _ = process::kill(process::Target::Group(group), Some(Signal::INT));
+            }
+            match self.wait_or_signal(pid) {
+                Waited::Ended(status) => return Some(status),
+                Waited::Unknown => return None,
+                // Its trap runs after the command.
+                Waited::Interrupted(_) => {}
+            }
+        }
     }
 
     pub(crate) fn give_terminal(&mut self, group: Option<Pid>) {
@@ -154,26 +172,36 @@ impl Shell {
     /// Puts a program in this shell's place: signals go to it, and its end is the shell's. A WebAssembly program cannot
     /// become another one, so it is a child.
     pub(crate) fn become_program(&mut self, arguments: &[Vec<u8>]) -> Result<Status, u8> {
-        let group = Group::Inherit;
-        let pid = self.start_program(arguments, Place::Foreground, group)?;
         let forwarded = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM];
+        let mut before = Vec::new();
         if self.subshells == 0 {
+            // From before the program starts: whoever sees it run may send it a signal at once.
             for signal in forwarded {
                 // What is ignored is ignored by the child as well.
-                if !self.ignores(signal) {
-                    let _ = crate::process::set_action(signal, crate::process::Action::Catch);
+                if !self.ignores(signal)
+                    && let Ok(action) = process::set_action(signal, Action::Catch)
+                {
+                    before.push((signal, action));
                 }
             }
         }
+        let started = self.start_program(arguments, Place::Foreground, Group::Inherit);
+        if started.is_err() {
+            for (signal, action) in before {
+                // It could be set just now.
+                let _ = process::set_action(signal, action);
+            }
+        }
+        let pid = started?;
         // Nothing of this shell is to keep pipes open.
         self.state.streams = crate::state::Streams::default();
         loop {
-            match crate::process::wait(Some(pid)) {
+            match process::wait(Some(pid)) {
                 Ok((_, status)) => return Ok(status),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    while let Some(signal) = crate::process::take_signal() {
+                    while let Some(signal) = process::take_signal() {
                         // It may have ended just now.
-                        let _ = crate::process::kill(crate::process::Target::Process(pid), Some(signal));
+                        let _ = process::kill(process::Target::Process(pid), Some(signal));
                     }
                 }
                 Err(_) => return Err(NOT_FOUND),

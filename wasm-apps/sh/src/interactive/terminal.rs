@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::Surroundings;
 use super::completion::complete;
 use crate::line::{Decoder, Editor, Effect, Screen};
@@ -16,7 +18,7 @@ pub(super) struct Typed {
     surroundings: Rc<RefCell<Surroundings>>,
     editor: Editor,
     screen: Screen,
-    /// Keys that came with the line before.
+    /// What has come of a key.
     decoder: Decoder,
 }
 
@@ -55,6 +57,14 @@ impl Typed {
         self.write(&text);
     }
 
+    /// Whether keys wait to be read, so that it is no use to show what is between them.
+    fn has_more(&self) -> bool {
+        let Ok(fd) = self.input.fd() else { return false };
+        let mut waiting = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut waiting, Some(&at_once)).is_ok_and(|ready| ready > 0)
+    }
+
     /// The line, `None` at the end.
     fn edit(&mut self, prompt: &str) -> Result<Option<String>, SyntaxError> {
         self.editor.begin();
@@ -71,11 +81,14 @@ impl Typed {
                     effect => return self.end(prompt, effect),
                 }
             }
-            self.draw(prompt);
-            let mut bytes = [0; 256];
-            match self.input.read(&mut bytes) {
+            if !self.has_more() {
+                self.draw(prompt);
+            }
+            // One by one: what is typed ahead may be for a command to read.
+            let mut byte = [0];
+            match self.input.read(&mut byte) {
                 Ok(0) => return Ok(None),
-                Ok(count) => self.decoder.feed(&bytes[..count]),
+                Ok(_) => self.decoder.feed(&byte),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(SyntaxError::unreadable(&error)),
             }
