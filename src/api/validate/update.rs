@@ -3,11 +3,12 @@
 //! Rules and words are those of `ValidatePodUpdate` v1.36; where Kubernetes shows a difference of two Go values, the
 //! fields that differ are named.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration};
 use serde_json::Value;
 
 use super::errors::{BadValue, Errors, FieldPath};
 use super::items;
+use crate::api::quantity::Quantity;
 
 /// The fields that may change, as the error lists them.
 const MUTABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
@@ -15,6 +16,12 @@ const MUTABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`
                        `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 /// The most fields that an error names.
 const MAX_NAMED: usize = 8;
+/// The fields of pods that are maps of quantities, and those that are quantities.
+const RESOURCE_LISTS: [&str; 3] = ["limits", "overhead", "requests"];
+const QUANTITIES: [&str; 2] = ["divisor", "sizeLimit"];
+/// The fields of pods that are maps, or objects that are always there.
+const MAPS: [&str; 7] =
+    ["limits", "matchLabels", "nodeSelector", "overhead", "requests", "resources", "volumeAttributes"];
 
 pub(super) fn pod(errors: &mut Errors, pod: &Pod, old: &Pod) {
     let path = FieldPath::new("spec");
@@ -34,7 +41,10 @@ pub(super) fn pod(errors: &mut Errors, pod: &Pod, old: &Pod) {
         return;
     }
     active_deadline(errors, spec, old, &path);
-    let kept = |toleration| items(&spec.tolerations).contains(toleration);
+    let kept = |old: &Toleration| {
+        let same = |new: &Toleration| *new == Toleration { toleration_seconds: new.toleration_seconds, ..old.clone() };
+        items(&spec.tolerations).iter().any(same)
+    };
     if !items(&old.tolerations).iter().all(kept) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.forbidden(&path.child("tolerations"), detail);
@@ -70,9 +80,11 @@ fn other_fields(errors: &mut Errors, spec: &PodSpec, old: &PodSpec, path: &Field
     if unchanged == *old {
         return;
     }
-    let json = |spec: &PodSpec| serde_json::to_value(spec).unwrap_or_default();
     let mut fields = Vec::new();
-    differing("spec", &json(&unchanged), &json(old), &mut fields);
+    differing("spec", &comparable(&unchanged), &comparable(old), &mut fields);
+    if fields.is_empty() {
+        return;
+    }
     let more = if fields.len() > MAX_NAMED { ", …" } else { "" };
     fields.truncate(MAX_NAMED);
     let fields = fields.join(", ");
@@ -82,6 +94,44 @@ fn other_fields(errors: &mut Errors, spec: &PodSpec, old: &PodSpec, path: &Field
 fn take_images(containers: &mut [Container], old: &[Container]) {
     for (container, old) in containers.iter_mut().zip(old) {
         container.image.clone_from(&old.image);
+    }
+}
+
+/// A spec as Kubernetes compares it (`equality.Semantic`): lists and maps that are empty are as good as none, and
+/// quantities are what they amount to, however they are written.
+fn comparable(spec: &PodSpec) -> Value {
+    let mut spec = serde_json::to_value(spec).unwrap_or_default();
+    simplify(&mut spec);
+    spec
+}
+
+fn simplify(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(simplify),
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                simplify(member);
+                match member {
+                    Value::Object(amounts) if RESOURCE_LISTS.contains(&name.as_str()) => {
+                        amounts.values_mut().for_each(canonical);
+                    }
+                    member if QUANTITIES.contains(&name.as_str()) => canonical(member),
+                    _ => {}
+                }
+            }
+            members.retain(|name, member| match member {
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(members) => !members.is_empty() || !MAPS.contains(&name.as_str()),
+                _ => true,
+            });
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn canonical(quantity: &mut Value) {
+    if let Some(Ok(amount)) = quantity.as_str().map(str::parse::<Quantity>) {
+        *quantity = Value::String(amount.to_string());
     }
 }
 
@@ -130,9 +180,45 @@ mod tests {
             ("containers: [{name: c}]", "activeDeadlineSeconds: 5, containers: [{name: c}]"),
             ("activeDeadlineSeconds: 5, containers: []", "activeDeadlineSeconds: 4, containers: []"),
             ("tolerations: [{key: a}], containers: []", "tolerations: [{key: b}, {key: a}], containers: []"),
+            (
+                "tolerations: [{key: a, tolerationSeconds: 5}], containers: []",
+                "tolerations: [{key: a, tolerationSeconds: 9}], containers: []",
+            ),
             ("terminationGracePeriodSeconds: -1, containers: []", "terminationGracePeriodSeconds: 1, containers: []"),
         ] {
             assert_eq!(update(old, new), [""; 0], "{old} -> {new}");
+        }
+    }
+
+    /// What patches leave behind, and clients that write quantities their own way, change nothing.
+    #[test]
+    fn empty_lists_and_the_spelling_of_quantities_do_not_matter() {
+        for (old, new) in [
+            (
+                "containers: [{name: c}]",
+                "containers: [{name: c, env: [], resources: {}}], volumes: [], nodeSelector: {}",
+            ),
+            (
+                "containers: [{name: c, resources: {limits: {cpu: '0.5', memory: 1024Mi}}}]",
+                "containers: [{name: c, resources: {limits: {cpu: 500m, memory: 1Gi}, requests: {}}}]",
+            ),
+            (
+                "containers: [], volumes: [{name: v, emptyDir: {sizeLimit: 1024Mi}}]",
+                "containers: [], volumes: [{name: v, emptyDir: {sizeLimit: 1Gi}}]",
+            ),
+        ] {
+            assert_eq!(update(old, new), [""; 0], "{old} -> {new}");
+            assert_eq!(update(new, old), [""; 0], "{new} -> {old}");
+        }
+        for (old, new) in [
+            ("containers: [], volumes: [{name: v}]", "containers: [], volumes: [{name: v, emptyDir: {}}]"),
+            ("containers: [{name: c, args: ['1']}]", "containers: [{name: c, args: ['1.0']}]"),
+            (
+                "containers: [{name: c, resources: {limits: {cpu: '1'}}}]",
+                "containers: [{name: c, resources: {limits: {cpu: '2'}}}]",
+            ),
+        ] {
+            assert_eq!(update(old, new).len(), 1, "{old} -> {new}");
         }
     }
 
