@@ -25,6 +25,7 @@ const WASI_0_2: GuestBuild = GuestBuild {
     target: "wasm32-wasip2",
     packages: &[
         "bench",
+        "bench-http",
         "grpc-health",
         "hello-http",
         "httpbin",

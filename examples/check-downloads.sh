@@ -23,6 +23,7 @@ check c "argument 3: manifest"
 check cpython "client | Hello from CPython"
 check go "start 1"
 check sqlite "query | Saturn|274"
+check wasi-http "client  | stream started 5"
 check javascript "Hello from JavaScript at javascript"
 if [ -n "${CLANG:-}" ]; then
     check clang "Hello, reader, from C compiled by Clang"

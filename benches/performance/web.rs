@@ -1,5 +1,6 @@
 //! The web server of the `nginx` image at a published port, next to nginx itself and to `wasmtime serve`, asked by `wrk`
-//! over one, some and many connections. All write their access logs to files.
+//! over one, some and many connections. All serve the same file; `wasmtime serve` does so by a component that only reads
+//! it, and next to that greets without reading anything. The web servers write their access logs to files.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -94,13 +95,19 @@ pub(crate) fn measure(programs: &Programs, report: &mut Report) -> anyhow::Resul
     fs::write(site.join("index.html"), "x".repeat(PAGE_BYTES))?;
     let husk = husk(programs, &site)?;
     let nginx = nginx(programs, &site)?;
-    let wasmtime = wasmtime(programs)?;
+    let serving = wasmtime(programs, &guest("p2", "bench_http"), Some(&site))?;
+    let greeting = wasmtime(programs, &guest("builtin", "hello-http"), None)?;
     for (connections, aim) in CONNECTIONS {
         let mut of_husk = || husk.asked_by(connections);
         compare(report, connections, &mut of_husk, ("nginx", nginx.as_ref()), aim)?;
     }
-    let aim = Some(Aim::RatioAtLeast(10.0));
-    compare(report, 256, &mut || husk.asked_by(256), ("wasmtime serve, a greeting", wasmtime.as_ref()), aim)
+    for (name, peer, aim) in [
+        ("wasmtime serve", serving, Some(Aim::RatioAtLeast(10.0))),
+        ("wasmtime serve, a greeting without a file", greeting, None),
+    ] {
+        compare(report, 256, &mut || husk.asked_by(256), (name, peer.as_ref()), aim)?;
+    }
+    Ok(())
 }
 
 fn compare(
@@ -168,11 +175,15 @@ http {{
     Server::start(command, address, &programs.directory().join("nginx.log")).map(Some)
 }
 
-/// `wasmtime serve` of a component that greets; `None` where there is no wasmtime.
-fn wasmtime(programs: &Programs) -> anyhow::Result<Option<Server>> {
+/// `wasmtime serve` of a component, which sees `site` as `/site`; `None` where there is no wasmtime.
+fn wasmtime(programs: &Programs, component: &Path, site: Option<&Path>) -> anyhow::Result<Option<Server>> {
     let Some(mut command) = programs.wasmtime() else { return Ok(None) };
     let address = free_address()?;
-    command.args(["serve", "-S", "cli", "--addr", &address.to_string()]).arg(guest("builtin", "hello-http"));
+    command.args(["serve", "-S", "cli", "--addr", &address.to_string()]);
+    if let Some(site) = site {
+        command.arg("--dir").arg(format!("{}::/site", site.display()));
+    }
+    command.arg(component);
     Server::start(command, address, &programs.directory().join("wasmtime.log")).map(Some)
 }
 

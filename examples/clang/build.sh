@@ -22,8 +22,3 @@ chmod 755 "$build/usr/bin/llvm"
 for name in clang clang++ wasm-ld ar nm objdump; do
     ln -s llvm "$build/usr/bin/$name"
 done
-
-# Programs cannot make files executable in WASI; the one that the pod makes is written into this file.
-mkdir -p "$build/out"
-: > "$build/out/hello"
-chmod 755 "$build/out/hello"

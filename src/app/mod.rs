@@ -1,5 +1,6 @@
 //! Composition root: arguments to exit code. Wires the layers together, runs a command and drains it.
 
+mod client;
 mod cluster;
 mod console;
 mod history;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&cli.global, args),
         Command::Serve(args) => serve::run(&cli.global, args),
         Command::Stop(args) => serve::stop(&cli.global, args),
+        Command::Client(verb) => client::run(&cli.global, &verb),
         Command::Image(command) => images::run(&cli.global, command),
         Command::Completion(args) => {
             // Whoever reads it may have seen enough.

@@ -1,13 +1,30 @@
 //! The command line: what can be typed, one file per verb, and how results are printed. What a verb does with the
 //! engine is wired in `app`.
 
+pub mod api_resources;
+pub mod apply;
 pub mod completion;
+pub mod connection;
+pub mod cp;
+pub mod create;
+pub mod delete;
+pub mod describe;
+pub mod events;
+pub mod exec;
+pub mod explain;
+pub mod get;
 pub mod image;
+pub mod logs;
 pub mod man;
 pub mod output;
+pub mod port_forward;
+pub mod print;
 pub mod run;
 pub mod serve;
 pub mod stop;
+pub mod top;
+pub mod verbs;
+pub mod wait;
 
 use std::path::PathBuf;
 
@@ -78,6 +95,9 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Stop the server that `husk serve --detach` has started
     Stop(stop::StopArgs),
+    /// Talk to a server
+    #[command(flatten)]
+    Client(verbs::Verb),
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),

@@ -9,6 +9,9 @@ use clap::{Args, ValueEnum};
 /// The port of Kubernetes' API servers.
 pub const DEFAULT_PORT: u16 = 6443;
 
+/// The environment variable by which `husk serve --detach` tells the server it starts that it is in the background.
+pub const IN_BACKGROUND: &str = "HUSK_IN_BACKGROUND";
+
 /// Arguments of `husk serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -50,8 +53,8 @@ pub struct ServeArgs {
     #[arg(long, value_enum, value_name = "view|cluster-admin", hide_possible_values = true, default_value_t)]
     pub service_accounts: ServiceAccountsArg,
 
-    /// The server was started by --detach
-    #[arg(long, hide = true)]
+    /// The server was started by --detach. No option, for completion scripts would offer it.
+    #[arg(skip = std::env::var_os(IN_BACKGROUND).is_some())]
     pub in_background: bool,
 }
 
@@ -125,7 +128,6 @@ impl ServeArgs {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use clap::Parser;
 
     fn address(line: &str) -> Result<String, String> {

@@ -8,23 +8,23 @@ use crate::store::{Store, WatchEvent};
 
 /// Tells of the objects of all resources that are kept.
 #[derive(Debug)]
-pub struct Everything {
+pub(super) struct Everything {
     informers: Vec<Informer>,
 }
 
 /// The resources whose objects are kept.
-pub fn stored_resources() -> impl Iterator<Item = &'static ResourceType> {
+pub(super) fn stored_resources() -> impl Iterator<Item = &'static ResourceType> {
     RESOURCES.iter().filter(|resource| resource.nature == Nature::Stored)
 }
 
 impl Everything {
     /// Begins with the objects that are there now.
-    pub fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store) -> Self {
         Self { informers: stored_resources().map(|resource| Informer::new(store, resource)).collect() }
     }
 
     /// The next change of any object. Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> WatchEvent {
+    pub(super) async fn next(&mut self) -> WatchEvent {
         if let Some(event) = self.try_next() {
             return event;
         }
@@ -34,12 +34,12 @@ impl Everything {
     }
 
     /// The next change, if there is one by now.
-    pub fn try_next(&mut self) -> Option<WatchEvent> {
+    pub(super) fn try_next(&mut self) -> Option<WatchEvent> {
         self.informers.iter_mut().find_map(Informer::try_next)
     }
 
     /// The resources whose objects live in namespaces.
-    pub fn namespaced(&self) -> impl Iterator<Item = &'static ResourceType> {
+    pub(super) fn namespaced(&self) -> impl Iterator<Item = &'static ResourceType> {
         self.informers.iter().map(Informer::resource).filter(|resource| resource.namespaced)
     }
 }

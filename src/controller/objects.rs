@@ -121,7 +121,7 @@ pub fn remove_finalizer(object: &mut Value, finalizer: &str) {
 }
 
 /// Adds a finalizer to an object's list.
-pub fn add_finalizer(object: &mut Value, finalizer: &str) {
+pub(super) fn add_finalizer(object: &mut Value, finalizer: &str) {
     let Some(metadata) = object["metadata"].as_object_mut() else { return };
     let finalizers = metadata.entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
     if let Some(finalizers) = finalizers.as_array_mut() {

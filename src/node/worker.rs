@@ -247,10 +247,10 @@ impl Worker {
         }
         let is_published =
             |published: &Arc<PodStatus>| Arc::ptr_eq(published, &plan.status) || *published == plan.status;
-        if !self.published.as_ref().is_some_and(is_published) {
-            if self.node.config.cluster.update_status(pod, &plan.status) {
-                self.published = Some(Arc::clone(&plan.status));
-            }
+        if !self.published.as_ref().is_some_and(is_published)
+            && self.node.config.cluster.update_status(pod, &plan.status)
+        {
+            self.published = Some(Arc::clone(&plan.status));
         }
     }
 }

@@ -70,7 +70,7 @@ impl MountSource {
 fn step(here: &dyn Directory, name: &str, mode: u32, last: bool) -> Result<Found, Errno> {
     let entered = match here.enter(name) {
         Err(Errno::NotFound) => {
-            here.create_dir_exactly(name, mode)?;
+            here.create_dir(name, mode)?;
             here.enter(name)
         }
         other => other,

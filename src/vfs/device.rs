@@ -210,6 +210,14 @@ impl Directory for DeviceDirectory {
         self.0.find(name).map(|_| ())
     }
 
+    fn set_mode(&self, _mode: u32) -> Result<(), Errno> {
+        Err(Errno::NotPermitted)
+    }
+
+    fn set_child_mode(&self, name: &str, _mode: u32) -> Result<(), Errno> {
+        self.refuse(name)
+    }
+
     fn create_dir(&self, name: &str, _mode: u32) -> Result<(), Errno> {
         self.refuse_new(name)
     }
@@ -285,6 +293,10 @@ impl FileObject for OpenDevice {
         Ok(())
     }
 
+    fn set_mode(&self, _mode: u32) -> Result<(), Errno> {
+        Err(Errno::NotPermitted)
+    }
+
     fn sync(&self, _metadata: bool) -> Result<(), Errno> {
         Err(Errno::Invalid)
     }
@@ -328,6 +340,10 @@ impl FileObject for OpenStream {
 
     fn set_times(&self, _accessed: SetTime, _modified: SetTime) -> Result<(), Errno> {
         Ok(())
+    }
+
+    fn set_mode(&self, _mode: u32) -> Result<(), Errno> {
+        Err(Errno::NotPermitted)
     }
 
     fn is_stream(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::node::FileObject;
-use super::{Errno, OpenOptions, SetTime, Stat, Stream};
+use super::{Errno, MODE_BITS, OpenOptions, SetTime, Stat, Stream};
 
 /// An open file. Clones share it; the position is the front's business.
 #[derive(Debug, Clone)]
@@ -63,6 +63,14 @@ impl File {
             return Err(Errno::ReadOnly);
         }
         self.object.set_times(accessed, modified)
+    }
+
+    /// Sets the permission bits, also of a file that was opened only for reading.
+    pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        if self.on_read_only_mount {
+            return Err(Errno::ReadOnly);
+        }
+        self.object.set_mode(mode & MODE_BITS)
     }
 
     /// Forces content (and with `metadata` metadata) to the disk, where there is one. May block: fronts offload it.

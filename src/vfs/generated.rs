@@ -130,6 +130,14 @@ impl Directory for GeneratedDirectory {
         Err(Errno::ReadOnly)
     }
 
+    fn set_mode(&self, _mode: u32) -> Result<(), Errno> {
+        Err(Errno::ReadOnly)
+    }
+
+    fn set_child_mode(&self, _name: &str, _mode: u32) -> Result<(), Errno> {
+        Err(Errno::ReadOnly)
+    }
+
     fn create_dir(&self, _name: &str, _mode: u32) -> Result<(), Errno> {
         Err(Errno::ReadOnly)
     }
@@ -205,6 +213,10 @@ impl FileObject for GeneratedFile {
     }
 
     fn set_times(&self, _accessed: SetTime, _modified: SetTime) -> Result<(), Errno> {
+        Err(Errno::ReadOnly)
+    }
+
+    fn set_mode(&self, _mode: u32) -> Result<(), Errno> {
         Err(Errno::ReadOnly)
     }
 

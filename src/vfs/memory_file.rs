@@ -20,7 +20,6 @@ pub struct MemoryFile {
 #[derive(Debug)]
 struct Shared {
     device: u64,
-    mode: u32,
     limit: usize,
     state: RwLock<State>,
 }
@@ -28,6 +27,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     contents: Vec<u8>,
+    mode: u32,
     /// The contents in the form they are handed out in, until they change.
     shown: Option<Bytes>,
     accessed: SystemTime,
@@ -48,8 +48,8 @@ impl MemoryFile {
     pub fn new(contents: impl Into<Vec<u8>>, mode: u32, limit: usize) -> Self {
         let contents = contents.into();
         let limit = limit.max(contents.len());
-        let state = State { contents, shown: None, accessed: now(), modified: now(), changed: now() };
-        Self { shared: Arc::new(Shared { device: next_device(), mode, limit, state: RwLock::new(state) }) }
+        let state = State { contents, mode, shown: None, accessed: now(), modified: now(), changed: now() };
+        Self { shared: Arc::new(Shared { device: next_device(), limit, state: RwLock::new(state) }) }
     }
 
     /// A file that containers should find as given: mount it read-only, or let them change their copy of the text.
@@ -164,7 +164,7 @@ impl FileObject for Shared {
             inode: 1,
             links: 1,
             size: state.contents.len() as u64,
-            mode: self.mode,
+            mode: state.mode,
             accessed: state.accessed,
             modified: state.modified,
             changed: state.changed,
@@ -175,6 +175,13 @@ impl FileObject for Shared {
         let mut state = self.write();
         accessed.apply(&mut state.accessed);
         modified.apply(&mut state.modified);
+        state.changed = now();
+        Ok(())
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        let mut state = self.write();
+        state.mode = mode;
         state.changed = now();
         Ok(())
     }

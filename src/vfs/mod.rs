@@ -15,7 +15,8 @@
 //! | `host` | [`HostDirFs`]: a directory of the host |
 //! | `device`, `generated`, `memory_file` | `/dev`, `/proc`, and files the host makes or reads back |
 //!
-//! Owners and permission checks are not modelled: a guest acts with all rights to what is mounted for it.
+//! Files have permission bits, which say what may be executed; owners and permission checks are not modelled: a guest
+//! acts with all rights to what is mounted for it.
 
 mod confined;
 mod device;
@@ -207,6 +208,9 @@ pub enum Opened {
     /// A directory.
     Dir(Dir),
 }
+
+/// The bits of a mode that can be set: permissions, set-id and sticky.
+const MODE_BITS: u32 = 0o7777;
 
 /// The longest name of one path component, in bytes (Linux' `NAME_MAX`).
 pub const MAX_NAME: usize = 255;

@@ -56,11 +56,11 @@ pub(super) trait Directory: fmt::Debug + Send + Sync + 'static {
 
     fn set_times(&self, accessed: SetTime, modified: SetTime) -> Result<(), Errno>;
     fn set_child_times(&self, name: &str, accessed: SetTime, modified: SetTime) -> Result<(), Errno>;
+    /// Sets the permission bits of the directory itself.
+    fn set_mode(&self, mode: u32) -> Result<(), Errno>;
+    /// Sets the permission bits of `name`; `Unsupported` where it is a symlink.
+    fn set_child_mode(&self, name: &str, mode: u32) -> Result<(), Errno>;
     fn create_dir(&self, name: &str, mode: u32) -> Result<(), Errno>;
-    /// As `create_dir`, with exactly these permission bits, whatever the process's file mode creation mask says.
-    fn create_dir_exactly(&self, name: &str, mode: u32) -> Result<(), Errno> {
-        self.create_dir(name, mode)
-    }
     fn remove_dir(&self, name: &str) -> Result<(), Errno>;
     fn unlink(&self, name: &str) -> Result<(), Errno>;
     /// Moves `name` into `to`, a directory of the same filesystem.
@@ -81,6 +81,7 @@ pub(super) trait FileObject: fmt::Debug + Send + Sync + 'static {
     fn set_size(&self, size: u64) -> Result<(), Errno>;
     fn stat(&self) -> Result<Stat, Errno>;
     fn set_times(&self, accessed: SetTime, modified: SetTime) -> Result<(), Errno>;
+    fn set_mode(&self, mode: u32) -> Result<(), Errno>;
 
     fn sync(&self, _metadata: bool) -> Result<(), Errno> {
         Ok(())

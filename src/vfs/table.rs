@@ -350,6 +350,12 @@ impl Directory for StandInDirectory {
     fn set_child_times(&self, _name: &str, _accessed: SetTime, _modified: SetTime) -> Result<(), Errno> {
         Err(Errno::NotFound)
     }
+    fn set_mode(&self, _mode: u32) -> Result<(), Errno> {
+        Err(Errno::ReadOnly)
+    }
+    fn set_child_mode(&self, _name: &str, _mode: u32) -> Result<(), Errno> {
+        Err(Errno::NotFound)
+    }
     fn create_dir(&self, _name: &str, _mode: u32) -> Result<(), Errno> {
         Err(Errno::ReadOnly)
     }

@@ -13,7 +13,8 @@ use super::node::{Directory, Entered, FileObject, Found};
 use super::path::{check_name, check_path, is_finished, is_plain_walk, split_first};
 use super::table::{Mount, MountPoint, Source, StandInDirectory};
 use super::{
-    DirEntry, Errno, File, FileKind, MAX_DEPTH, MAX_PATH, MAX_SYMLINKS, MountTable, OpenOptions, Opened, SetTime, Stat,
+    DirEntry, Errno, File, FileKind, MAX_DEPTH, MAX_PATH, MAX_SYMLINKS, MODE_BITS, MountTable, OpenOptions, Opened,
+    SetTime, Stat,
 };
 
 /// A directory as reached on a walk.
@@ -172,6 +173,18 @@ impl Place {
         }
         self.check_writable()?;
         self.directory.set_child_times(name, accessed, modified)
+    }
+
+    fn set_mode_of(&self, name: &str, mode: u32) -> Result<(), Errno> {
+        if let Some(mounted) = self.point(name).and_then(|point| point.mounted.as_ref()) {
+            return match &mounted.source {
+                _ if mounted.mount.read_only => Err(Errno::ReadOnly),
+                Source::Directory(root) => root.set_mode(mode),
+                Source::File(file) => file.set_mode(mode),
+            };
+        }
+        self.check_writable()?;
+        self.directory.set_child_mode(name, mode)
     }
 
     fn check_writable(&self) -> Result<(), Errno> {
@@ -482,13 +495,32 @@ impl Dir {
         }
     }
 
+    /// Sets the permission bits of this directory itself.
+    pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        self.place.check_writable()?;
+        self.place.directory.set_mode(mode & MODE_BITS)
+    }
+
+    /// Sets the permission bits of `path`. Symlinks have none of their own: `Unsupported` where one is not followed.
+    pub fn set_mode_at(&self, path: &str, follow: bool, mode: u32) -> Result<(), Errno> {
+        check_path(path)?;
+        match self.walk().locate(&self.place, path, follow, None)? {
+            Located::Place(place) => {
+                place.check_writable()?;
+                place.directory.set_mode(mode & MODE_BITS)
+            }
+            Located::Name { parent, name, .. } => parent.set_mode_of(&name, mode & MODE_BITS),
+            Located::Stat(_) => Ok(()),
+        }
+    }
+
     /// Makes a directory.
     pub fn create_dir(&self, path: &str, mode: u32) -> Result<(), Errno> {
         let Target::Name { parent, name, .. } = self.resolve(path)? else {
             return Err(Errno::Exist);
         };
         parent.check_creatable(&name)?;
-        parent.directory.create_dir(&name, mode & 0o7777)
+        parent.directory.create_dir(&name, mode & MODE_BITS)
     }
 
     /// Removes an empty directory.

@@ -150,6 +150,7 @@ fn examples_that_need_a_download_are_valid() {
         ("go", "localhost/hello-go:latest", 1),
         ("javascript", "localhost/hello-javascript:latest", 1),
         ("sqlite", "localhost/sqlite3:latest", 2),
+        ("wasi-http", "localhost/wstd-http-server:latest", 1),
     ] {
         let file = examples().join(name).join("pod.yaml");
         let outcome = husk.husk(["run".as_ref(), file.as_os_str()]).exits(2);

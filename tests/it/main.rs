@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
+mod client;
+mod cluster;
 mod environment;
 mod examples;
 mod files;
@@ -9,12 +11,14 @@ mod guests;
 mod hooks;
 mod hostile;
 mod images;
+mod kubectl;
 mod levels;
 mod lifecycle;
 mod manifests;
 mod nettools;
 mod network;
 mod output;
+mod permissions;
 mod probes;
 mod programs;
 mod restarts;

@@ -59,6 +59,7 @@ impl Husk {
             .env("HUSK_DATA_DIR", self.dir.path().join("data"))
             .env("HUSK_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
             .env_remove("HUSK_LOG")
+            .env_remove("KUBECONFIG")
             .stdin(Stdio::null());
         command
     }

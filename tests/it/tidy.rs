@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("volume", &["api", "vfs"]),
     ("runtime", &["vfs", "net"]),
     ("node", &["api", "pod", "image", "volume", "vfs", "net", "runtime"]),
-    ("cli", &["api"]),
+    ("cli", &["api", "pod"]),
 ];
 
 /// Layers that touch neither tokio nor files nor clocks.

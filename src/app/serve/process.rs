@@ -292,7 +292,7 @@ pub(super) fn detach(places: &Places) -> anyhow::Result<()> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1))
-        .arg("--in-background")
+        .env(crate::cli::serve::IN_BACKGROUND, "1")
         .stdin(OwnedFd::from(theirs))
         .stdout(log.try_clone()?)
         .stderr(log)

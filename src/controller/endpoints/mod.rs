@@ -36,6 +36,9 @@ const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 /// Who takes care of slices made from Endpoints.
 const MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 
+/// What the endpoints of Services are made of and consist of.
+pub type Objects = (Vec<Arc<Service>>, Vec<Arc<EndpointSlice>>, Vec<Arc<Pod>>);
+
 /// Keeps the slices of all Services up to date; those that somebody else takes care of stay as they are.
 #[derive(Debug)]
 pub struct EndpointsController {
@@ -88,7 +91,7 @@ impl EndpointsController {
     }
 
     /// The Services, pods and slices as of the last time that all was brought up to date.
-    pub fn objects(&self) -> (Vec<Arc<Service>>, Vec<Arc<EndpointSlice>>, Vec<Arc<Pod>>) {
+    pub fn objects(&self) -> Objects {
         (typed(&self.services), typed(&self.slices), typed(&self.pods))
     }
 

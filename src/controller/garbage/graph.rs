@@ -11,11 +11,11 @@ use crate::api::resources::{self, ResourceType};
 use crate::store::StoredObject;
 
 /// Tells objects from each other for good.
-pub type Uid = String;
+pub(super) type Uid = String;
 
 /// All objects, with their owners.
 #[derive(Debug, Default)]
-pub struct Graph {
+pub(super) struct Graph {
     items: HashMap<Uid, Item>,
     /// The objects that name each owner, whether that exists or not.
     dependents: HashMap<Uid, BTreeSet<Uid>>,
@@ -23,7 +23,7 @@ pub struct Graph {
 
 /// What matters of one object.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub(super) struct Item {
     /// Its resource.
     pub resource: &'static ResourceType,
     /// Its namespace; empty for kinds that have none.
@@ -39,7 +39,7 @@ pub struct Item {
 
 /// What has to be done about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Nothing.
     None,
     /// It is to be deleted, because none of its owners is left, or because one waits for it.
@@ -93,7 +93,7 @@ impl Item {
 
 impl Graph {
     /// Takes in an object as it is now; gives those about which something may have to be done.
-    pub fn put(&mut self, object: &StoredObject) -> Vec<Uid> {
+    pub(super) fn put(&mut self, object: &StoredObject) -> Vec<Uid> {
         let (uid, item) = (object.uid().to_owned(), Item::of(object));
         if uid.is_empty() {
             return Vec::new();
@@ -117,7 +117,7 @@ impl Graph {
     }
 
     /// Takes an object out; gives those about which something may have to be done.
-    pub fn remove(&mut self, uid: &str) -> Vec<Uid> {
+    pub(super) fn remove(&mut self, uid: &str) -> Vec<Uid> {
         let Some(item) = self.items.remove(uid) else { return Vec::new() };
         let mut affected = self.dependents_of(uid);
         for owner in owners(Some(&item)) {
@@ -137,7 +137,7 @@ impl Graph {
     }
 
     /// An object.
-    pub fn get(&self, uid: &str) -> Option<&Item> {
+    pub(super) fn get(&self, uid: &str) -> Option<&Item> {
         self.items.get(uid)
     }
 
@@ -146,7 +146,11 @@ impl Graph {
     }
 
     /// What is to be done about an object now. `exists` looks for an owner that the graph does not have (yet).
-    pub fn step(&self, uid: &str, exists: &dyn Fn(&'static ResourceType, &str, &OwnerReference) -> bool) -> Step {
+    pub(super) fn step(
+        &self,
+        uid: &str,
+        exists: &dyn Fn(&'static ResourceType, &str, &OwnerReference) -> bool,
+    ) -> Step {
         let Some(item) = self.items.get(uid) else { return Step::None };
         if item.orphan {
             return Step::Orphan(self.dependents_of(uid));

@@ -20,7 +20,7 @@ pub type NamespaceLabels = BTreeMap<String, Labels>;
 const REPELLING: [&str; 2] = ["NoSchedule", "NoExecute"];
 
 /// Whether a pod bears a taint.
-pub fn tolerates(pod: &PodSpec, taint: &Taint) -> bool {
+pub(super) fn tolerates(pod: &PodSpec, taint: &Taint) -> bool {
     pod.tolerations.iter().flatten().any(|toleration| bears(toleration, taint))
 }
 
@@ -39,13 +39,13 @@ fn bears(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 /// Whether a pod bears all taints of a node that would keep it away.
-pub fn tolerates_node(pod: &PodSpec, node: &Node) -> bool {
+pub(super) fn tolerates_node(pod: &PodSpec, node: &Node) -> bool {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     taints.filter(|taint| REPELLING.contains(&taint.effect.as_str())).all(|taint| tolerates(pod, taint))
 }
 
 /// Whether a node has what `nodeSelector` and the required node affinity of a pod ask for.
-pub fn selects_node(pod: &PodSpec, node: &Node) -> bool {
+pub(super) fn selects_node(pod: &PodSpec, node: &Node) -> bool {
     let labels = node.metadata.labels.as_ref();
     let has = |(key, value): (&String, &String)| labels.and_then(|labels| labels.get(key)) == Some(value);
     let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
@@ -87,7 +87,7 @@ fn fulfils(requirement: &NodeSelectorRequirement, found: Option<&str>) -> bool {
 
 /// How the pods of a node stand in the way of one that wants to be with some and apart from others, or suffer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Company {
+pub(super) enum Company {
     /// They don't.
     Welcome,
     /// Those it wants to be with are not there.
@@ -99,7 +99,7 @@ pub enum Company {
 }
 
 /// Whether a pod and those on a node go together. With one node, the node's labels are the whole topology.
-pub fn company(pod: &Pod, node: &Node, occupancy: &Occupancy, namespaces: &NamespaceLabels) -> Company {
+pub(super) fn company(pod: &Pod, node: &Node, occupancy: &Occupancy, namespaces: &NamespaceLabels) -> Company {
     let (with, apart) = required_terms(pod);
     if with.is_empty() && apart.is_empty() && !occupancy.has_loners() {
         return Company::Welcome;
@@ -120,7 +120,8 @@ pub fn company(pod: &Pod, node: &Node, occupancy: &Occupancy, namespaces: &Names
     let all_mean = |other: &Pod| with.iter().all(|term| means(pod, term, other));
     // The first of a group that wants to be together has nobody to be with.
     let found = occupancy.pods().any(|other| all_mean(other)) || all_mean(pod);
-    if !with.is_empty() && !(with.iter().all(has_topology) && found) {
+    let together = found && with.iter().all(has_topology);
+    if !with.is_empty() && !together {
         return Company::Missing;
     }
     Company::Welcome
@@ -161,7 +162,7 @@ fn fits_keys(owner: &Pod, term: &PodAffinityTerm, labels: Option<&Labels>) -> bo
 
 /// How a pod that is to be spread fares with one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spread {
+pub(super) enum Spread {
     /// It may be there.
     Even,
     /// There would have to be more places than the one node makes.
@@ -172,7 +173,7 @@ pub enum Spread {
 
 /// Whether the constraints of a pod that forbid uneven spreading allow a node that is alone. All pods being in one place,
 /// one more makes nothing less even; only where there have to be several places do the others count as empty.
-pub fn spread(pod: &Pod, node: &Node, occupancy: &Occupancy) -> Spread {
+pub(super) fn spread(pod: &Pod, node: &Node, occupancy: &Occupancy) -> Spread {
     let constraints = pod.spec.iter().flat_map(|spec| spec.topology_spread_constraints.iter().flatten());
     let strict: Vec<_> = constraints.filter(|constraint| constraint.when_unsatisfiable == "DoNotSchedule").collect();
     let labels = node.metadata.labels.as_ref();
@@ -197,7 +198,7 @@ fn counts(constraint: &TopologySpreadConstraint, pod: &Pod, other: &Pod) -> bool
 
 /// Pods on a node that one with a priority could take the place of: those with a lower one, the least first, and of equal
 /// ones the youngest first.
-pub fn lesser_pods(occupancy: &Occupancy, priority: i32) -> Vec<Arc<Pod>> {
+pub(super) fn lesser_pods(occupancy: &Occupancy, priority: i32) -> Vec<Arc<Pod>> {
     let mut lesser: Vec<_> =
         occupancy.pods().filter(|pod| super::decision::priority(pod) < priority).cloned().collect();
     let age = |pod: &Pod| pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);

@@ -183,11 +183,31 @@ fn beginning(source: &Source, query: &LogQuery, until: Position) -> io::Result<P
         if found + count >= wanted {
             let passed_over = found + count - wanted;
             let (place, _) = count_lines(&opened, limit, query.stream, passed_over)?;
-            return Ok(Position { file, offset: place.offset });
+            let place = Position { file, offset: place.offset };
+            return with_its_parts(source, query, place, (first.file, until.file));
         }
         found += count;
     }
     Ok(first)
+}
+
+/// Where the line at `place` begins: its first parts may be in the files before.
+fn with_its_parts(
+    source: &Source,
+    query: &LogQuery,
+    mut place: Position,
+    (first, last): (u64, u64),
+) -> io::Result<Position> {
+    while place.offset == 0 && place.file > first {
+        let file = place.file - 1;
+        let Some(opened) = source.open(file, last)? else { break };
+        let (before, open_end) = count_lines(&opened, u64::MAX, query.stream, u64::MAX)?;
+        if !open_end {
+            break;
+        }
+        place = Position { file, offset: before.offset };
+    }
+    Ok(place)
 }
 
 /// How many lines there are up to an offset.

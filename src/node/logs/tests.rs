@@ -209,7 +209,8 @@ async fn a_slow_follower_passes_over_what_is_gone() {
     let rest = all(reader).await;
     let lines: Vec<_> = rest.lines().collect();
     assert_eq!(lines.last(), Some(&"line 999"));
-    assert!((30..70).contains(&lines.len()), "{}", lines.len());
+    // Three files of twenty lines, and what the reader had open when it was removed.
+    assert!((40..=84).contains(&lines.len()), "{}", lines.len());
     let numbers = lines.iter().map(|line| line.strip_prefix("line ").unwrap().parse::<u32>().unwrap());
     assert!(numbers.clone().zip(numbers.skip(1)).all(|(one, next)| one < next), "{rest}");
 }

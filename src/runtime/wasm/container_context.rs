@@ -76,7 +76,14 @@ impl MemoryFiles {
             }
         };
         let name = self.made.fetch_add(1, Ordering::Relaxed).to_string();
-        let options = OpenOptions { read: true, write: true, create: true, exclusive: true, ..OpenOptions::default() };
+        let options = OpenOptions {
+            read: true,
+            write: true,
+            create: true,
+            exclusive: true,
+            mode: 0o600,
+            ..OpenOptions::default()
+        };
         let Opened::File(file) = root.open(&name, options)? else { return Err(Errno::Io) };
         root.unlink(&name)?;
         Ok(file)

@@ -8,6 +8,7 @@
 //! What the body is, a command or a server, is decided in `command` and `http`.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{Notify, watch};
@@ -29,6 +30,9 @@ const TRAP_EXIT_CODE: i32 = 134;
 /// Added to a signal's number for the exit code of a process that died of it.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
+/// The file mode creation mask of a process that has not set one, as everywhere.
+const DEFAULT_UMASK: u32 = 0o022;
+
 /// The error with which a host function ends the guest as a signal would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("ended by signal {}", .0.number())]
@@ -40,6 +44,8 @@ pub(super) struct Process {
     signals: Arc<Signals>,
     /// Its number and the table it is in.
     entry: OnceLock<(Pid, Weak<ProcessTable>)>,
+    /// Permission bits that files and directories it makes do not get.
+    umask: AtomicU32,
     /// Told when a child of it ended.
     child_ended: Notify,
     /// Cancelled with the signal in `killed_by` when the process must die.
@@ -55,6 +61,7 @@ impl Process {
         Arc::new(Self {
             signals: Arc::new(signals),
             entry: OnceLock::new(),
+            umask: AtomicU32::new(DEFAULT_UMASK),
             child_ended: Notify::new(),
             kill: CancellationToken::new(),
             killed_by: Mutex::new(None),
@@ -66,6 +73,26 @@ impl Process {
     /// Where its signals arrive.
     pub(super) fn signals(&self) -> &Arc<Signals> {
         &self.signals
+    }
+
+    /// Its file mode creation mask.
+    pub(super) fn umask(&self) -> u32 {
+        self.umask.load(Ordering::Relaxed)
+    }
+
+    /// Sets its file mode creation mask, and returns what it was.
+    pub(super) fn set_umask(&self, mask: u32) -> u32 {
+        self.umask.swap(mask & 0o777, Ordering::Relaxed)
+    }
+
+    /// The permission bits of a file it makes.
+    pub(super) fn file_mode(&self) -> u32 {
+        0o666 & !self.umask()
+    }
+
+    /// The permission bits of a directory it makes.
+    pub(super) fn directory_mode(&self) -> u32 {
+        0o777 & !self.umask()
     }
 
     /// Its number; 0 while it is in no table.

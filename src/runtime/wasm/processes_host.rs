@@ -192,7 +192,8 @@ impl GuestState {
     }
 
     fn output(&mut self, number: u32, output: processes::Output, working_dir: &str) -> wasmtime::Result<Given> {
-        let write = OpenOptions { write: true, create: true, follow: true, mode: 0o644, ..OpenOptions::default() };
+        let mode = self.process.process.file_mode();
+        let write = OpenOptions { write: true, create: true, follow: true, mode, ..OpenOptions::default() };
         Ok(match output {
             processes::Output::Inherit => Ok(self.process.descriptor(number).cloned()),
             processes::Output::Null => self.file("/dev/null", "/", OpenOptions { create: false, ..write }, false),

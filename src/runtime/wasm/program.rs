@@ -225,15 +225,7 @@ fn link_component(engine: &Engine, linkers: &Linkers, component: &Component) -> 
     let run = exports.iter().find_map(|name| name.strip_prefix(RUN_INTERFACE));
     let linker = linkers.component(engine)?;
     let link = || linker.instantiate_pre(component).map_err(explain_import);
-    match run {
-        Some(version) if version.starts_with("0.2.") => return p2::CommandPre::new(link()?).map(Program::Command2),
-        #[cfg(feature = "wasi-p3")]
-        Some(version) if version.starts_with("0.3.") => {
-            return wasmtime_wasi::p3::bindings::CommandPre::new(link()?).map(Program::Command3);
-        }
-        Some(version) => wasmtime::bail!("a command for WASI {version}, which this build of husk does not support"),
-        None => {}
-    }
+    // Before commands: many toolchains make every program a command, and its `main` one that must not be called.
     #[cfg(feature = "wasi-p3")]
     if exports_of(HANDLER_INTERFACE) {
         let service = wasmtime_wasi_http::p3::bindings::ServicePre::new(link()?)?;
@@ -245,6 +237,15 @@ fn link_component(engine: &Engine, linkers: &Linkers, component: &Component) -> 
     }
     if exports_of(HANDLER_INTERFACE) {
         wasmtime::bail!("an HTTP handler for WASI 0.3, which this build of husk does not support");
+    }
+    match run {
+        Some(version) if version.starts_with("0.2.") => return p2::CommandPre::new(link()?).map(Program::Command2),
+        #[cfg(feature = "wasi-p3")]
+        Some(version) if version.starts_with("0.3.") => {
+            return wasmtime_wasi::p3::bindings::CommandPre::new(link()?).map(Program::Command3);
+        }
+        Some(version) => wasmtime::bail!("a command for WASI {version}, which this build of husk does not support"),
+        None => {}
     }
     let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
     wasmtime::bail!(

@@ -77,6 +77,7 @@ impl SpawnRequest {
         };
         let prepared = container.prepare(loaded, executable, launch)?;
         let process = Arc::clone(&prepared.process);
+        process.set_umask(parent.umask());
         // One that cannot be instantiated, or was killed before it ran, ends with a status like any other.
         let _running = prepared.start(());
         Ok(process)

@@ -3,6 +3,9 @@
 //! Every name is opened relative to the handle of its directory and without following symlinks, so neither a symlink
 //! nor a rename on the host leads outside. Where the system can confine a whole path itself (`openat2`), several
 //! components are opened in one call.
+//!
+//! Permission bits are exactly those asked for, whatever the file mode creation mask of husk's own process. Files never
+//! become set-user-ID or set-group-ID here: on the host they are husk's user's, who would lend his rights to anybody.
 
 mod system;
 
@@ -196,13 +199,16 @@ impl Directory for HostDirectory {
         system::set_times_at(&self.directory, name, accessed, modified)
     }
 
-    fn create_dir(&self, name: &str, mode: u32) -> Result<(), Errno> {
-        system::create_dir(&self.directory, name, mode)
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        system::set_mode_at(&self.directory, ".", mode)
     }
 
-    fn create_dir_exactly(&self, name: &str, mode: u32) -> Result<(), Errno> {
-        system::create_dir(&self.directory, name, mode)?;
-        system::set_directory_mode(&self.directory, name, mode)
+    fn set_child_mode(&self, name: &str, mode: u32) -> Result<(), Errno> {
+        system::set_mode_at(&self.directory, name, mode)
+    }
+
+    fn create_dir(&self, name: &str, mode: u32) -> Result<(), Errno> {
+        system::create_dir(&self.directory, name, mode)
     }
 
     fn remove_dir(&self, name: &str) -> Result<(), Errno> {
@@ -342,6 +348,10 @@ impl FileObject for HostFile {
 
     fn set_times(&self, accessed: SetTime, modified: SetTime) -> Result<(), Errno> {
         system::set_file_times(&self.file, accessed, modified)
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        system::set_file_mode(&self.file, mode)
     }
 
     fn sync(&self, metadata: bool) -> Result<(), Errno> {

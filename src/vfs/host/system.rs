@@ -33,7 +33,7 @@ pub(super) fn read_link(directory: &Dir, name: &str) -> Result<String, Errno> {
 
 #[cfg(unix)]
 mod unix {
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
     use std::os::unix::fs::FileExt;
     use std::path::Path;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -94,7 +94,16 @@ mod unix {
     }
 
     pub(in super::super) fn open(directory: &Dir, name: &str, options: OpenOptions) -> Result<HostOpened, Errno> {
-        let mode = Mode::from_raw_mode(options.mode & 0o7777);
+        let mode = Mode::from_raw_mode(settable(FileType::RegularFile, options.mode));
+        if options.create {
+            // Only a file that is new gets its mode here.
+            let flags = flags(options) | OFlags::EXCL | OFlags::NOFOLLOW;
+            match rustix::fs::openat(directory, name, flags, mode) {
+                Ok(made) => return new_file(made, mode),
+                Err(rustix::io::Errno::EXIST) if !options.exclusive => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
         match rustix::fs::openat(directory, name, flags(options) | OFlags::NOFOLLOW, mode) {
             Ok(file) => opened(file),
             Err(rustix::io::Errno::LOOP | rustix::io::Errno::MLINK) => {
@@ -107,6 +116,14 @@ mod unix {
             },
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// A file that was just made, with the mode it was to have.
+    fn new_file(made: OwnedFd, mode: Mode) -> Result<HostOpened, Errno> {
+        if Mode::from_raw_mode(rustix::fs::fstat(&made)?.st_mode) != mode {
+            rustix::fs::fchmod(&made, mode)?;
+        }
+        Ok(HostOpened::File(made.into(), FileKind::Regular))
     }
 
     /// Opens several components in one call. The kernel follows relative symlinks that stay beneath `directory`, as
@@ -138,9 +155,20 @@ mod unix {
     ) -> Option<Result<HostOpened, Errno>> {
         let mut flags = flags(options);
         flags.set(OFlags::NOFOLLOW, !options.follow);
-        // The kernel refuses permission bits where nothing is created.
-        let mode = if options.create { Mode::from_raw_mode(options.mode & 0o7777) } else { Mode::empty() };
-        Some(beneath(directory, path, flags, mode)?.and_then(opened))
+        if options.create {
+            let mode = Mode::from_raw_mode(settable(FileType::RegularFile, options.mode));
+            match beneath(directory, path, flags | OFlags::EXCL, mode)? {
+                Ok(made) => return Some(new_file(made, mode)),
+                Err(Errno::Exist) if !options.exclusive => {}
+                Err(errno) => return Some(Err(errno)),
+            }
+            flags -= OFlags::CREATE;
+        }
+        match beneath(directory, path, flags, Mode::empty())? {
+            // What is to be made lies at the end of a symlink.
+            Err(Errno::NotFound) if options.create => None,
+            found => Some(found.and_then(opened)),
+        }
     }
 
     pub(in super::super) fn stat_beneath(directory: &Dir, path: &str, follow: bool) -> Option<Result<Stat, Errno>> {
@@ -247,13 +275,45 @@ mod unix {
     }
 
     pub(in super::super) fn create_dir(directory: &Dir, name: &str, mode: u32) -> Result<(), Errno> {
-        Ok(rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(mode & 0o7777))?)
+        let mode = Mode::from_raw_mode(settable(FileType::Directory, mode));
+        rustix::fs::mkdirat(directory, name, mode)?;
+        let made = Mode::from_raw_mode(rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
+        // Set-group-ID comes from the directory it is made in.
+        let wanted = mode | made & Mode::SGID;
+        if made == wanted { Ok(()) } else { set_mode_at(directory, name, wanted.as_raw_mode().into()) }
     }
 
-    pub(in super::super) fn set_directory_mode(directory: &Dir, name: &str, mode: u32) -> Result<(), Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(directory, name, flags, Mode::empty())?;
-        Ok(rustix::fs::fchmod(opened, Mode::from_raw_mode(mode & 0o7777))?)
+    /// The bits of `mode` that a file of the host may get.
+    fn settable(kind: FileType, mode: u32) -> rustix::fs::RawMode {
+        let bits = if kind == FileType::Directory { 0o3777 } else { 0o1777 };
+        (mode & bits) as rustix::fs::RawMode
+    }
+
+    /// Sets the mode of `name`, which is not followed and need not be readable.
+    pub(in super::super) fn set_mode_at(directory: &Dir, name: &str, mode: u32) -> Result<(), Errno> {
+        let found = rustix::fs::openat(directory, name, WALK | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
+        let mode = match kind {
+            FileType::RegularFile | FileType::Directory => Mode::from_raw_mode(settable(kind, mode)),
+            FileType::Symlink => return Err(Errno::Unsupported),
+            _ => return Err(Errno::NotPermitted),
+        };
+        // A handle that may neither be read nor written is changed by its name in /proc.
+        match rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), mode) {
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                Ok(rustix::fs::fchmod(rustix::fs::openat(directory, name, flags, Mode::empty())?, mode)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    pub(in super::super) fn set_file_mode(file: &fs::File, mode: u32) -> Result<(), Errno> {
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
+        if kind != FileType::RegularFile {
+            return Err(Errno::NotPermitted);
+        }
+        Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(settable(kind, mode)))?)
     }
 
     pub(in super::super) fn symlink(directory: &Dir, target: &str, name: &str) -> Result<(), Errno> {
@@ -443,8 +503,12 @@ mod portable {
         Ok(directory.create_dir(name)?)
     }
 
-    pub(in super::super) fn set_directory_mode(_: &Dir, _: &str, _: u32) -> Result<(), Errno> {
-        Ok(())
+    pub(in super::super) fn set_mode_at(_: &Dir, _: &str, _: u32) -> Result<(), Errno> {
+        Err(Errno::Unsupported)
+    }
+
+    pub(in super::super) fn set_file_mode(_: &fs::File, _: u32) -> Result<(), Errno> {
+        Err(Errno::Unsupported)
     }
 
     pub(in super::super) fn symlink(directory: &Dir, target: &str, name: &str) -> Result<(), Errno> {

@@ -1,6 +1,7 @@
 //! Tests of the filesystem as a guest sees it: through a mount table.
 
 mod layers;
+mod modes;
 mod mounts;
 mod oracle;
 mod paths;

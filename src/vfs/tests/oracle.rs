@@ -22,6 +22,7 @@ enum Step {
     Link { from: String, to: String },
     Symlink { target: String, path: String },
     ReadLink { path: String },
+    SetMode { path: String, mode: u32 },
 }
 
 /// Paths over few names, so that they meet; without `..`, for the machine's root is not where ours is.
@@ -48,6 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (path(), path()).prop_map(|(from, to)| Step::Link { from, to }),
         2 => (path(), path()).prop_map(|(target, path)| Step::Symlink { target, path }),
         1 => path().prop_map(|path| Step::ReadLink { path }),
+        // The owner keeps all rights, for not everybody who runs this is root.
+        2 => (path(), 0..0o100_u32).prop_map(|(path, bits)| Step::SetMode { path, mode: 0o700 | bits }),
     ]
 }
 
@@ -85,6 +88,10 @@ fn ours(root: &Dir, step: &Step) -> Answer {
         Step::Link { from, to } => root.link(from, false, root, to).map(done),
         Step::Symlink { target, path } => root.symlink(target, path).map(done),
         Step::ReadLink { path } => root.read_link(path),
+        Step::SetMode { path, mode } => {
+            root.set_mode_at(path, true, *mode)?;
+            Ok(format!("{:o}", root.stat_at(path, true)?.mode))
+        }
     }
 }
 
@@ -138,6 +145,10 @@ fn machines(root: &OwnedFd, step: &Step) -> Answer {
         Step::Link { from, to } => done(rustix::fs::linkat(root, from, root, to, AtFlags::empty())?),
         Step::Symlink { target, path } => done(rustix::fs::symlinkat(target, root, path)?),
         Step::ReadLink { path } => rustix::fs::readlinkat(root, path, Vec::new())?.into_string().unwrap(),
+        Step::SetMode { path, mode } => {
+            rustix::fs::chmodat(root, path, Mode::from_raw_mode(*mode), AtFlags::empty())?;
+            format!("{:o}", rustix::fs::statat(root, path, AtFlags::empty())?.st_mode & 0o7777)
+        }
     })
 }
 

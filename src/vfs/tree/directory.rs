@@ -109,6 +109,25 @@ impl Directory for TreeDirectory {
         }
     }
 
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        let mut names = self.tree.names();
+        let node = names.directories.get_mut(&self.inode).ok_or(Errno::NotFound)?;
+        node.meta.set_mode(mode);
+        Ok(())
+    }
+
+    fn set_child_mode(&self, name: &str, mode: u32) -> Result<(), Errno> {
+        match self.child(name)? {
+            Child::Directory(inode) => Self::new(&self.tree, inode).set_mode(mode),
+            Child::Leaf(leaf) if leaf.kind() == FileKind::Symlink => Err(Errno::Unsupported),
+            Child::Leaf(leaf) => {
+                leaf.meta().set_mode(mode);
+                Ok(())
+            }
+            Child::Removed => Err(Errno::NotFound),
+        }
+    }
+
     fn create_dir(&self, name: &str, mode: u32) -> Result<(), Errno> {
         self.tree.make_directory(&mut self.tree.names(), self.inode, name, mode)
     }

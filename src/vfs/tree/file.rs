@@ -38,6 +38,11 @@ impl Meta {
         self.changed = now();
     }
 
+    pub(super) fn set_mode(&mut self, mode: u32) {
+        self.mode = mode;
+        self.changed = now();
+    }
+
     pub(super) fn stat(&self, kind: FileKind, device: u64, inode: u64, size: u64) -> Stat {
         let Self { mode, links, accessed, modified, changed } = self.clone();
         Stat { kind, device, inode, links, size, mode, accessed, modified, changed }
@@ -198,6 +203,11 @@ impl FileObject for TreeFile {
 
     fn set_times(&self, accessed: SetTime, modified: SetTime) -> Result<(), Errno> {
         self.leaf.meta().set_times(accessed, modified);
+        Ok(())
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        self.leaf.meta().set_mode(mode);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
-use crate::{archive, awk, basic, cat, condition, cp, dd, files, find, grep, processes, run, system, text};
+use crate::{archive, awk, basic, cat, condition, dd, files, find, grep, processes, run, system, text, wrapped};
 
 /// One of the tools.
 pub(crate) struct Applet {
@@ -71,7 +71,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("clear", system::clear, system::CLEAR_USAGE, 1),
     own("cmp", text::cmp, text::CMP_USAGE, 2),
     uutils!("comm", uu_comm),
-    uutils!("cp", cp),
+    own("cp", files::cp, files::CP_USAGE, 1),
     uutils!("csplit", uu_csplit),
     uutils!("cut", uu_cut),
     uutils!("date", uu_date),
@@ -113,11 +113,11 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("logger", system::logger, system::LOGGER_USAGE, 1),
     own("ls", files::ls, files::LS_USAGE, 2),
     uutils!("md5sum", uu_md5sum),
-    uutils!("mkdir", uu_mkdir),
-    uutils!("mktemp", uu_mktemp),
+    own("mkdir", files::mkdir, files::MKDIR_USAGE, 1),
+    uutils!("mktemp", wrapped::mktemp),
     own("more", text::more, text::MORE_USAGE, 1),
     own("mount", system::mount, system::MOUNT_USAGE, 1),
-    uutils!("mv", uu_mv),
+    own("mv", files::mv, files::MV_USAGE, 1),
     own("nice", run::nice, run::NICE_USAGE, 125),
     uutils!("nl", uu_nl),
     own("nohup", run::nohup, run::NOHUP_USAGE, 125),
@@ -140,7 +140,7 @@ pub(crate) const APPLETS: &[Applet] = &[
     own("rev", text::rev, text::REV_USAGE, 1),
     uutils!("rm", uu_rm),
     uutils!("rmdir", uu_rmdir),
-    uutils!("sed", sed::sed),
+    uutils!("sed", wrapped::sed),
     uutils!("seq", uu_seq),
     own("setsid", run::setsid, run::SETSID_USAGE, 1),
     uutils!("sha1sum", uu_sha1sum),

@@ -1,12 +1,13 @@
 //! What files are, who they belong to and what may be done with them.
 //!
-//! WASI 0.1 knows neither owners nor permissions. Until husk offers them, files look as if root had just made them, and
-//! changes fail with `ENOSYS`: [`permissions`], [`set_mode`] and [`set_owner`] are the places to ask it.
+//! WASI 0.1 knows neither owners nor permissions: husk tells them, and changes them, by an interface of its own.
 
 use std::io;
 use std::path::Path;
 
-use rustix::fs::FileType;
+use husk_process::files::{Permissions, permissions};
+pub(crate) use husk_process::files::{set_mode, set_owner, set_umask, umask};
+use rustix::fs::{AtFlags, CWD, FileType, Timespec, Timestamps};
 
 /// A file's attributes.
 #[derive(Debug, Clone, Copy)]
@@ -32,12 +33,12 @@ pub(crate) type Time = (i64, u32);
 pub(crate) fn of(path: &Path, follow: bool) -> io::Result<Attributes> {
     let stat = if follow { rustix::fs::stat(path)? } else { rustix::fs::lstat(path)? };
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let permissions = permissions(path, follow).unwrap_or_else(|_| Permissions::assumed(kind));
+    let Permissions { mode, uid, gid } = permissions(path, follow)?;
     Ok(Attributes {
         kind,
-        mode: permissions.mode,
-        uid: permissions.uid,
-        gid: permissions.gid,
+        mode,
+        uid,
+        gid,
         size: u64::try_from(stat.st_size).unwrap_or_default(),
         links: stat.st_nlink,
         inode: stat.st_ino,
@@ -88,49 +89,20 @@ pub(crate) fn type_letter(kind: FileType, regular: char) -> char {
     }
 }
 
-/// What WASI does not tell of a file.
-#[derive(Debug, Clone, Copy)]
-struct Permissions {
-    mode: u32,
-    uid: u32,
-    gid: u32,
-}
-
-impl Permissions {
-    fn assumed(kind: FileType) -> Self {
-        let mode = match kind {
-            FileType::Symlink => 0o777,
-            FileType::RegularFile => 0o644,
-            _ => 0o755,
-        };
-        Self { mode, uid: 0, gid: 0 }
-    }
-}
-
-fn permissions(_: &Path, _follow: bool) -> io::Result<Permissions> {
-    Err(unsupported())
-}
-
-/// Changes a file's permissions.
-pub(crate) fn set_mode(_: &Path, _mode: u32) -> io::Result<()> {
-    Err(unsupported())
-}
-
-/// Changes whom a file, or a symbolic link itself unless it is to be followed, belongs to. `None` stays as it is.
-pub(crate) fn set_owner(_: &Path, _uid: Option<u32>, _gid: Option<u32>, _follow: bool) -> io::Result<()> {
-    Err(unsupported())
-}
-
-fn unsupported() -> io::Error {
-    io::Error::from_raw_os_error(rustix::io::Errno::NOSYS.raw_os_error())
-}
-
-/// Whether a file may be executed, as far as is known.
+/// Whether a file may be executed.
 pub(crate) fn may_execute(path: &Path) -> bool {
-    match permissions(path, true) {
-        Ok(permissions) => permissions.mode & 0o111 != 0,
-        Err(_) => path.exists(),
-    }
+    permissions(path, true).is_ok_and(|permissions| permissions.mode & 0o111 != 0)
+}
+
+/// Sets when a file, or a symbolic link itself unless it is to be followed, was last read and changed.
+pub(crate) fn set_times(path: &Path, accessed: Time, modified: Time, follow: bool) -> io::Result<()> {
+    let spec = |(seconds, nanoseconds): Time| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds.try_into().unwrap_or_default(),
+    };
+    let times = Timestamps { last_access: spec(accessed), last_modification: spec(modified) };
+    let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    Ok(rustix::fs::utimensat(CWD, path, &times, flags)?)
 }
 
 /// How much room a filesystem has, in KiB.
@@ -142,5 +114,5 @@ pub(crate) struct Room {
 
 /// How much room the filesystem of a file has.
 pub(crate) fn room(_: &Path) -> io::Result<Room> {
-    Err(unsupported())
+    Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSYS.raw_os_error()))
 }

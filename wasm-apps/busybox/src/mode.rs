@@ -3,8 +3,11 @@
 /// A change of a file's permissions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// To exactly this.
-    Octal(u32),
+    /// To exactly this; but a folder's set-id bits stay, unless they are said with a fifth digit.
+    Octal {
+        mode: u32,
+        keeps_special: bool,
+    },
     Symbolic(Vec<Clause>),
 }
 
@@ -13,6 +16,8 @@ pub(crate) enum Change {
 pub(crate) struct Clause {
     /// The bits of those it is about: `0o700`, `0o070` and `0o007` with their special bits.
     who: u32,
+    /// Nobody is named: all are meant, but for what the umask takes away.
+    masked: bool,
     operator: char,
     /// Permissions, in all three places, with special bits.
     bits: u32,
@@ -27,16 +32,18 @@ impl Change {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.starts_with(|first: char| first.is_ascii_digit()) {
             let mode = u32::from_str_radix(text, 8).ok()?;
-            return (mode <= 0o7777).then_some(Self::Octal(mode));
+            let keeps_special = text.len() < 5;
+            return (mode <= 0o7777).then_some(Self::Octal { mode, keeps_special });
         }
         let mut clauses = Vec::new();
         for clause in text.split(',') {
             let operators = |character: char| "+-=".contains(character);
             let mut rest = &clause[clause.find(operators)?..];
-            let who = who(&clause[..clause.len() - rest.len()])?;
+            let letters = &clause[..clause.len() - rest.len()];
+            let (who, masked) = (who(letters)?, letters.is_empty());
             while let Some(operator) = rest.chars().next() {
                 let end = rest[1..].find(operators).map_or(rest.len(), |at| at + 1);
-                clauses.push(Clause::parse(who, operator, &rest[1..end])?);
+                clauses.push(Clause { masked, ..Clause::parse(who, operator, &rest[1..end])? });
                 rest = &rest[end..];
             }
         }
@@ -44,10 +51,11 @@ impl Change {
     }
 
     /// What becomes of a mode.
-    pub(crate) fn apply(&self, mode: u32, is_folder: bool) -> u32 {
+    pub(crate) fn apply(&self, mode: u32, is_folder: bool, umask: u32) -> u32 {
         match self {
-            Self::Octal(new) => *new,
-            Self::Symbolic(clauses) => clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_folder)),
+            Self::Octal { mode: new, keeps_special: true } if is_folder => new | mode & 0o6000,
+            Self::Octal { mode: new, .. } => *new,
+            Self::Symbolic(clauses) => clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_folder, umask)),
         }
     }
 }
@@ -67,7 +75,7 @@ fn who(letters: &str) -> Option<u32> {
 
 impl Clause {
     fn parse(who: u32, operator: char, letters: &str) -> Option<Self> {
-        let mut clause = Self { who, operator, bits: 0, conditional: false, copied: None };
+        let mut clause = Self { who, masked: false, operator, bits: 0, conditional: false, copied: None };
         for letter in letters.chars() {
             match letter {
                 'r' => clause.bits |= 0o444,
@@ -83,7 +91,7 @@ impl Clause {
         Some(clause)
     }
 
-    fn apply(&self, mode: u32, is_folder: bool) -> u32 {
+    fn apply(&self, mode: u32, is_folder: bool, umask: u32) -> u32 {
         let mut bits = self.bits;
         if self.conditional && (is_folder || mode & 0o111 != 0) {
             bits |= 0o111;
@@ -97,7 +105,7 @@ impl Clause {
             bits |= (mode >> shift & 7) * 0o111;
         }
         // The sticky bit is nobody's in particular.
-        let bits = bits & (self.who | 0o1000);
+        let bits = bits & (self.who | 0o1000) & if self.masked { !umask } else { 0o7777 };
         match self.operator {
             '+' => mode | bits,
             '-' => mode & !bits,
@@ -112,7 +120,7 @@ mod tests {
 
     #[track_caller]
     fn check(change: &str, before: u32, after: u32) {
-        assert_eq!(Change::parse(change).map(|change| change.apply(before, false)), Some(after), "{change}");
+        assert_eq!(Change::parse(change).map(|change| change.apply(before, false, 0o022)), Some(after), "{change}");
     }
 
     #[test]
@@ -124,7 +132,19 @@ mod tests {
         check("u=rwX,g=u,o=", 0o711, 0o770);
         check("u+s,+t", 0o755, 0o5755);
         check("go-w+x", 0o666, 0o655);
+        check("+w", 0o444, 0o644);
+        check("a+w", 0o444, 0o666);
+        check("=rw", 0o755, 0o644);
         assert_eq!(Change::parse("u+q"), None);
         assert_eq!(Change::parse("9"), None);
+    }
+
+    #[test]
+    fn folders_keep_their_set_id_bits() {
+        let folder = |change: &str| Change::parse(change).map(|change| change.apply(0o2755, true, 0o022));
+        assert_eq!(folder("700"), Some(0o2700));
+        assert_eq!(folder("00700"), Some(0o700));
+        assert_eq!(folder("g-s"), Some(0o755));
+        assert_eq!(folder("a=rx"), Some(0o2555));
     }
 }

@@ -1,5 +1,6 @@
-//! Processes, signals and terminals for 0.1 modules.
+//! Processes, signals, terminals and permissions of files for 0.1 modules.
 
+pub mod files;
 mod raw;
 pub mod terminal;
 

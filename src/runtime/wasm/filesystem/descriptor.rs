@@ -5,10 +5,6 @@ use std::time::{Duration, SystemTime};
 use super::open_files::{OpenFile, Place};
 use crate::vfs::{Dir, DirEntry, Errno, FileKind, OpenOptions, Opened, SetTime, Stat};
 
-/// Permission bits of files and directories a guest creates: WASI passes none.
-const FILE_MODE: u32 = 0o644;
-const DIRECTORY_MODE: u32 = 0o755;
-
 /// The longest path taken from a guest, in bytes (Linux's `PATH_MAX`).
 const MAX_PATH: usize = 4096;
 
@@ -51,6 +47,8 @@ pub(super) struct OpenRequest {
     pub(super) exclusive: bool,
     pub(super) truncate: bool,
     pub(super) access: Access,
+    /// Permission bits of a file that is made: WASI passes none, so they are the process's usual ones.
+    pub(super) mode: u32,
 }
 
 impl OpenRequest {
@@ -67,7 +65,7 @@ impl OpenRequest {
             truncate: self.truncate,
             directory: self.directory,
             follow: self.follow,
-            mode: FILE_MODE,
+            mode: self.mode,
         })
     }
 }
@@ -193,8 +191,8 @@ impl Descriptor {
         })
     }
 
-    pub(super) fn create_directory_at(&self, path: &str) -> Result<(), Errno> {
-        self.dir()?.create_dir(check_path(path)?, DIRECTORY_MODE)
+    pub(super) fn create_directory_at(&self, path: &str, mode: u32) -> Result<(), Errno> {
+        self.dir()?.create_dir(check_path(path)?, mode)
     }
 
     pub(super) fn remove_directory_at(&self, path: &str) -> Result<(), Errno> {

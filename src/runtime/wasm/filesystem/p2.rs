@@ -97,7 +97,7 @@ fn follows(flags: PathFlags) -> bool {
     flags.contains(PathFlags::SYMLINK_FOLLOW)
 }
 
-fn open_request(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorFlags) -> OpenRequest {
+fn open_request(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorFlags, mode: u32) -> OpenRequest {
     OpenRequest {
         follow: follows(path_flags),
         create: open_flags.contains(OpenFlags::CREATE),
@@ -110,6 +110,7 @@ fn open_request(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorF
             data_sync: flags.contains(DescriptorFlags::DATA_INTEGRITY_SYNC),
             file_sync: flags.contains(DescriptorFlags::FILE_INTEGRITY_SYNC),
         },
+        mode,
     }
 }
 
@@ -234,7 +235,8 @@ impl types::HostDescriptor for GuestState {
     }
 
     fn create_directory_at(&mut self, this: Resource<Descriptor>, path: String) -> Result<()> {
-        Ok(self.table.get(&this)?.create_directory_at(&path)?)
+        let mode = self.process.process.directory_mode();
+        Ok(self.table.get(&this)?.create_directory_at(&path, mode)?)
     }
 
     fn stat(&mut self, this: Resource<Descriptor>) -> Result<DescriptorStat> {
@@ -278,7 +280,8 @@ impl types::HostDescriptor for GuestState {
         flags: DescriptorFlags,
     ) -> Result<Resource<Descriptor>> {
         let place = self.open_files.take()?;
-        let opened = self.table.get(&this)?.open_at(&path, open_request(path_flags, open_flags, flags), place)?;
+        let request = open_request(path_flags, open_flags, flags, self.process.process.file_mode());
+        let opened = self.table.get(&this)?.open_at(&path, request, place)?;
         Ok(self.table.push(opened)?)
     }
 

@@ -105,7 +105,7 @@ fn follows(flags: PathFlags) -> bool {
     flags.contains(PathFlags::SYMLINK_FOLLOW)
 }
 
-fn open_request(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorFlags) -> OpenRequest {
+fn open_request(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorFlags, mode: u32) -> OpenRequest {
     OpenRequest {
         follow: follows(path_flags),
         create: open_flags.contains(OpenFlags::CREATE),
@@ -118,6 +118,7 @@ fn open_request(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorF
             data_sync: flags.contains(DescriptorFlags::DATA_INTEGRITY_SYNC),
             file_sync: flags.contains(DescriptorFlags::FILE_INTEGRITY_SYNC),
         },
+        mode,
     }
 }
 
@@ -445,7 +446,8 @@ impl<T: 'static> types::HostDescriptorWithStore<T> for HasSelf<GuestState> {
     }
 
     async fn create_directory_at(store: &Accessor<T, Self>, this: Resource<Descriptor>, path: String) -> Result<()> {
-        with(store, &this, |this| this.create_directory_at(&path))
+        let mode = store.with(|mut store| store.get().process.process.directory_mode());
+        with(store, &this, |this| this.create_directory_at(&path, mode))
     }
 
     async fn stat(store: &Accessor<T, Self>, this: Resource<Descriptor>) -> Result<DescriptorStat> {
@@ -492,7 +494,8 @@ impl<T: 'static> types::HostDescriptorWithStore<T> for HasSelf<GuestState> {
         flags: DescriptorFlags,
     ) -> Result<Resource<Descriptor>> {
         let place = store.with(|mut store| store.get().open_files.take())?;
-        let request = open_request(path_flags, open_flags, flags);
+        let mode = store.with(|mut store| store.get().process.process.file_mode());
+        let request = open_request(path_flags, open_flags, flags, mode);
         let opened = with(store, &this, |this| this.open_at(&path, request, place))?;
         store.with(|mut store| Ok(store.get().table.push(opened)?))
     }

@@ -11,7 +11,7 @@
 //!
 //! Calls that cannot wait run inline; those on streams and sockets, and `poll_oneoff`, wait without blocking a
 //! thread. Beside WASI, the import module `husk_process` has processes, signals and terminals (`spawn`, `signal`,
-//! `terminal`).
+//! `terminal`), and `husk_files` has permission bits (`permissions`).
 
 mod abi;
 mod descriptors;
@@ -19,6 +19,7 @@ mod file;
 mod io;
 mod memory;
 mod path;
+mod permissions;
 mod poll;
 mod process;
 mod signal;
@@ -43,11 +44,12 @@ const MODULE: &str = "wasi_snapshot_preview1";
 /// The import module of what husk offers beyond it.
 const HUSK_MODULE: &str = "husk_process";
 
-/// Adds all of WASI 0.1, and husk's own `husk_process`, to a core linker. Guests must be called asynchronously.
+/// Adds all of WASI 0.1, and husk's own `husk_process` and `husk_files`, to a core linker. Guests must be called asynchronously.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     process::add_to_linker(linker)?;
     file::add_to_linker(linker)?;
     path::add_to_linker(linker)?;
+    permissions::add_to_linker(linker)?;
     io::add_to_linker(linker)?;
     socket::add_to_linker(linker)?;
     poll::add_to_linker(linker)?;

@@ -11,12 +11,6 @@ use crate::runtime::wasm::open_file::OpenFile;
 use crate::runtime::wasm::state::GuestState;
 use crate::vfs::{Dir, OpenOptions, Opened};
 
-/// Permission bits of files a guest creates: 0666 less the usual umask, as 0.1 passes none.
-const FILE_MODE: u32 = 0o644;
-
-/// Permission bits of directories a guest creates.
-const DIRECTORY_MODE: u32 = 0o755;
-
 type Guest<'a> = Caller<'a, GuestState>;
 
 /// Adds these functions.
@@ -28,22 +22,22 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 
 /// A path in guest memory, below a descriptor.
 #[derive(Debug, Clone, Copy)]
-struct Name {
+pub(super) struct Name {
     fd: u32,
     pointer: u32,
     length: u32,
 }
 
 impl Name {
-    fn new(fd: u32, pointer: u32, length: u32) -> Self {
+    pub(super) fn new(fd: u32, pointer: u32, length: u32) -> Self {
         Self { fd, pointer, length }
     }
 
-    fn directory(self, context: &mut Context<'_>) -> Result<Dir, Errno> {
+    pub(super) fn directory(self, context: &mut Context<'_>) -> Result<Dir, Errno> {
         Ok(context.descriptors().directory(self.fd)?.dir.clone())
     }
 
-    fn path<'a>(self, context: &'a Context<'_>) -> Result<&'a str, Errno> {
+    pub(super) fn path<'a>(self, context: &'a Context<'_>) -> Result<&'a str, Errno> {
         context.memory.path(self.pointer, self.length)
     }
 }
@@ -100,7 +94,8 @@ fn add_changes(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "path_create_directory", |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
         inline(&mut guest, |context| {
             let name = Name::new(fd, path, length);
-            Ok(name.directory(context)?.create_dir(name.path(context)?, DIRECTORY_MODE)?)
+            let mode = context.state.process.process.directory_mode();
+            Ok(name.directory(context)?.create_dir(name.path(context)?, mode)?)
         })
     })?;
     linker.func_wrap(MODULE, "path_remove_directory", |mut guest: Guest<'_>, fd: u32, path: u32, length: u32| {
@@ -188,9 +183,9 @@ struct OpenRequest {
 }
 
 impl OpenRequest {
-    /// What to ask of the filesystem. Rights stand for the access mode; a directory is never opened for writing,
+    /// What to ask of the filesystem. 0.1 passes no permission bits for what is created: `mode` has them. Rights stand for the access mode; a directory is never opened for writing,
     /// though libc asks for every right there is.
-    fn options(self) -> Result<OpenOptions, Errno> {
+    fn options(self, mode: u32) -> Result<OpenOptions, Errno> {
         let asks = |bit| self.oflags & bit != 0;
         let directory = asks(oflags::DIRECTORY);
         if self.oflags & !oflags::ALL != 0 || (directory && (asks(oflags::CREAT) || asks(oflags::TRUNC))) {
@@ -205,13 +200,13 @@ impl OpenRequest {
             truncate: asks(oflags::TRUNC),
             directory,
             follow: self.follow,
-            mode: FILE_MODE,
+            mode,
         })
     }
 }
 
 fn open(context: &mut Context<'_>, name: Name, request: OpenRequest) -> Result<u32, Errno> {
-    let options = request.options()?;
+    let options = request.options(context.state.process.process.file_mode())?;
     let flags = parse_fdflags(request.flags)?;
     // Checked first: a file must not be created or cut by a call that then fails.
     if !context.descriptors().has_room() {
@@ -239,7 +234,7 @@ mod tests {
     use super::*;
 
     fn options(oflags: u32, rights: u64) -> Result<OpenOptions, Errno> {
-        OpenRequest { follow: true, oflags, rights, flags: 0 }.options()
+        OpenRequest { follow: true, oflags, rights, flags: 0 }.options(0o644)
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Extracts archives. Nothing is ever written outside of the directory: names are relative and without `..`, and
 //! symbolic links that lead elsewhere are made last, so that no entry is written through them.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use tar::{Archive, Entry, EntryType};
 
@@ -14,7 +13,7 @@ use crate::failure::{Failure, reason};
 
 /// Extracts what is wanted; 2 if something could not be.
 pub(super) fn extract<R: Read>(settings: &Settings, archive: &mut Archive<R>) -> Result<u8, Failure> {
-    let mut extraction = Extraction { settings, code: 0, links: Vec::new() };
+    let mut extraction = Extraction { settings, code: 0, links: Vec::new(), folders: Vec::new() };
     let mut found = vec![false; settings.names.len()];
     for entry in archive.entries()? {
         let mut entry = entry.map_err(broken)?;
@@ -47,6 +46,15 @@ struct Extraction<'a> {
     code: u8,
     /// Symbolic links to be made last, and what they say.
     links: Vec<(PathBuf, PathBuf)>,
+    /// Folders, whose permissions and times are set last: what is put into them needs the one and changes the other.
+    folders: Vec<(PathBuf, Kept)>,
+}
+
+/// What an archive keeps of a file beside its contents.
+#[derive(Clone, Copy)]
+struct Kept {
+    mode: u32,
+    modified: i64,
 }
 
 impl Extraction<'_> {
@@ -55,12 +63,16 @@ impl Extraction<'_> {
         let Some(below) = self.below(&name)? else { return Ok(()) };
         let path = self.settings.directory.join(&below);
         let said = |error: io::Error| reason(&error);
+        let kept = self.kept(entry);
         self.parents(&below).map_err(said)?;
         match entry.header().entry_type() {
-            EntryType::Directory => match fs::create_dir(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-                other => other.map_err(said)?,
-            },
+            EntryType::Directory => {
+                match fs::create_dir(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+                    other => other.map_err(said)?,
+                }
+                self.folders.push((path, kept));
+            }
             EntryType::Symlink => {
                 let target = entry.link_name().map_err(said)?.ok_or("a link to nothing")?.into_owned();
                 if self.make_room(&path).map_err(said)? {
@@ -81,23 +93,29 @@ impl Extraction<'_> {
                 if !self.make_room(&path).map_err(said)? {
                     return Ok(());
                 }
-                self.file(entry, &path).map_err(said)?;
+                let mut file = File::create(&path).map_err(said)?;
+                io::copy(entry, &mut file).map_err(said)?;
+                self.keep(&path, kept).map_err(said)?;
             }
             _ => return Err("neither file, folder nor link; ignored".to_owned()),
         }
-        // Nowhere to be kept is no failure: what can be executed is up to the system then.
-        let _unsupported = attributes::set_mode(&path, entry.header().mode().unwrap_or(0o644) & 0o7777);
         Ok(())
     }
 
-    fn file<R: Read>(&self, entry: &mut Entry<'_, R>, path: &Path) -> io::Result<()> {
-        let mut file = File::create(path)?;
-        io::copy(entry, &mut file)?;
-        if !self.settings.no_times {
-            let time = UNIX_EPOCH + Duration::from_secs(entry.header().mtime().unwrap_or_default());
-            file.set_times(FileTimes::new().set_modified(time))?;
+    fn kept<R: Read>(&self, entry: &Entry<'_, R>) -> Kept {
+        let header = entry.header();
+        let mode = header.mode().unwrap_or(0o644) & 0o7777;
+        Kept {
+            mode: if self.settings.masked { mode & 0o777 & !attributes::umask() } else { mode },
+            modified: header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or_default(),
         }
-        Ok(())
+    }
+
+    fn keep(&self, path: &Path, Kept { mode, modified }: Kept) -> io::Result<()> {
+        if !self.settings.no_times {
+            attributes::set_times(path, (modified, 0), (modified, 0), true)?;
+        }
+        attributes::set_mode(path, mode)
     }
 
     /// The path a name stands for below the directory, if anything is left of it.
@@ -141,6 +159,12 @@ impl Extraction<'_> {
     }
 
     fn finish(&mut self) {
+        for (path, kept) in std::mem::take(&mut self.folders).into_iter().rev() {
+            if let Err(error) = self.keep(&path, kept) {
+                eprintln!("tar: {}: {}", path.display(), reason(&error));
+                self.code = 2;
+            }
+        }
         for (path, target) in std::mem::take(&mut self.links) {
             if let Err(error) = symlink(&target, &path) {
                 eprintln!("tar: {}: {}", path.display(), reason(&error));

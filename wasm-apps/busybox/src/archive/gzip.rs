@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use crate::attributes;
 use crate::failure::{Failure, for_each};
 use crate::options::{CommandLine, Item, unknown};
 
@@ -110,6 +111,7 @@ impl Settings {
             Ok(time) => output.set_modified(time),
             Err(_) => Ok(()),
         });
+        let copied = copied.and_then(|()| attributes::set_mode(&target, attributes::of(path, true)?.mode & 0o777));
         if let Err(error) = copied {
             let _half_a_file = fs::remove_file(&target);
             return Err(Failure::at(path)(error));

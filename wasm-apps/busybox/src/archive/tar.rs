@@ -43,6 +43,8 @@ pub(super) struct Settings {
     pub(super) keep_existing: bool,
     pub(super) no_times: bool,
     pub(super) to_output: bool,
+    /// The umask takes from permissions.
+    pub(super) masked: bool,
     pub(super) strip: usize,
     exclude: Vec<OsString>,
     /// Each with the directory it is relative to.
@@ -112,6 +114,7 @@ impl Settings {
                     let path = PathBuf::from(line.value()?);
                     self.exclude.extend(lines(&path)?);
                 }
+                "no-same-permissions" => self.masked = true,
                 "strip-components" => self.strip = line.number()?,
                 "p"
                 | "P"
@@ -122,7 +125,6 @@ impl Settings {
                 | "absolute-names"
                 | "no-same-owner"
                 | "same-owner"
-                | "no-same-permissions"
                 | "numeric-owner"
                 | "overwrite"
                 | "S"

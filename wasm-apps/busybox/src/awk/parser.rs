@@ -224,3 +224,42 @@ impl Parser<'_> {
         Variable::Global(number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_program_is_told_by_its_line() {
+        for (source, line) in [
+            ("{ print", 1),
+            ("BEGIN { x = 1\n y = = 2 }", 2),
+            ("\n\n{ f(1) }", 3),
+            ("function f(a) { }\nfunction f(b) { }", 2),
+            ("{ print \"open }", 1),
+        ] {
+            let error = parse(source.as_bytes()).err().map(|error| error.line);
+            assert_eq!(error, Some(line), "{source}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = format!("{{ x = {}1{} }}", "(".repeat(10_000), ")".repeat(10_000));
+        assert!(parse(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn programs_people_write_are_parsed() {
+        for source in [
+            "!seen[$0]++",
+            "NR == 1, /end/ { print > \"/tmp/x\"; next }",
+            "{ for (i = NF; i > 0; i--) printf \"%s%s\", $i, i > 1 ? OFS : ORS }",
+            "function max(a, b) { return a > b ? a : b } { m = max(m, $1) } END { print m }",
+            "{ while ((\"date\" | getline line) > 0) n++ } END { close(\"date\") }",
+            "BEGIN { if (!(\"x\" in a)) print length }",
+        ] {
+            assert!(parse(source.as_bytes()).is_ok(), "{source}");
+        }
+    }
+}

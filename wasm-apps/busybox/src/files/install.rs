@@ -71,7 +71,7 @@ impl Settings {
             "m" | "mode" => {
                 let mode = line.text()?;
                 let change = Change::parse(&mode).ok_or_else(|| Failure::Usage(format!("invalid mode '{mode}'")))?;
-                self.mode = Some(change.apply(0, false));
+                self.mode = Some(change.apply(0, false, 0));
             }
             "o" | "owner" => {
                 let name = line.text()?;
@@ -112,17 +112,9 @@ impl Settings {
         self.finish(target)
     }
 
-    /// Sets what was asked for; where there are no permissions, the usual ones are taken for granted.
+    /// Sets what was asked for.
     fn finish(&self, path: &Path) -> Result<(), Failure> {
-        match attributes::set_mode(path, self.mode.unwrap_or(0o755)) {
-            Err(error) if self.mode.is_some() => return Err(Failure::at(path)(error)),
-            _ => {}
-        }
-        let attributes = attributes::of(path, true).map_err(Failure::at(path))?;
-        let same = |wanted: Option<u32>, is: u32| wanted.is_none_or(|wanted| wanted == is);
-        if same(self.user, attributes.uid) && same(self.group, attributes.gid) {
-            return Ok(());
-        }
-        attributes::set_owner(path, self.user, self.group, true).map_err(Failure::at(path))
+        attributes::set_owner(path, self.user, self.group, true).map_err(Failure::at(path))?;
+        attributes::set_mode(path, self.mode.unwrap_or(0o755)).map_err(Failure::at(path))
     }
 }

@@ -122,15 +122,19 @@ impl Settings {
 pub(crate) fn chmod(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let (settings, mut operands) = Settings::parse(arguments, true)?;
     let change = match &settings.reference {
-        Some(path) => Change::Octal(attributes::of(path, true).map_err(Failure::at(path))?.mode),
+        Some(path) => {
+            let mode = attributes::of(path, true).map_err(Failure::at(path))?.mode;
+            Change::Octal { mode, keeps_special: false }
+        }
         None if operands.is_empty() => return Err(Failure::missing_operand()),
         None => {
             let mode = text(operands.remove(0))?;
             Change::parse(&mode).ok_or_else(|| Failure::Usage(format!("invalid mode: '{mode}'")))?
         }
     };
+    let umask = attributes::umask();
     settings.run("chmod", &operands, &|path, attributes| {
-        let mode = change.apply(attributes.mode, attributes.kind == FileType::Directory);
+        let mode = change.apply(attributes.mode, attributes.kind == FileType::Directory, umask);
         if mode == attributes.mode {
             return Ok(None);
         }

@@ -328,7 +328,7 @@ impl Parser<'_> {
             _ => ('=', text.as_str()),
         };
         let change = Change::parse(mode).ok_or_else(|| invalid(name, &text))?;
-        Ok(Test::Mode { how, mode: change.apply(0, false) })
+        Ok(Test::Mode { how, mode: change.apply(0, false, 0) })
     }
 }
 

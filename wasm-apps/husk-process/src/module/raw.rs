@@ -1,7 +1,12 @@
 //! The imports themselves. All return a WASI errno, 0 for success.
 
+use std::ffi::c_char;
+
 /// Bit of `wait`'s flags: do not wait.
 pub(super) const WAIT_NO_HANG: u32 = 1;
+
+/// Stands for an owner or a mask that stays as it is.
+pub(super) const KEEP: u32 = u32::MAX;
 
 /// A string.
 #[repr(C)]
@@ -53,4 +58,29 @@ unsafe extern "C" {
     pub(super) fn terminal_get(fd: i32, record: *mut u32) -> i32;
     pub(super) fn terminal_set_mode(fd: i32, mode: u32) -> i32;
     pub(super) fn terminal_set_foreground(fd: i32, group: u32) -> i32;
+}
+
+#[link(wasm_import_module = "husk_files")]
+unsafe extern "C" {
+    /// Stores the mask before.
+    pub(super) fn umask(mask: u32, before: *mut u32) -> i32;
+    /// Stores mode, user and group. `lookup` 1: follow a symbolic link at the end.
+    pub(super) fn path_permissions_get(
+        fd: i32,
+        lookup: u32,
+        path: *const c_char,
+        length: usize,
+        record: *mut u32,
+    ) -> i32;
+    pub(super) fn path_mode_set(fd: i32, lookup: u32, path: *const c_char, length: usize, mode: u32) -> i32;
+    pub(super) fn path_owner_set(
+        fd: i32,
+        lookup: u32,
+        path: *const c_char,
+        length: usize,
+        user: u32,
+        group: u32,
+    ) -> i32;
+    pub(super) fn fd_permissions_get(fd: i32, record: *mut u32) -> i32;
+    pub(super) fn fd_mode_set(fd: i32, mode: u32) -> i32;
 }

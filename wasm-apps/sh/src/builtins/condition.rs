@@ -7,6 +7,7 @@ use bstr::ByteSlice;
 
 use super::{Outcome, number};
 use crate::exec::Shell;
+use crate::process::files::permissions;
 use crate::process::terminal;
 
 /// How deeply parentheses and negations may nest.
@@ -164,6 +165,12 @@ impl<'a> Reader<'a> {
         Some(rustix::fs::FileType::from_raw_mode(stat.st_mode))
     }
 
+    /// Whether a file has any of these permission bits.
+    fn has_mode(&self, path: &[u8], bits: u32) -> bool {
+        let found = permissions(&self.shell.absolute(path), true);
+        !path.is_empty() && found.is_ok_and(|permissions| permissions.mode & bits != 0)
+    }
+
     fn examine(&self, letter: u8, operand: &[u8]) -> Result<bool, String> {
         use rustix::fs::FileType;
         let is = |kind| self.file_type(operand) == Some(kind);
@@ -185,8 +192,12 @@ impl<'a> Reader<'a> {
             b's' => self.metadata(operand).is_some_and(|metadata| metadata.len() > 0),
             b'b' => is(FileType::BlockDevice),
             b'c' => is(FileType::CharacterDevice),
-            // WASI shows no permissions: what exists may be read, written and executed, and is nobody's.
-            b'e' | b'r' | b'w' | b'x' | b'O' | b'G' => self.metadata(operand).is_some(),
+            b'x' => self.metadata(operand).is_some_and(|metadata| metadata.is_dir()) || self.has_mode(operand, 0o111),
+            b'u' => self.has_mode(operand, 0o4000),
+            b'g' => self.has_mode(operand, 0o2000),
+            b'k' => self.has_mode(operand, 0o1000),
+            // All are root's, who may read and write everything.
+            b'e' | b'r' | b'w' | b'O' | b'G' => self.metadata(operand).is_some(),
             _ => false,
         })
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bstr::ByteSlice;
 
 use super::{Outcome, find};
-use crate::exec::{Flow, Shell};
+use crate::exec::{Flow, Shell, may_execute};
 use crate::text::quote;
 
 const RESERVED: &[&str] = &[
@@ -41,9 +41,8 @@ fn meaning(shell: &mut Shell, name: &[u8]) -> Option<Meaning> {
         return Some(Meaning::Builtin { special: builtin.special });
     }
     let path = shell.find_program(name)?;
-    std::fs::metadata(crate::os::os_str(&path))
-        .is_ok_and(|metadata| metadata.is_file())
-        .then_some(Meaning::Program(path))
+    let is_file = std::fs::metadata(crate::os::os_str(&path)).is_ok_and(|metadata| metadata.is_file());
+    (is_file && may_execute(&path)).then_some(Meaning::Program(path))
 }
 
 pub(super) fn type_(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {

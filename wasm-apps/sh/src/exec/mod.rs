@@ -18,7 +18,7 @@ use crate::syntax::ast::{AndOr, Command, Compound, Connector, List, Pipeline};
 use crate::syntax::{Parser, Source};
 
 pub(crate) use children::{Job, Waited};
-pub(crate) use paths::join;
+pub(crate) use paths::{join, may_execute};
 use shell::Nested;
 pub(crate) use shell::Shell;
 pub(crate) use subshells::{SUBSHELL, run_subshell};

@@ -19,7 +19,7 @@ impl Shell {
             return Some(join(&self.state.directory, name));
         }
         if let Some(path) = self.hashed.get(name) {
-            if is_file(path) {
+            if is_file(path) && may_execute(path) {
                 return Some(path.clone());
             }
             self.hashed.remove(name);
@@ -29,13 +29,21 @@ impl Shell {
         Some(path)
     }
 
-    /// Looks for a program on `PATH`.
+    /// Looks for a program on `PATH`. One that may not be executed is as good as none, unless there is no other.
     pub(crate) fn search(&self, name: &[u8]) -> Option<Vec<u8>> {
         let variables = Rc::clone(&self.state.variables);
         let directories = variables.get("PATH").unwrap_or(b"/usr/local/bin:/usr/bin:/bin").split(|byte| *byte == b':');
         let candidates = directories.map(|directory| join(&join(&self.state.directory, directory), name));
-        candidates.into_iter().find(|path| is_file(path))
+        let mut files = candidates.into_iter().filter(|path| is_file(path)).peekable();
+        let first = files.peek().cloned();
+        files.find(|path| may_execute(path)).or(first)
     }
+}
+
+/// Whether this is a program, as far as permissions tell.
+pub(crate) fn may_execute(path: &[u8]) -> bool {
+    let path = os::os_str(path);
+    crate::process::files::permissions(path.as_ref(), true).is_ok_and(|permissions| permissions.mode & 0o111 != 0)
 }
 
 fn is_file(path: &[u8]) -> bool {

@@ -68,7 +68,7 @@ impl Shell {
             name: Rc::new(name),
             positional: Rc::default(),
             directory: Rc::new(b"/".to_vec()),
-            umask: 0o022,
+            umask: process::files::umask(),
             status: 0,
             pid,
             last_background: None,

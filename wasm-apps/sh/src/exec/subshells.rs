@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::shell::Nested;
 use super::spawn::Place;
 use super::{Flow, Run, Shell};
-use crate::process::{Group, Pid};
+use crate::process::{self, Group, Pid};
 use crate::state::{Locals, State, Stream, Streams};
 use crate::syntax::ast::{AndOr, Command, List, Pipeline, RedirectKind};
 
@@ -44,6 +44,9 @@ impl Shell {
         let _ = self.deeper(Nested::Whole, run);
         let status = self.finish();
         self.subshells -= 1;
+        if self.state.umask != outer.umask {
+            process::files::set_umask(outer.umask);
+        }
         self.state = outer;
         self.state.status = status;
         self.jobs = jobs;

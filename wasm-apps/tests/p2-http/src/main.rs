@@ -1,6 +1,8 @@
 //! A WASI 0.2 `wasi:http` handler for tests. `/trap` traps, `/hoard` takes memory without end, `/status/N` answers with
 //! status N, `/echo` sends the body back, `/count` counts requests this instance has served; everything else is answered
 //! with method and path.
+//!
+//! It is a program with a `main`, and so a command as well, as the frameworks for handlers make them.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +11,10 @@ use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
 wasip2::http::proxy::export!(Handler);
+
+fn main() {
+    panic!("a handler is served, not run");
+}
 
 static SERVED: AtomicU32 = AtomicU32::new(0);
 
