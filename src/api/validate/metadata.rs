@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
-use super::errors::{Errors, FieldPath};
-use super::{formats, text};
+use super::errors::{BadValue, Errors, FieldPath};
+use super::{formats, items, text};
 
 /// The most bytes that all annotations together may have.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -42,6 +42,38 @@ pub(super) fn object_meta(
     }
     labels(errors, metadata.labels.as_ref(), &path.child("labels"));
     annotations(errors, metadata.annotations.as_ref(), &path.child("annotations"));
+    owners(errors, items(&metadata.owner_references), &path.child("ownerReferences"));
+}
+
+/// `ValidateOwnerReferences`.
+fn owners(errors: &mut Errors, owners: &[OwnerReference], path: &FieldPath) {
+    let mut controller: Option<&OwnerReference> = None;
+    for (index, owner) in owners.iter().enumerate() {
+        let path = path.index(index);
+        for (value, field, detail) in [
+            (&owner.api_version, "apiVersion", "version must not be empty"),
+            (&owner.kind, "kind", "must not be empty"),
+            (&owner.name, "name", "must not be empty"),
+            (&owner.uid, "uid", "must not be empty"),
+        ] {
+            if value.is_empty() {
+                errors.invalid(&path.child(field), value, detail);
+            }
+        }
+        if (owner.api_version.as_str(), owner.kind.as_str()) == ("v1", "Event") {
+            errors.invalid(&path, BadValue::json(owner), "/v1, Kind=Event is disallowed from being an owner");
+        }
+        if owner.controller == Some(true) {
+            if let Some(first) = controller {
+                let detail = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                    first.name, owner.name
+                );
+                errors.invalid(&path, BadValue::json(owner), &detail);
+            }
+            controller.get_or_insert(owner);
+        }
+    }
 }
 
 /// Checks labels, or a selector made of them.

@@ -76,10 +76,7 @@ pub(super) const COMMON: Rules = Rules {
 };
 
 fn check_any_update(part: Part, new: &Object, old: &Object) -> Vec<FieldError> {
-    if part != Part::Main {
-        return Vec::new();
-    }
-    let mut errors = api::validate_update(new, old);
+    let mut errors = if part == Part::Main { api::validate_update(new, old) } else { Vec::new() };
     errors.extend(api::validate(new));
     errors
 }

@@ -75,20 +75,19 @@ fn prepare_update(part: Part, new: &mut Pod, old: &Pod) {
 
 fn check_update(part: Part, new: &Object, old: &Object) -> Vec<FieldError> {
     let (Object::Pod(new), Object::Pod(old)) = (new, old) else { return Vec::new() };
-    match part {
-        Part::Main => {
-            let mut errors = api::validate_pod_update(new, old);
-            if errors.is_empty() {
-                let mut pod = Pod::clone(new);
-                pod.spec.get_or_insert_default().ephemeral_containers = None;
-                errors.extend(api::validate_pod(&pod));
-            }
-            errors
-        }
+    let errors = match part {
+        Part::Main => api::validate_pod_update(new, old),
         Part::Sub("ephemeralcontainers") => api::validate_ephemeral_containers(new, old),
         Part::Sub("resize") => api::validate_pod_resize(new, old),
         Part::Sub(_) => Vec::new(),
+    };
+    if !errors.is_empty() {
+        return errors;
     }
+    // Ephemeral containers cannot be there when a pod is created, and have rules of their own.
+    let mut pod = Pod::clone(new);
+    pod.spec.get_or_insert_default().ephemeral_containers = None;
+    api::validate_pod(&pod)
 }
 
 /// Takes over what a subresource is about.

@@ -130,7 +130,9 @@ async fn finalizers_and_policies_hold_an_object() {
     cluster.config_map("m", json!({})).await;
     let wrong = cluster.delete(&path, json!({"propagationPolicy": "Never"})).await;
     assert_eq!(wrong.error().0, 422);
-    cluster.delete(&path, json!({"propagationPolicy": "Background"})).await.good();
+    // Clients say the options' group in more than one way.
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", "propagationPolicy": "Background"});
+    cluster.delete(&path, options).await.good();
     assert_eq!(cluster.get(&path).await.code, StatusCode::NOT_FOUND);
 }
 
@@ -188,4 +190,44 @@ async fn leases_must_say_what_they_replace() {
     let expected = "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be \
                     specified for an update";
     assert_eq!(cluster.put(&format!("{leases}/l"), lease("b")).await.error(), (422, "Invalid", expected));
+}
+
+#[tokio::test]
+async fn owners_are_named_in_full() {
+    let cluster = Cluster::new().await;
+    let owned = |owners: Value| json!({"metadata": {"name": "m", "ownerReferences": owners}});
+    let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": uid, "uid": uid, "controller": true});
+    for (owners, expected) in [
+        (
+            json!([{"kind": "Pod", "name": "p", "uid": "u"}]),
+            "ownerReferences[0].apiVersion: Invalid value: \"\": version must",
+        ),
+        (
+            json!([{"apiVersion": "v1", "kind": "Pod", "name": "p"}]),
+            "ownerReferences[0].uid: Invalid value: \"\": must not be empty",
+        ),
+        (
+            json!([owner("a"), owner("b")]),
+            "Only one reference can have Controller set to true. Found \"true\" in references for a and b",
+        ),
+    ] {
+        let answer = cluster.post(MAPS, owned(owners)).await;
+        assert!(answer.error().0 == 422 && answer.error().2.contains(expected), "{}", answer.text);
+    }
+    cluster.post(MAPS, owned(json!([owner("a")]))).await.good();
+}
+
+#[tokio::test]
+async fn what_is_said_through_a_status_must_be_valid_too() {
+    let cluster = Cluster::new().await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    let mut claim = cluster.post(claims, claim).await.good();
+    claim["status"] = json!({"phase": "Bound"});
+    let bound = cluster.put(&format!("{claims}/c/status"), claim.clone()).await.good();
+    assert_eq!(bound["status"]["phase"], "Bound");
+    claim["metadata"] = json!({"name": "c", "labels": {"a b": "c"}});
+    let wrong = cluster.put(&format!("{claims}/c/status"), claim).await;
+    assert!(wrong.error().2.contains("metadata.labels: Invalid value: \"a b\""), "{}", wrong.text);
 }

@@ -10,13 +10,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
 use super::{WriteOptions, not_stored};
-use crate::api::resources::ResourceType;
+use crate::api::resources::{self, ResourceType};
 use crate::apiserver::object::{Draft, Managers};
 use crate::apiserver::present::Presenter;
 use crate::apiserver::rules;
 use crate::apiserver::status::ApiError;
 use crate::apiserver::{Call, answer, body};
-use crate::store::{StoreError, StoredObject};
+use crate::store::{Change, StoreError, StoredObject};
 
 /// How often another name is generated for an object whose generated name is taken (`Create` in `registry/store.go`).
 const MAX_NAMES: usize = 8;
@@ -79,6 +79,7 @@ pub(super) async fn insert(
         }
         match call.server.store.create_object(resource, value) {
             Ok(object) => {
+                keep_if_namespaced(call, &object)?;
                 call.server.durable(object.revision()).await?;
                 return Ok((Written::Stored(object), warnings));
             }
@@ -87,6 +88,23 @@ pub(super) async fn insert(
         }
     }
     Err(ApiError::internal("no name was free"))
+}
+
+/// Takes a new object out again whose namespace went while it was made.
+fn keep_if_namespaced(call: &Call<'_>, object: &StoredObject) -> Result<(), ApiError> {
+    let (store, namespace) = (&call.server.store, object.namespace());
+    if namespace.is_empty() || store.get::<Namespace>("", namespace).is_some() {
+        return Ok(());
+    }
+    let taken_out = store.change_object(object.resource(), namespace, object.name(), |latest| {
+        let same = latest.uid() == object.uid();
+        Ok::<_, std::convert::Infallible>(if same { Change::Remove } else { Change::Keep })
+    });
+    if let Err(error) = taken_out {
+        tracing::debug!(%error, "an object whose namespace is gone could not be taken out");
+    }
+    let namespaces = resources::of_type::<Namespace>().unwrap_or(call.info.resource);
+    Err(ApiError::not_found(namespaces, namespace))
 }
 
 /// Waits a moment for an object that others make, if it is not there yet. A namespace that is not there, or is about to be

@@ -26,10 +26,8 @@ pub(super) async fn update(call: &Call<'_>, bytes: &Bytes) -> Result<Response, A
     let value = call.accept(value)?;
     let part = part(call);
     let resource = call.info.resource.stored();
-    let alone = call.server.alone(rules::of(resource)).await;
     let exists = call.server.store.get_object(resource, call.info.namespace(), call.info.name()).is_some();
     let (code, (written, more)) = if !exists && part == Part::Main && rules::of(resource).create_on_update {
-        drop(alone);
         (StatusCode::CREATED, insert(call, value, &options, Managers::Sender).await?)
     } else {
         let changed = change(call, &options, &|current| call.draft_update(current, value.clone(), part)).await;
@@ -58,6 +56,7 @@ pub(super) async fn change(
         call.server.durable(current.revision()).await?;
         return Ok((Written::Dry(call.shown(value)), warnings));
     }
+    let _alone = call.server.alone(rules::of(resource)).await;
     let mut told = Vec::new();
     let changed = call.server.store.change_object(resource, info.namespace(), info.name(), |current| {
         let Draft { value, warnings } = draft(current)?;
