@@ -64,7 +64,7 @@ async fn execute(handle: &PodHandle, argv: &[&str]) -> anyhow::Result<f64> {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let request = ExecRequest { argv, stdin: None, stdout: stdout.clone(), stderr: stdout, tty: false };
     let begun = Instant::now();
-    let status = handle.exec("c", request).await?.wait().await;
+    let status = handle.access().exec("c", request).await?.wait().await;
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(status.code == 0, "the program failed: {status:?}");
     Ok(seconds)

@@ -12,6 +12,7 @@ use husk::node::{Cluster, Journal, LogChunk, Node, NodeConfig, RunDirectory};
 use husk::pod::PostedEvent;
 use husk::runtime::ContainerRuntime;
 use husk::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
+use husk::volume::{IssuedToken, TokenRequest};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 use tokio::sync::mpsc;
 
@@ -58,7 +59,8 @@ pub(crate) fn node(
         images,
         switch: Switch::new(Egress::Deny),
         cluster,
-        logs,
+        logs: Some(logs),
+        log_files: None,
         stdin: Box::new(|_, _| None),
     }))
 }
@@ -87,10 +89,15 @@ impl Cluster for BareCluster {
         Vec::new()
     }
 
-    fn update_status(&self, _pod: &Pod, status: &PodStatus) {
+    fn service_account_token(&self, _pod: &Pod, _request: &TokenRequest) -> Result<IssuedToken, String> {
+        Err("nobody issues tokens here".to_owned())
+    }
+
+    fn update_status(&self, _pod: &Pod, status: &PodStatus) -> bool {
         let mut conditions = status.conditions.iter().flatten();
         let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
         self.ready.fetch_add(usize::from(ready), Ordering::Relaxed);
+        true
     }
 
     fn post_event(&self, _pod: &Pod, _event: &PostedEvent) {}

@@ -287,7 +287,7 @@ fn a_node_port_comes_and_goes_with_its_service() {
     let service = cluster.runtime.block_on(services.get("web")).unwrap();
     let port = u16::try_from(service.spec.unwrap().ports.unwrap()[0].node_port.unwrap()).unwrap();
     let answer = (0..600).find_map(|_| {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
         let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.write_all(b"GET / HTTP/1.0\r\nHost: web\r\n\r\n").ok()?;
         let mut answer = String::new();
@@ -297,7 +297,7 @@ fn a_node_port_comes_and_goes_with_its_service() {
     assert!(answer.expect("an answer").starts_with("HTTP/1."));
     cluster.runtime.block_on(services.delete("web", &DeleteParams::default())).unwrap();
     let closed = (0..600).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
         TcpStream::connect(("127.0.0.1", port)).is_err()
     });
     assert!(closed);

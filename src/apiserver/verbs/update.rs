@@ -30,8 +30,12 @@ pub(super) async fn update(call: &Call<'_>, bytes: &Bytes) -> Result<Response, A
     let (code, (written, more)) = if !exists && part == Part::Main && rules::of(resource).create_on_update {
         (StatusCode::CREATED, insert(call, value, &options, Managers::Sender).await?)
     } else {
-        let changed = change(call, &options, &|current| call.draft_update(current, value.clone(), part)).await;
-        (StatusCode::OK, changed?)
+        let draft = |current: &StoredObject| {
+            let mut draft = call.draft_update(current, value.clone(), part)?;
+            call.field_manager(&options).track_update(Some(&current.value()), &mut draft.value);
+            Ok(draft)
+        };
+        (StatusCode::OK, change(call, &options, &draft).await?)
     };
     warnings.extend(more);
     Ok(respond(&presenter, code, &written, &warnings))

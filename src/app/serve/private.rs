@@ -88,7 +88,8 @@ fn close_to_others(path: &Path, found: &Metadata, allowed: u32) -> anyhow::Resul
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;

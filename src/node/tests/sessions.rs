@@ -34,7 +34,7 @@ async fn start(scene: &Scene, argv: &[&str], tty: bool) -> Session {
     let (error, stderr) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let request = ExecRequest { argv, stdin: Some(reading), stdout: out, stderr: error, tty };
-    let process = scene.handle().exec("c", request).await.unwrap();
+    let process = scene.handle().access().exec("c", request).await.unwrap();
     Session { process, stdin, stdout, stderr }
 }
 
@@ -74,7 +74,7 @@ async fn an_executed_program_has_its_arguments_streams_and_exit_code() {
     let (stdout, _printed) = pipe::pipe(64);
     let nothing =
         ExecRequest { argv: vec!["none".to_owned()], stdin: None, stdout: stdout.clone(), stderr: stdout, tty: false };
-    let refused = scene.handle().exec("c", nothing).await.err().unwrap().to_string();
+    let refused = scene.handle().access().exec("c", nothing).await.err().unwrap().to_string();
     assert!(refused.contains("executable file not found in $PATH"), "{refused}");
 }
 
@@ -126,17 +126,17 @@ async fn who_attaches_feeds_a_container_and_sees_what_it_prints() {
     let (out, stdout) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let (error, stderr) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let (also, watching) = pipe::pipe(pipe::DEFAULT_CAPACITY);
-    let watched = scene.handle().attach("c", Attach { stdin: None, stdout: Some(also), stderr: None });
-    let attached = scene.handle().attach("c", Attach { stdin: Some(feeding), stdout: Some(out), stderr: Some(error) });
+    let access = scene.handle().access();
+    let watched = access.attach("c", Attach { stdin: None, stdout: Some(also), stderr: None }).unwrap();
+    let attached = access.attach("c", Attach { stdin: Some(feeding), stdout: Some(out), stderr: Some(error) }).unwrap();
     let typing = async {
         for line in ["one\n", "two\n"] {
             stdin.write_all(Bytes::from_static(line.as_bytes())).await.unwrap();
         }
         stdin.close();
     };
-    let (watched, attached, (), stdout, stderr, seen) =
-        tokio::join!(watched, attached, typing, text(&stdout), text(&stderr), text(&watching));
-    assert!(watched.is_ok() && attached.is_ok());
+    let ((), (), (), stdout, stderr, seen) =
+        tokio::join!(watched.ended(), attached.ended(), typing, text(&stdout), text(&stderr), text(&watching));
     assert_eq!((stdout.as_str(), stderr.as_str()), ("got one\ngot two\ndone\n", "noted\nnoted\n"));
     assert_eq!(seen, stdout);
     scene.until("phase Failed").await;
