@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything is generic over [`ResourceType`](crate::api::resources::ResourceType): a new resource is an entry in that
-//! table, with [`rules`] and columns where it has any of its own. Listeners, TLS and the proof of who somebody is are
+//! table, with `rules` and columns where it has any of its own. Listeners, TLS and the proof of who somebody is are
 //! not here: who carries a request here puts an [`Identity`] into its extensions, and a request without one is refused.
 
 mod answer;

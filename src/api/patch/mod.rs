@@ -8,7 +8,7 @@
 //!   server-side apply ─▶ apply ─────────────────────────▶ new object with managed fields
 //! ```
 //!
-//! How fields merge is data: [`rules`] is the one table for strategic merge patches and for server-side apply. Nothing
+//! How fields merge is data: `rules` is the one table for strategic merge patches and for server-side apply. Nothing
 //! here knows defaults or validation; whoever calls does both on the result.
 
 mod bounds;

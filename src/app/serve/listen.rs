@@ -1,6 +1,6 @@
 //! The doors of the API server: HTTPS on a port, plain HTTP on a Unix socket for the user alone, and HTTPS on streams that
 //! come from pods. Each connection and request is counted, nothing is waited for without an end, and a request goes on
-//! only with an [`Identity`](crate::apiserver::identity::Identity) in its extensions. What is answered is not decided here.
+//! only with an [`Identity`] in its extensions. What is answered is not decided here.
 
 use std::convert::Infallible;
 use std::io;

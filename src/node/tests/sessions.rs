@@ -1,4 +1,4 @@
-//! Reaching into containers by real guests: programs executed with streams or a terminal of their own, attaching, and
+//! Reaching into containers by real guests: programs executed with streams of their own, attaching, and
 //! files copied in and out as `kubectl cp` does it.
 
 use std::io::Read;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::scene::{Scene, text};
 use crate::base::pipe::{self, PipeReader, PipeWriter};
 use crate::node::Attach;
-use crate::runtime::{Container, ExecRequest, Signal, TerminalSize};
+use crate::runtime::{Container, ExecRequest};
 
 /// A pod whose container waits.
 fn waiting() -> Scene {
@@ -43,17 +43,6 @@ impl Session {
         self.stdin.write_all(Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
     }
 
-    /// Reads on until this has come, and gives what came.
-    async fn shows(&self, wanted: &str) -> String {
-        let mut shown = String::new();
-        while !shown.contains(wanted) {
-            let bytes = self.stdout.read(usize::MAX).await.unwrap();
-            let bytes = bytes.unwrap_or_else(|| panic!("the output ended without {wanted:?}: {shown:?}"));
-            shown.push_str(&String::from_utf8_lossy(&bytes));
-        }
-        shown
-    }
-
     /// What is left of both streams, and the exit code.
     async fn ends(self) -> (String, String, i32) {
         let (stdout, stderr, status) = tokio::join!(text(&self.stdout), text(&self.stderr), self.process.wait());
@@ -76,43 +65,6 @@ async fn an_executed_program_has_its_arguments_streams_and_exit_code() {
         ExecRequest { argv: vec!["none".to_owned()], stdin: None, stdout: stdout.clone(), stderr: stdout, tty: false };
     let refused = scene.handle().access().exec("c", nothing).await.err().unwrap().to_string();
     assert!(refused.contains("executable file not found in $PATH"), "{refused}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_executed_program_gets_signals_and_ends_when_nobody_wants_it() {
-    let scene = waiting();
-    scene.until("state c Running").await;
-    let script = "trap 'echo got TERM; exit 3' TERM; echo ready; while :; do sleep 1; done";
-    let session = start(&scene, &["sh", "-c", script], false).await;
-    session.shows("ready\n").await;
-    session.process.signal(Signal::Term);
-    assert_eq!(session.ends().await, ("got TERM\n".to_owned(), String::new(), 3));
-    let session = start(&scene, &["sh", "-c", "echo ready; exec sleep 12345"], false).await;
-    session.shows("ready\n").await;
-    drop(session);
-    let (_, left) = scene.exec("c", &["sh", "-c", "sleep 0.1; pgrep -f 12345; true"]).await;
-    assert_eq!(left, "");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_executed_shell_has_a_terminal() {
-    let scene = waiting();
-    scene.until("state c Running").await;
-    let session = start(&scene, &["sh"], true).await;
-    session.shows("# ").await;
-    session.process.resize(TerminalSize { rows: 11, columns: 77 });
-    session.types("stty size; tty >/dev/null && echo a terminal\r").await;
-    session.shows("11 77\r\na terminal\r\n").await;
-    session.shows("# ").await;
-    session.types("trap 'stty size' WINCH; echo wait; sleep 1000\r").await;
-    session.shows("\nwait\r\n").await;
-    session.process.resize(TerminalSize { rows: 12, columns: 34 });
-    session.types("\x03").await;
-    session.shows("12 34\r\n").await;
-    session.types("echo code $?; exit 4\r").await;
-    let (stdout, stderr, code) = session.ends().await;
-    assert!(stdout.contains("\ncode 130\r\n"), "{stdout:?}");
-    assert_eq!((stderr.as_str(), code), ("", 4));
 }
 
 #[tokio::test(start_paused = true)]
