@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::scene::{Scene, text};
 use crate::base::pipe::{self, PipeReader, PipeWriter};
 use crate::node::Attach;
-use crate::runtime::{Container, ExecRequest};
+use crate::runtime::{Container, ExecRequest, Signal, TerminalSize};
 
 /// A pod whose container waits.
 fn waiting() -> Scene {
@@ -26,6 +26,8 @@ struct Session {
     stdin: PipeWriter,
     stdout: PipeReader,
     stderr: PipeReader,
+    /// What has come and was not asked for yet.
+    shown: String,
 }
 
 async fn start(scene: &Scene, argv: &[&str], tty: bool) -> Session {
@@ -35,7 +37,7 @@ async fn start(scene: &Scene, argv: &[&str], tty: bool) -> Session {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let request = ExecRequest { argv, stdin: Some(reading), stdout: out, stderr: error, tty };
     let process = scene.handle().access().exec("c", request).await.unwrap();
-    Session { process, stdin, stdout, stderr }
+    Session { process, stdin, stdout, stderr, shown: String::new() }
 }
 
 impl Session {
@@ -43,10 +45,23 @@ impl Session {
         self.stdin.write_all(Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
     }
 
+    /// Reads on until this has come.
+    async fn shows(&mut self, wanted: &str) {
+        loop {
+            if let Some(found) = self.shown.find(wanted) {
+                self.shown.drain(..found + wanted.len());
+                return;
+            }
+            let bytes = self.stdout.read(usize::MAX).await.unwrap();
+            let bytes = bytes.unwrap_or_else(|| panic!("the output ended without {wanted:?}: {:?}", self.shown));
+            self.shown.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+
     /// What is left of both streams, and the exit code.
     async fn ends(self) -> (String, String, i32) {
         let (stdout, stderr, status) = tokio::join!(text(&self.stdout), text(&self.stderr), self.process.wait());
-        (stdout, stderr, status.code)
+        (self.shown + &stdout, stderr, status.code)
     }
 }
 
@@ -65,6 +80,61 @@ async fn an_executed_program_has_its_arguments_streams_and_exit_code() {
         ExecRequest { argv: vec!["none".to_owned()], stdin: None, stdout: stdout.clone(), stderr: stdout, tty: false };
     let refused = scene.handle().access().exec("c", nothing).await.err().unwrap().to_string();
     assert!(refused.contains("executable file not found in $PATH"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_executed_program_gets_signals_and_ends_when_nobody_wants_it() {
+    let scene = waiting();
+    scene.until("state c Running").await;
+    let script = "trap 'echo got TERM; exit 3' TERM; echo ready; while :; do sleep 1; done";
+    let mut session = start(&scene, &["sh", "-c", script], false).await;
+    session.shows("ready\n").await;
+    session.process.signal(Signal::Term);
+    assert_eq!(session.ends().await, ("got TERM\n".to_owned(), String::new(), 3));
+    let mut session = start(&scene, &["sh", "-c", "echo ready; exec sleep 12345"], false).await;
+    session.shows("ready\n").await;
+    drop(session);
+    // The pattern is not what it looks for, so that the shell that holds it is not found.
+    let (_, left) = scene.exec("c", &["sh", "-c", "sleep 0.1; pgrep -f '1234[5]'; true"]).await;
+    assert_eq!(left, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn exec_runs_a_program_in_the_shells_own_process() {
+    let scene = waiting();
+    scene.until("state c Running").await;
+    let script = "umask 077; trap 'echo no longer caught' USR1; trap '' HUP; echo $$; exec env A=b sh -c 'echo $$ $A; umask; \
+                  kill -HUP $$; ps -o args | grep -c \"A=[b]\"; kill -USR1 $$; echo not reached'";
+    let (code, printed) = scene.exec("c", &["sh", "-c", script]).await;
+    let lines: Vec<_> = printed.lines().collect();
+    let pid = lines[0];
+    assert_eq!((code, &lines[1..]), (138, [format!("{pid} b").as_str(), "0077", "0"].as_slice()), "{printed}");
+    let failing = "(exec sh -c 'exit 3'); echo $?; exec nothing; echo not reached";
+    let (code, printed) = scene.exec("c", &["sh", "-c", failing]).await;
+    assert_eq!((code, printed.as_str()), (127, "3\nsh: nothing: not found\n"));
+}
+
+#[tokio::test]
+async fn an_executed_shell_has_a_terminal() {
+    let scene = waiting();
+    scene.until("state c Running").await;
+    let mut session = start(&scene, &["sh"], true).await;
+    session.shows("# ").await;
+    session.process.resize(TerminalSize { rows: 11, columns: 77 });
+    session.types("stty size; tty >/dev/null && echo a terminal\r").await;
+    session.shows("11 77\r\na terminal\r\n").await;
+    session.shows("# ").await;
+    // It is the program in the foreground that is told of the new size, and that Ctrl-C ends.
+    session.types("sh -c 'trap \"stty size\" WINCH; echo wait; while :; do sleep 0.1; done'\r").await;
+    session.shows("\nwait\r\n").await;
+    session.process.resize(TerminalSize { rows: 12, columns: 34 });
+    session.shows("12 34\r\n").await;
+    session.types("\x03").await;
+    session.shows("# ").await;
+    session.types("echo code $?; exit 4\r").await;
+    let (stdout, stderr, code) = session.ends().await;
+    assert!(stdout.contains("\ncode 130\r\n"), "{stdout:?}");
+    assert_eq!((stderr.as_str(), code), ("", 4));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,10 @@
 //! Running a command: `_start` of a 0.1 module, or `wasi:cli/run` of a component.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 use wasmtime::{Engine, Module, Store};
 
-use super::container_context::ProcessSeed;
+use super::Loaded;
+use super::container_context::{Prepared, ProcessSeed};
 use super::cpu::{Schedule, yield_at_ticks};
 use super::limits::OutOfMemory;
 use super::p1;
@@ -25,28 +24,51 @@ pub(super) fn store(engine: &Engine, state: GuestState, schedule: &Schedule) -> 
     store
 }
 
-/// Runs a command to its end. Not for [`Program::Server`].
-pub(super) async fn run(engine: Engine, program: Arc<Program>, seed: ProcessSeed, started: Started) -> ExitStatus {
-    let schedule = seed.schedule();
-    let guest = async {
-        let mut store = store(&engine, GuestState::new(seed.context(), seed.limits()), &schedule);
-        match call(&mut store, &program, started).await {
-            Ok(code) => exited(code),
-            Err(error) => failed(&error),
+/// The error with which a host function ends a program whose process goes on with [`GuestState::replacement`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("replaced by another program")]
+pub(super) struct Replaced;
+
+/// Runs a command to its end, and what it becomes. Not for [`Program::Server`].
+pub(super) async fn run(mut loaded: Loaded, mut seed: ProcessSeed, started: Started) -> ExitStatus {
+    let mut started = Some(started);
+    loop {
+        let schedule = seed.schedule();
+        match schedule.run(run_program(&loaded, &seed, &schedule, started.take())).await {
+            End::Status(status) => return status,
+            End::Replaced(next) => Prepared { loaded, seed, .. } = *next,
         }
-    };
-    schedule.run(guest).await
+    }
 }
 
-async fn call(store: &mut Store<GuestState>, program: &Program, started: Started) -> wasmtime::Result<i32> {
+/// How a program ended.
+enum End {
+    /// With its process.
+    Status(ExitStatus),
+    /// Its process runs this now.
+    Replaced(Box<Prepared>),
+}
+
+async fn run_program(loaded: &Loaded, seed: &ProcessSeed, schedule: &Schedule, started: Option<Started>) -> End {
+    let engine = loaded.host.engine.engine();
+    let mut store = store(engine, GuestState::new(seed.context(), seed.limits()), schedule);
+    match call(&mut store, &loaded.program, started).await {
+        Ok(code) => End::Status(exited(code)),
+        Err(error) => match store.data_mut().replacement.take() {
+            Some(next) if error.is::<Replaced>() => End::Replaced(next),
+            _ => End::Status(failed(&error)),
+        },
+    }
+}
+
+async fn call(store: &mut Store<GuestState>, program: &Program, started: Option<Started>) -> wasmtime::Result<i32> {
     match program {
         Program::Module(module) => {
             if accepts_connections(module.module())
                 && let Err(error) = p1::listen(store.data_mut())
             {
                 let detail = format!("cannot listen on port {}: {}", error.port, error.source);
-                // Whoever started the process may have stopped waiting.
-                let _ = started.send(Err(RuntimeError::Failed(detail.clone())));
+                tell(started, Err(RuntimeError::Failed(detail.clone())));
                 wasmtime::bail!(detail);
             }
             let instance = report(module.instantiate_async(&mut *store).await, started)?;
@@ -80,16 +102,22 @@ fn accepts_connections(module: &Module) -> bool {
 
 /// Tells `started` how instantiation went. A guest that runs into its memory limit, traps or exits right there counts as
 /// started; one there was no room for does not.
-fn report<I>(instance: wasmtime::Result<I>, started: Started) -> wasmtime::Result<I> {
+fn report<I>(instance: wasmtime::Result<I>, started: Option<Started>) -> wasmtime::Result<I> {
     let outcome = match &instance {
         Err(error) if !is_guests_fault(error) => {
             Err(RuntimeError::Failed(format!("the program could not be instantiated: {error:#}")))
         }
         Ok(_) | Err(_) => Ok(()),
     };
-    // Whoever started the process may have stopped waiting.
-    let _ = started.send(outcome);
+    tell(started, outcome);
     instance
+}
+
+fn tell(started: Option<Started>, outcome: Result<(), RuntimeError>) {
+    if let Some(started) = started {
+        // Whoever started the process may have stopped waiting.
+        let _ = started.send(outcome);
+    }
 }
 
 fn is_guests_fault(error: &wasmtime::Error) -> bool {

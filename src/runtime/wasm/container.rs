@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::RuntimeCore;
-use super::container_context::{ContainerContext, Launch, MemoryFiles, Prepared, wait_until_running};
+use super::container_context::{ContainerContext, Launch, MemoryFiles, Prepared, Relations, wait_until_running};
 use super::cpu::CpuQuota;
 use super::limits::MemoryAccount;
 use super::p1::{Descriptor, Input, Output};
@@ -118,16 +118,10 @@ impl WasmContainer {
             ));
         }
         let (descriptors, terminal) = stdio.descriptors(&context.processes);
-        let launch = Launch {
-            env: context.env.clone(),
-            working_dir: context.working_dir.clone(),
-            descriptors,
-            is_main,
-            signals: Signals::default(),
-            parent: 0,
-            group: Group::New,
-        };
-        let prepared = context.prepare(loaded, executable, launch);
+        let launch =
+            Launch { env: context.env.clone(), working_dir: context.working_dir.clone(), descriptors, is_main };
+        let relations = Relations { signals: Signals::default(), parent: 0, group: Group::New };
+        let prepared = context.prepare(loaded, executable, launch, relations);
         let prepared = prepared.map_err(|error| RuntimeError::Failed(error.to_string()))?;
         let process = Arc::clone(&prepared.process);
         if let Some(terminal) = terminal.upgrade() {

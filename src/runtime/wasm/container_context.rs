@@ -14,7 +14,7 @@ use super::http_workers::WorkerPool;
 use super::limits::{MemoryAccount, ProcessLimits};
 use super::process::Process;
 use super::process_table::{Group, Pid, ProcessError, ProcessTable};
-use super::program::{self, Found, Program};
+use super::program::{self, Found};
 use super::signals::Signals;
 use super::state::ProcessContext;
 use super::{Loaded, RuntimeCore, command, http, p1};
@@ -100,6 +100,10 @@ pub(super) struct Launch {
     pub(super) descriptors: Vec<(u32, p1::Descriptor)>,
     /// Whether it is the container's first.
     pub(super) is_main: bool,
+}
+
+/// How a new process stands to others.
+pub(super) struct Relations {
     /// What it does about signals.
     pub(super) signals: Signals,
     /// Who waits for it; 0 for nobody in the container.
@@ -108,12 +112,14 @@ pub(super) struct Launch {
     pub(super) group: Group,
 }
 
-/// A process that is listed but does not run yet.
+/// A process that is listed but does not run yet, or what it is to run instead of what it does.
 pub(super) struct Prepared {
     /// The process.
     pub(super) process: Arc<Process>,
-    loaded: Loaded,
-    seed: ProcessSeed,
+    /// Its program.
+    pub(super) loaded: Loaded,
+    /// What it is made of.
+    pub(super) seed: ProcessSeed,
 }
 
 impl ContainerContext {
@@ -140,9 +146,32 @@ impl ContainerContext {
         loaded: Loaded,
         executable: Executable,
         launch: Launch,
+        relations: Relations,
     ) -> Result<Prepared, ProcessError> {
-        let process = Process::new(launch.signals);
-        self.processes.add(&process, launch.parent, launch.group, &executable.argv)?;
+        let process = Process::new(relations.signals);
+        self.processes.add(&process, relations.parent, relations.group, &executable.argv)?;
+        Ok(self.prepared(loaded, executable, launch, &process))
+    }
+
+    /// A loaded program for a process that runs already.
+    pub(super) fn replace(
+        self: &Arc<Self>,
+        loaded: Loaded,
+        executable: Executable,
+        launch: Launch,
+        process: &Arc<Process>,
+    ) -> Prepared {
+        self.processes.rename(process.pid(), &executable.argv);
+        self.prepared(loaded, executable, launch, process)
+    }
+
+    fn prepared(
+        self: &Arc<Self>,
+        loaded: Loaded,
+        executable: Executable,
+        launch: Launch,
+        process: &Arc<Process>,
+    ) -> Prepared {
         let seed = ProcessSeed {
             container: Arc::clone(self),
             path: executable.path,
@@ -151,10 +180,10 @@ impl ContainerContext {
             working_dir: launch.working_dir,
             descriptors: launch.descriptors,
             is_main: launch.is_main,
-            process: Arc::clone(&process),
+            process: Arc::clone(process),
             ticker: Arc::clone(loaded.host.engine.ticker()),
         };
-        Ok(Prepared { process, loaded, seed })
+        Prepared { process: Arc::clone(process), loaded, seed }
     }
 }
 
@@ -168,19 +197,19 @@ impl Prepared {
     /// Starts it. `held` is let go when it has ended. Returns what tells that it runs, or why it does not; `None` if it
     /// was killed before.
     pub(super) fn start<H: Send + 'static>(self, held: H) -> Option<oneshot::Receiver<Result<(), RuntimeError>>> {
-        let Self { process, loaded: Loaded { program, host, room }, seed } = self;
-        let engine = host.engine.engine().clone();
+        let Self { process, loaded, seed } = self;
         let (started, running) = oneshot::channel();
         let gone = seed.container.gone.clone();
         let spawned = process.start(gone, async move {
-            let _held = (held, room);
-            if let Program::Server(_) = &*program {
-                let pool_seed = seed.clone();
-                let pool = |control| WorkerPool::new(engine, program, pool_seed, control);
-                http::serve(pool, seed, started).await
-            } else {
-                command::run(engine, program, seed, started).await
+            let _held = held;
+            if !loaded.is_server() {
+                return command::run(loaded, seed, started).await;
             }
+            let Loaded { program, host, room: _room } = loaded;
+            let engine = host.engine.engine().clone();
+            let pool_seed = seed.clone();
+            let pool = |control| WorkerPool::new(engine, program, pool_seed, control);
+            http::serve(pool, seed, started).await
         });
         spawned.then_some(running)
     }

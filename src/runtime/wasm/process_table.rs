@@ -193,6 +193,13 @@ impl ProcessTable {
         }
     }
 
+    /// Takes note that a process runs another program now.
+    pub(super) fn rename(&self, pid: Pid, argv: &[String]) {
+        if let Some(entry) = self.lock().entries.get_mut(&pid) {
+            entry.argv = argv.into();
+        }
+    }
+
     /// Leaves a process to nobody: what is left of it when it ends is gone at once.
     pub(super) fn disown(&self, pid: Pid) {
         let mut state = self.lock();

@@ -12,7 +12,6 @@ use super::open_file::OpenFile;
 use super::p1::{Descriptor, FileDescriptor, Input, Output};
 use super::process::Process;
 use super::process_table::{Group, Pid, Reaped, Target};
-use super::signals::Signals;
 use super::signals_host::bindings::husk::process::{processes, signals};
 use super::signals_host::{from_guest, to_guest};
 use super::spawn::{SpawnError, SpawnRequest};
@@ -164,14 +163,14 @@ impl GuestState {
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return Ok(Err(error)),
         };
         let given = descriptors.into_iter().filter_map(|(number, descriptor)| Some((number, descriptor?)));
-        let ignored = options.ignored.into_iter().map(from_guest).filter(|signal| *signal != Signal::Kill);
+        let ignored = options.ignored.into_iter().map(from_guest).filter(|signal| *signal != Signal::Kill).collect();
         Ok(Ok(SpawnRequest {
             program,
             argv,
             env,
             working_dir,
             descriptors: given.collect(),
-            signals: Signals::ignoring(ignored),
+            ignored,
             group: if options.new_group { Group::New } else { Group::Inherit },
         }))
     }

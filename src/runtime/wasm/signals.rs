@@ -54,6 +54,14 @@ impl Signals {
         Self { state: Mutex::new(State { actions, ..State::default() }) }
     }
 
+    /// From now on only `ignored` is not done by default, as for a program that takes another's place. Gives what was
+    /// pending, which is to be delivered again.
+    pub(super) fn start_over(&self, ignored: impl IntoIterator<Item = Signal>) -> Vec<Signal> {
+        let mut state = self.lock();
+        state.actions = ignored.into_iter().map(|signal| (signal, Action::Ignore)).collect();
+        std::mem::take(&mut state.pending).into()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,6 +171,17 @@ mod tests {
         assert!(signals.interrupts());
         assert_eq!(signals.set_action(Signal::Int, Action::Ignore), Action::Catch);
         assert_eq!((signals.take(), signals.take()), (Some(Signal::Chld), None));
+    }
+
+    #[test]
+    fn a_program_that_takes_anothers_place_inherits_what_is_ignored_and_pending() {
+        let signals = Signals::ignoring([Signal::Hup]);
+        signals.catch(Signal::Usr1);
+        signals.deliver(Signal::Usr1);
+        assert_eq!(signals.start_over([Signal::Int]), [Signal::Usr1]);
+        assert_eq!(signals.take(), None);
+        let outcomes = [Signal::Int, Signal::Hup, Signal::Usr1].map(|signal| signals.deliver(signal));
+        assert_eq!(outcomes, [Delivery::Handled, Delivery::Fatal, Delivery::Fatal]);
     }
 
     #[test]

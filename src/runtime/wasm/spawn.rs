@@ -1,14 +1,16 @@
-//! How one process of a container starts another and waits for its children. Both fronts stand on this.
+//! How one process of a container starts another, becomes another program, and waits for its children. Both fronts stand
+//! on this.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use super::container_context::{ContainerContext, Launch};
+use super::Loaded;
+use super::container_context::{ContainerContext, Executable, Launch, Prepared, Relations};
 use super::p1::Descriptor;
 use super::process::Process;
 use super::process_table::{Group, Pid, ProcessError, Reaped};
 use super::signals::Signals;
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, Signal};
 
 /// A program a process wants started.
 pub(super) struct SpawnRequest {
@@ -22,9 +24,9 @@ pub(super) struct SpawnRequest {
     pub(super) working_dir: String,
     /// Its descriptors by number.
     pub(super) descriptors: Vec<(u32, Descriptor)>,
-    /// What it does about signals.
-    pub(super) signals: Signals,
-    /// Its process group.
+    /// Signals it ignores; it does the default about all others.
+    pub(super) ignored: Vec<Signal>,
+    /// Its process group; who becomes another program stays in its own.
     pub(super) group: Group,
 }
 
@@ -54,33 +56,47 @@ pub(super) enum SpawnError {
 impl SpawnRequest {
     /// Starts it as a child of `parent`.
     pub(super) async fn spawn(
-        self,
+        mut self,
         container: &Arc<ContainerContext>,
         parent: &Process,
     ) -> Result<Arc<Process>, SpawnError> {
-        let loaded = container.load(&self.program, self.argv, &self.env, &self.working_dir).await;
-        let (loaded, executable) = loaded.map_err(|error| {
-            tracing::debug!(program = self.program, %error, "not spawned");
-            refusal(&error)
-        })?;
-        if loaded.is_server() {
-            return Err(SpawnError::NotExecutable);
-        }
-        let launch = Launch {
-            env: self.env,
-            working_dir: self.working_dir,
-            descriptors: self.descriptors,
-            is_main: false,
-            signals: self.signals,
-            parent: parent.pid(),
-            group: self.group,
-        };
-        let prepared = container.prepare(loaded, executable, launch)?;
+        let (loaded, executable) = self.load(container).await?;
+        let relations = Relations { signals: Signals::ignoring(self.ignored), parent: parent.pid(), group: self.group };
+        let launch =
+            Launch { env: self.env, working_dir: self.working_dir, descriptors: self.descriptors, is_main: false };
+        let prepared = container.prepare(loaded, executable, launch, relations)?;
         let process = Arc::clone(&prepared.process);
         process.set_umask(parent.umask());
         // One that cannot be instantiated, or was killed before it ran, ends with a status like any other.
         let _running = prepared.start(());
         Ok(process)
+    }
+
+    /// Makes it what `process` runs from now on, as `execve` does: number, parent, children, group and umask stay. Whoever
+    /// calls this ends the old program, for which there is no way back.
+    pub(super) async fn replace(
+        mut self,
+        container: &Arc<ContainerContext>,
+        process: &Arc<Process>,
+        is_main: bool,
+    ) -> Result<Prepared, SpawnError> {
+        let (loaded, executable) = self.load(container).await?;
+        let launch = Launch { env: self.env, working_dir: self.working_dir, descriptors: self.descriptors, is_main };
+        let prepared = container.replace(loaded, executable, launch, process);
+        for pending in process.signals().start_over(self.ignored) {
+            process.signal(pending);
+        }
+        Ok(prepared)
+    }
+
+    async fn load(&mut self, container: &ContainerContext) -> Result<(Loaded, Executable), SpawnError> {
+        let argv = std::mem::take(&mut self.argv);
+        let loaded = container.load(&self.program, argv, &self.env, &self.working_dir).await;
+        let (loaded, executable) = loaded.map_err(|error| {
+            tracing::debug!(program = self.program, %error, "not spawned");
+            refusal(&error)
+        })?;
+        if loaded.is_server() { Err(SpawnError::NotExecutable) } else { Ok((loaded, executable)) }
     }
 }
 

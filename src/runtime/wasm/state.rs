@@ -7,7 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostMonotonicClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::container_context::ContainerContext;
+use super::container_context::{ContainerContext, Prepared};
 use super::filesystem::{ListingBudget, OpenFiles};
 use super::http_client::PodHttpClient;
 use super::limits::ProcessLimits;
@@ -41,6 +41,8 @@ pub(super) struct GuestState {
     pub(super) http_client: PodHttpClient,
     /// What the guest may allocate.
     pub(super) limits: ProcessLimits,
+    /// What its process is to run instead of it.
+    pub(super) replacement: Option<Box<Prepared>>,
 }
 
 /// What a guest process shares with its container, and what it was started with.
@@ -144,6 +146,7 @@ impl GuestState {
             http: WasiHttpCtx::new(),
             http_client,
             limits,
+            replacement: None,
         }
     }
 }

@@ -1,16 +1,13 @@
 //! Starting other programs: with this one's environment, working directory and standard streams unless told otherwise.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use husk_process::{Action, Group, Pid, Signal, SignalSet, Spawn, Status, Target};
+use husk_process::{Action, Group, Pid, SignalSet, Spawn, Status, Target};
 
 use crate::failure::{Failure, reason};
-
-/// The signals that are passed on to the program an applet stands in for.
-const FORWARDED: [Signal; 6] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM];
 
 /// A program to start.
 #[derive(Debug)]
@@ -69,6 +66,10 @@ impl Program {
 
     /// Starts it.
     pub(crate) fn start(&self) -> io::Result<Pid> {
+        self.with_options(|program| program.spawn())
+    }
+
+    fn with_options<T>(&self, call: impl FnOnce(&Spawn<'_>) -> T) -> T {
         let argv: Vec<&OsStr> = self.argv.iter().map(OsString::as_os_str).collect();
         let mut working_directory = OsString::from("PWD=");
         working_directory.push(&self.directory);
@@ -80,7 +81,7 @@ impl Program {
             (1, self.output.as_ref().map_or(stdout.as_fd(), AsFd::as_fd)),
             (2, self.error.as_ref().map_or(stderr.as_fd(), AsFd::as_fd)),
         ];
-        Spawn {
+        call(&Spawn {
             program: argv.first().copied(),
             argv: &argv,
             env: &environment,
@@ -88,18 +89,19 @@ impl Program {
             descriptors: &descriptors,
             ignored: self.ignored,
             group: self.group,
-        }
-        .spawn()
+        })
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+        let name = self.argv.first().map(|name| name.display().to_string()).unwrap_or_default();
+        Failure::Code(code, format!("{name}: {}", reason(error)))
     }
 
     /// Starts it; a failure has the exit code that shells and the tools give it: 127 if there is no such program,
     /// else 126.
     pub(crate) fn launch(&self) -> Result<Pid, Failure> {
-        self.start().map_err(|error| {
-            let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-            let name = self.argv.first().map(|name| name.display().to_string()).unwrap_or_default();
-            Failure::Code(code, format!("{name}: {}", reason(&error)))
-        })
+        self.start().map_err(|error| self.failure(&error))
     }
 
     /// Starts it and waits for its end.
@@ -108,16 +110,19 @@ impl Program {
         Ok(wait_for(pid)?)
     }
 
-    /// Runs it in this program's place: signals go to it, and this one ends as it does.
-    pub(crate) fn stand_in(&self) -> Result<u8, Failure> {
-        for signal in FORWARDED {
-            if !self.ignored.contains(signal) {
-                husk_process::set_action(signal, Action::Catch)?;
+    /// Runs it in this process instead of this program; comes back only if that fails. What this one ignores, it does, too.
+    pub(crate) fn exec(mut self) -> Failure {
+        for (signal, _) in husk_process::SIGNALS {
+            // KILL has no other action.
+            if let Ok(Action::Ignore) = husk_process::set_action(*signal, Action::Default) {
+                self.ignored = self.ignored | *signal;
             }
         }
-        let pid = self.launch()?;
-        let status = wait_for(pid)?;
-        Ok(end_as(status))
+        if let Err(error) = io::stdout().flush() {
+            return error.into();
+        }
+        let error = self.with_options(|program| program.exec());
+        self.failure(&error)
     }
 }
 
@@ -135,17 +140,4 @@ pub(crate) fn wait_for(pid: Pid) -> io::Result<Status> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The exit code for a program that ended like this; where a signal ended it, that signal ends this one as well.
-fn end_as(status: Status) -> u8 {
-    if let Status::Signaled(signal) = status {
-        let own = husk_process::identity().pid;
-        let defaulted = husk_process::set_action(signal, Action::Default);
-        if defaulted.is_ok() || signal == Signal::KILL {
-            // Should it fail, the exit code says the same.
-            let _goes_on = husk_process::kill(Target::Process(own), Some(signal));
-        }
-    }
-    status.code()
 }

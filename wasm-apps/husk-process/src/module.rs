@@ -206,6 +206,22 @@ impl Spawn<'_> {
     /// scripts that begin with `#!` are run by their interpreter), `EAGAIN` (too many processes) and what opening
     /// a file fails with.
     pub fn spawn(&self) -> io::Result<Pid> {
+        let mut pid = 0;
+        // SAFETY: everything the options point to, and `pid`, outlives the call.
+        self.with_options(|options| check(unsafe { raw::spawn(options, &raw mut pid) }))?;
+        Ok(pid)
+    }
+
+    /// Runs it in this process, instead of this program, and in its group. Returns only if that fails.
+    pub fn exec(&self) -> io::Error {
+        // SAFETY: everything the options point to outlives the call.
+        match self.with_options(|options| check(unsafe { raw::exec(options) })) {
+            Err(error) => error,
+            Ok(()) => io::Error::other("the program was not replaced"),
+        }
+    }
+
+    fn with_options<T>(&self, call: impl FnOnce(*const raw::SpawnOptions) -> T) -> T {
         let strings = |list: &[&OsStr]| list.iter().map(|text| raw::Bytes::of(text.as_bytes())).collect::<Vec<_>>();
         let (argv, env) = (strings(self.argv), strings(self.env));
         let descriptors: Vec<_> =
@@ -226,10 +242,7 @@ impl Spawn<'_> {
                 Group::Join(group) => group,
             },
         };
-        let mut pid = 0;
-        // SAFETY: everything `options` points to, and `pid`, outlives the call.
-        check(unsafe { raw::spawn(&raw const options, &raw mut pid) })?;
-        Ok(pid)
+        call(&raw const options)
     }
 }
 

@@ -10,10 +10,12 @@ use super::descriptors::{Descriptor, FileDescriptor, Input, MAX_DESCRIPTORS, Out
 use super::memory::{GuestMemory, exported_memory};
 use super::{Context, HUSK_MODULE, errno, inline, write_words};
 use crate::base::pipe::{DEFAULT_CAPACITY, pipe};
+use crate::runtime::wasm::command::Replaced;
+use crate::runtime::wasm::container_context::{ContainerContext, Prepared};
 use crate::runtime::wasm::open_file::OpenFile;
 use crate::runtime::wasm::process::Process;
 use crate::runtime::wasm::process_table::{Group, Pid, Reaped, Target};
-use crate::runtime::wasm::signals::{Action, Signals};
+use crate::runtime::wasm::signals::Action;
 use crate::runtime::wasm::spawn::{SpawnError, SpawnRequest, wait_for_child};
 use crate::runtime::wasm::state::GuestState;
 use crate::runtime::wasm::stdio::{InputSource, OutputSink};
@@ -46,6 +48,17 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
             let spawned = spawn(&mut guest, options).await;
             let written = spawned.and_then(|pid| GuestMemory::new(memory.data_mut(&mut guest)).write_u32(out, pid));
             Ok::<_, wasmtime::Error>(errno(written))
+        })
+    })?;
+    linker.func_wrap_async(HUSK_MODULE, "exec", |mut guest: Guest<'_>, (options,): (u32,)| {
+        Box::new(async move {
+            match exec(&mut guest, options).await {
+                Ok(next) => {
+                    guest.data_mut().replacement = Some(Box::new(next));
+                    Err(Replaced.into())
+                }
+                Err(error) => Ok(errno(Err(error))),
+            }
         })
     })?;
     linker.func_wrap_async(HUSK_MODULE, "wait", |mut guest: Guest<'_>, (child, flags, out): (u32, u32, u32)| {
@@ -181,13 +194,23 @@ async fn wait(process: &Process, child: Pid, flags: u32) -> Result<(Pid, ExitSta
 }
 
 async fn spawn(guest: &mut Guest<'_>, options: u32) -> Result<Pid, Errno> {
+    let (request, container) = request(guest, options)?;
+    let parent = Arc::clone(&guest.data().process.process);
+    Ok(request.spawn(&container, &parent).await?.pid())
+}
+
+async fn exec(guest: &mut Guest<'_>, options: u32) -> Result<Prepared, Errno> {
+    let (request, container) = request(guest, options)?;
+    let (process, is_main) = (Arc::clone(&guest.data().process.process), guest.data().process.is_main);
+    Ok(request.replace(&container, &process, is_main).await?)
+}
+
+fn request(guest: &mut Guest<'_>, options: u32) -> Result<(SpawnRequest, Arc<ContainerContext>), Errno> {
     let memory = exported_memory(guest).map_err(|_| Errno::Fault)?;
     let (bytes, state) = memory.data_and_store_mut(&mut *guest);
     let request = read_request(&mut Context { memory: GuestMemory::new(bytes), state }, options)?;
-    let process = &guest.data().process;
-    let container = Arc::clone(process.container.as_ref().ok_or(Errno::NotSup)?);
-    let parent = Arc::clone(&process.process);
-    Ok(request.spawn(&container, &parent).await?.pid())
+    let container = guest.data().process.container.as_ref().ok_or(Errno::NotSup)?;
+    Ok((request, Arc::clone(container)))
 }
 
 impl From<SpawnError> for Errno {
@@ -235,7 +258,7 @@ fn read_request(context: &mut Context<'_>, options: u32) -> Result<SpawnRequest,
         env: env.collect(),
         working_dir,
         descriptors: read_descriptors(memory, state, list, count)?,
-        signals: Signals::ignoring(ignored),
+        ignored: ignored.collect(),
         group,
     })
 }

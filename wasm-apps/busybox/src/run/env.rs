@@ -66,7 +66,7 @@ pub(crate) fn env(arguments: Vec<OsString>) -> Result<u8, Failure> {
         }
         program = program.in_directory(directory);
     }
-    program.stand_in()
+    Err(program.exec())
 }
 
 fn assignment(word: &OsStr) -> Option<(OsString, OsString)> {

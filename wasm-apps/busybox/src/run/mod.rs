@@ -70,7 +70,7 @@ pub(crate) fn nice(arguments: Vec<OsString>) -> Result<u8, Failure> {
         println!("0");
         return Ok(0);
     }
-    Program::new(argv).stand_in()
+    Err(Program::new(argv).exec())
 }
 
 pub(crate) fn nohup(arguments: Vec<OsString>) -> Result<u8, Failure> {
@@ -91,7 +91,7 @@ pub(crate) fn nohup(arguments: Vec<OsString>) -> Result<u8, Failure> {
     } else if std::io::stderr().is_terminal() {
         program.error = Some(husk_process::duplicate(std::os::fd::AsFd::as_fd(&std::io::stdout()))?);
     }
-    program.stand_in()
+    Err(program.exec())
 }
 
 pub(crate) fn setsid(arguments: Vec<OsString>) -> Result<u8, Failure> {

@@ -50,6 +50,8 @@ unsafe extern "C" {
     pub(super) fn dup(fd: i32, new: *mut i32) -> i32;
     pub(super) fn dup_to(fd: i32, to: i32) -> i32;
     pub(super) fn spawn(options: *const SpawnOptions, pid: *mut u32) -> i32;
+    /// Returns only if it fails.
+    pub(super) fn exec(options: *const SpawnOptions) -> i32;
     /// `child` 0: any. Stores pid, 1 if a signal ended it else 0, and the signal or exit code.
     pub(super) fn wait(child: u32, flags: u32, record: *mut u32) -> i32;
     /// `target` below 0: the group of that number; `i64::MIN`: all others.

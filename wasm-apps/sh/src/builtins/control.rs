@@ -4,7 +4,6 @@ use bstr::ByteSlice;
 
 use super::{Outcome, number};
 use crate::exec::{Flow, Shell};
-use crate::process::Status;
 use crate::syntax::Text;
 
 pub(super) fn nothing(_: &mut Shell, _: &[Vec<u8>]) -> Outcome {
@@ -116,13 +115,11 @@ pub(super) fn exec(shell: &mut Shell, arguments: &[Vec<u8>]) -> Outcome {
         return Ok(0);
     }
     match shell.become_program(arguments) {
+        // Only a subshell comes back from it, whose end it is.
         Ok(status) => {
             shell.state.status = status.code();
-            // The trap of the end belongs to the shell, which is no more.
+            // The trap of the end belongs to what it replaced.
             shell.set_trap(crate::state::Condition::EXIT, None);
-            if let Status::Signaled(signal) = status {
-                shell.end_by(signal);
-            }
             Err(Flow::Exit)
         }
         Err(status) => {

@@ -71,14 +71,3 @@ fn all_variables(shell: &Shell) -> Vec<u8> {
     });
     lines.flatten().collect()
 }
-
-impl Shell {
-    /// Ends the process as a signal would; comes back if that is not possible.
-    pub(crate) fn end_by(&mut self, signal: crate::process::Signal) {
-        use crate::process::{Action, Target, identity, kill, set_action};
-        if self.is_whole_process() && set_action(signal, Action::Default).is_ok() {
-            // If it does not work, the status says the same.
-            let _ = kill(Target::Process(identity().pid), Some(signal));
-        }
-    }
-}

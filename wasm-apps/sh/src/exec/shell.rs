@@ -138,11 +138,6 @@ impl Shell {
         Ok(())
     }
 
-    /// Whether what this process does is nobody else's.
-    pub(crate) fn is_whole_process(&self) -> bool {
-        self.subshells == 0
-    }
-
     /// Whether signals are caught rather than end the process.
     pub(crate) fn catches_signals(&self) -> bool {
         self.catching

@@ -78,6 +78,12 @@ impl Shell {
         self.pending.iter().copied().find(|signal| self.handles(*signal))
     }
 
+    /// A signal that has arrived and has a trap.
+    fn waiting_trap(&self) -> Option<Signal> {
+        let trap = |signal: Signal| self.state.traps.get(Condition::of(signal));
+        self.pending.iter().copied().find(|signal| trap(*signal).is_some_and(|action| !action.is_empty()))
+    }
+
     fn handles(&self, signal: Signal) -> bool {
         match self.state.traps.get(Condition::of(signal)) {
             Some(action) => !action.is_empty(),
@@ -85,13 +91,13 @@ impl Shell {
         }
     }
 
-    /// Runs the traps of signals that have arrived.
+    /// Runs the traps of signals that have arrived; only then does a Ctrl-C without one end what is under way.
     pub(crate) fn run_traps(&mut self) -> Run {
         if !self.catching {
             return Ok(());
         }
         self.collect_signals();
-        while let Some(signal) = self.waiting_signal() {
+        while let Some(signal) = self.waiting_trap().or_else(|| self.waiting_signal()) {
             self.pending.retain(|pending| *pending != signal);
             match self.state.traps.get(Condition::of(signal)).map(<[u8]>::to_vec) {
                 Some(action) => self.run_trap(action)?,

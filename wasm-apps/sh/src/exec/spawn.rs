@@ -7,13 +7,15 @@ use bstr::ByteSlice;
 
 use super::{Run, Shell, Waited};
 use crate::os;
-use crate::process::{self, Action, Group, Pid, Signal, Spawn, Status, terminal};
+use crate::process::{self, Group, Pid, Signal, Spawn, Status, terminal};
 
 /// How a new process differs from those that are waited for at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Foreground,
     Background,
+    /// In this process, whose program ends with that.
+    Here,
 }
 
 /// Status of a command that was found and cannot be run.
@@ -155,7 +157,7 @@ impl Shell {
         if detached {
             ignored = ignored | Signal::INT | Signal::QUIT;
         }
-        let pid = Spawn {
+        let start = Spawn {
             program,
             argv,
             env: &environment,
@@ -163,50 +165,20 @@ impl Shell {
             descriptors: &descriptors,
             ignored,
             group,
-        }
-        .spawn()?;
+        };
+        let pid = if place == Place::Here { return Err(start.exec()) } else { start.spawn()? };
         self.add_child(pid);
         Ok(pid)
     }
 
-    /// Puts a program in this shell's place: signals go to it, and its end is the shell's. A WebAssembly program cannot
-    /// become another one, so it is a child.
+    /// Puts a program in this shell's place, or in that of a subshell, which has no process of its own: there it is a child,
+    /// whose end is the subshell's.
     pub(crate) fn become_program(&mut self, arguments: &[Vec<u8>]) -> Result<Status, u8> {
-        let forwarded = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM];
-        let mut before = Vec::new();
-        if self.subshells == 0 {
-            // From before the program starts: whoever sees it run may send it a signal at once.
-            for signal in forwarded {
-                // What is ignored is ignored by the child as well.
-                if !self.ignores(signal)
-                    && let Ok(action) = process::set_action(signal, Action::Catch)
-                {
-                    before.push((signal, action));
-                }
-            }
-        }
-        let started = self.start_program(arguments, Place::Foreground, Group::Inherit);
-        if started.is_err() {
-            for (signal, action) in before {
-                // It could be set just now.
-                let _ = process::set_action(signal, action);
-            }
-        }
-        let pid = started?;
-        // Nothing of this shell is to keep pipes open.
+        let place = if self.subshells == 0 { Place::Here } else { Place::Foreground };
+        let pid = self.start_program(arguments, place, Group::Inherit)?;
+        // Nothing of this subshell is to keep pipes open.
         self.state.streams = crate::state::Streams::default();
-        loop {
-            match process::wait(Some(pid)) {
-                Ok((_, status)) => return Ok(status),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    while let Some(signal) = process::take_signal() {
-                        // It may have ended just now.
-                        let _ = process::kill(process::Target::Process(pid), Some(signal));
-                    }
-                }
-                Err(_) => return Err(NOT_FOUND),
-            }
-        }
+        self.wait_for(pid).ok_or(NOT_FOUND)
     }
 }
 
