@@ -114,6 +114,16 @@ async fn exec_runs_a_program_in_the_shells_own_process() {
     assert_eq!((code, printed.as_str()), (127, "3\nsh: nothing: not found\n"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_last_command_of_a_shell_takes_its_place_unless_a_trap_waits() {
+    let scene = waiting();
+    scene.until("state c Running").await;
+    let (_, printed) = scene.exec("c", &["sh", "-c", "false || true && ps -o ppid,args\n"]).await;
+    assert_eq!(printed, " PPID COMMAND\n    0 sleep 100000\n    0 ps -o ppid,args\n");
+    let (_, printed) = scene.exec("c", &["sh", "-c", "trap 'echo bye' EXIT; ps -o ppid,comm"]).await;
+    assert!(printed.contains(" sh\n") && printed.ends_with(" ps\nbye\n"), "{printed}");
+}
+
 #[tokio::test]
 async fn an_executed_shell_has_a_terminal() {
     let scene = waiting();

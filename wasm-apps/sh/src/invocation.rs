@@ -99,7 +99,7 @@ fn start(shell: &mut Shell, invocation: Invocation) -> Result<(), Flow> {
             shell.state.name = Rc::new(rest.remove(0));
         }
         shell.set_parameters(rest);
-        return shell.run_source(&mut Text::new(command), 1);
+        return shell.run_last_source(&mut Text::new(command));
     }
     if from_input {
         shell.set_parameters(rest);

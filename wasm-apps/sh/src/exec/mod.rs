@@ -44,6 +44,15 @@ pub(crate) type Run = Result<(), Flow>;
 impl Shell {
     /// Runs a script up to its end.
     pub(crate) fn run_source(&mut self, source: &mut dyn Source, line: u32) -> Run {
+        self.run_commands(source, line, false)
+    }
+
+    /// Runs a script with whose end this process ends, too: its last command is run in the shell's place.
+    pub(crate) fn run_last_source(&mut self, source: &mut dyn Source) -> Run {
+        self.run_commands(source, 1, true)
+    }
+
+    fn run_commands(&mut self, source: &mut dyn Source, line: u32, last: bool) -> Run {
         let mut parser = Parser::new(source).at_line(line);
         loop {
             parser.set_aliases(&self.state.aliases);
@@ -51,7 +60,15 @@ impl Shell {
             match parser.next_command() {
                 Ok(None) => return Ok(()),
                 Ok(Some(_)) if self.state.options.has(Flag::NoExec) && !self.interactive => {}
-                Ok(Some(list)) => self.list(&list)?,
+                Ok(Some(mut list)) => {
+                    if last
+                        && parser.is_at_end()
+                        && let Some(simple) = list.last_simple()
+                    {
+                        simple.last = true;
+                    }
+                    self.list(&list)?;
+                }
                 Err(error) => return Err(self.syntax_error(&error)),
             }
         }

@@ -6,6 +6,7 @@ use bstr::ByteSlice;
 
 use super::{Flow, Run, Shell};
 use crate::builtins::{self, Builtin};
+use crate::process::Status;
 use crate::state::{Flag, Locals};
 use crate::syntax::ast::{Assignment, Piece, Redirect, Simple, Word};
 use crate::syntax::is_name;
@@ -27,6 +28,11 @@ impl Shell {
                 Some(body) => shell.call_function(&body, &fields),
                 None => match builtins::find(&fields[0]) {
                     Some(builtin) => shell.run_builtin(builtin, &fields),
+                    None if simple.last && !shell.interactive && !shell.state.traps.has_actions() => {
+                        // It only comes back where nothing was run.
+                        shell.state.status = shell.become_program(&fields).map_or_else(|status| status, Status::code);
+                        Ok(())
+                    }
                     None => shell.external(&fields),
                 },
             })

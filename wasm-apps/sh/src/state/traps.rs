@@ -79,6 +79,11 @@ impl Traps {
         self.0.iter().map(|(condition, action)| (*condition, action.as_slice()))
     }
 
+    /// Whether there is something to run when a signal or the end comes.
+    pub(crate) fn has_actions(&self) -> bool {
+        self.iter().any(|(_, action)| !action.is_empty())
+    }
+
     pub(crate) fn ignored(&self) -> impl Iterator<Item = Signal> {
         self.iter().filter(|(_, action)| action.is_empty()).filter_map(|(condition, _)| condition.signal())
     }

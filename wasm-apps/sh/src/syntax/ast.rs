@@ -53,6 +53,20 @@ pub(crate) struct Simple {
     pub(crate) redirects: Vec<Redirect>,
     /// Where it stands, from 1.
     pub(crate) line: u32,
+    /// Nothing comes after it in its process.
+    pub(crate) last: bool,
+}
+
+impl List {
+    /// The simple command that, if it runs at all, is the last to run.
+    pub(crate) fn last_simple(&mut self) -> Option<&mut Simple> {
+        let item = self.items.last_mut().filter(|item| !item.background)?;
+        let pipeline = item.and_or.rest.last_mut().map_or(&mut item.and_or.first, |(_, pipeline)| pipeline);
+        match &mut pipeline.stages[..] {
+            [Command::Simple(simple)] if !pipeline.negated => Some(simple),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

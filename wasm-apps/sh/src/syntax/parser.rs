@@ -25,6 +25,11 @@ pub(crate) trait Source {
 
     /// Whether lines are to be shown as they are read.
     fn set_verbose(&mut self, _verbose: bool) {}
+
+    /// Whether it is known that no command comes any more.
+    fn is_blank(&self) -> bool {
+        false
+    }
 }
 
 /// A script that is there already.
@@ -53,6 +58,10 @@ impl Source for Text {
 
     fn set_verbose(&mut self, verbose: bool) {
         self.verbose = verbose;
+    }
+
+    fn is_blank(&self) -> bool {
+        self.text[self.at..].iter().all(u8::is_ascii_whitespace)
     }
 }
 
@@ -150,6 +159,12 @@ impl<'a> Parser<'a> {
         self.peeked = None;
         self.pending.clear();
         self.depth = 0;
+    }
+
+    /// Whether it is known that the last command has been read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let nothing_peeked = matches!(self.peeked, None | Some(Token::Newline | Token::End));
+        nothing_peeked && self.buffer[self.at..].iter().all(u8::is_ascii_whitespace) && self.source.is_blank()
     }
 
     /// The next line of commands, which may be several lines of text; `None` at the end.
