@@ -109,6 +109,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         () = cluster.suspend(SUSPEND_LIMIT) => {}
         () = entrance.wait_again() => cluster.suspend(Duration::ZERO).await,
     }
+    api.end_streams();
     tokio::select! {
         () = front.close(DRAIN_LIMIT) => {}
         () = entrance.wait_again() => {}
