@@ -119,6 +119,12 @@ impl ApiServer {
         Self(Arc::new(Inner { store, node_access, authority, config, in_flight, watches, sessions, sharing }))
     }
 
+    /// Ends what goes on for as long as a client wants: watches, logs that are followed, commands, forwarded ports. For a
+    /// server that is about to end, which need not wait for them then.
+    pub fn end_streams(&self) {
+        self.0.sessions.end();
+    }
+
     /// The service that answers requests; each must have an [`Identity`] in its extensions.
     pub fn service(&self) -> Router {
         layers::around(Router::new().fallback(answer_request).with_state(self.clone()))

@@ -49,6 +49,8 @@ struct History {
     /// Its events in the store, the one posted longest ago first.
     events: VecDeque<(Timestamp, String)>,
     stop: Option<Stop>,
+    /// The pod as it was when its last status was published.
+    last: Option<Arc<Pod>>,
 }
 
 /// The beginning of a pod's end.
@@ -97,6 +99,11 @@ impl Histories {
         self.histories().get(key)?.stop.clone()
     }
 
+    /// A pod as it was when its last status was published, whether or not it is still there.
+    pub(super) fn last(&self, key: &PodKey) -> Option<Arc<Pod>> {
+        self.histories().get(key)?.last.clone()
+    }
+
     /// The events of a pod that are still there, the one posted longest ago first.
     pub(super) fn events(&self, key: &PodKey) -> Vec<Arc<Event>> {
         self.histories().get(key).map(|history| self.stored(key, history)).unwrap_or_default()
@@ -134,7 +141,13 @@ impl Histories {
 
 impl Observer for Histories {
     fn status(&self, pod: &Pod, status: &PodStatus, at: Timestamp) {
-        let change = Change::Status { pod: PodKey::of(pod), status: Box::new(status.clone()), at };
+        let key = PodKey::of(pod);
+        if let Some(stored) = self.store.get::<Pod>(&key.namespace, &key.name)
+            && stored.metadata.uid == pod.metadata.uid
+        {
+            self.histories().entry(key.clone()).or_default().last = Some(stored);
+        }
+        let change = Change::Status { pod: key, status: Box::new(status.clone()), at };
         let _ = self.changes.try_send(change);
     }
 

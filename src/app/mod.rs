@@ -4,8 +4,8 @@ mod client;
 mod cluster;
 mod console;
 mod history;
-
 mod images;
+mod local;
 mod manifests;
 mod node_access;
 mod notices;
@@ -16,6 +16,7 @@ mod progress;
 mod remedy;
 mod resume;
 mod run;
+mod runs;
 mod serve;
 mod services;
 mod show;

@@ -61,6 +61,13 @@ impl Pods {
         self.state().pods.remove(pod);
     }
 
+    /// Tells a container's own terminal its size; one that does not run learns it when it starts.
+    pub(super) fn resize(&self, pod: &PodRef, container: &str, size: runtime::TerminalSize) {
+        if let Ok(access) = self.find(pod) {
+            let _ = access.resize(container, size);
+        }
+    }
+
     /// Looks from time to time at what is used, for as long as this is held: what is used now is the difference.
     pub(super) fn measure(&self) -> AbortOnDropHandle<()> {
         let pods = self.clone();

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::cluster::PodKey;
 use super::console::Console;
+use super::local;
 use super::manifests::{self, Input};
 use super::paths::Paths;
 use super::resume::{self, Leftovers, Resumed};
@@ -22,10 +23,11 @@ use crate::base::clock::Timestamp;
 use crate::base::id::PodUid;
 use crate::cli::run::{PublishSpec, RunArgs};
 use crate::cli::{Global, Switch as OnOff};
+use crate::controller::stamp;
 use crate::image::ImageStore;
 use crate::node::{Publish, host_ports};
 use crate::pod::PodSnapshot;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// A run that is ready to start.
 pub(super) struct Session {
@@ -50,6 +52,7 @@ pub(super) struct Session {
 }
 
 /// What pods may learn of the machine.
+#[derive(Debug, Clone)]
 pub(super) struct Host {
     pub(super) name: String,
     pub(super) cpus: usize,
@@ -169,23 +172,31 @@ impl Session {
     }
 
     fn add(&mut self, object: Object, services: &services::Creator) -> anyhow::Result<()> {
-        let store = self.store.clone();
+        if let Some(namespace) = &object.metadata().namespace {
+            local::system::ensure_namespace(&self.store, namespace, Timestamp::now())?;
+        }
         match object {
             Object::Pod(pod) => self.add_pod(*pod)?,
-            Object::ConfigMap(object) => drop(store.create(object)?),
-            Object::Secret(object) => drop(store.create(object)?),
-            Object::PersistentVolumeClaim(object) => drop(store.create(*object)?),
+            Object::ConfigMap(object) => self.put(object)?,
+            Object::Secret(object) => self.put(object)?,
+            Object::PersistentVolumeClaim(object) => self.put(*object)?,
             Object::Service(object) => drop(services.create(*object)?),
-            Object::Endpoints(object) => drop(store.create(object)?),
-            Object::EndpointSlice(object) => drop(store.create(object)?),
-            Object::ServiceAccount(object) => drop(store.create(object)?),
-            Object::Namespace(object) => drop(store.create(object)?),
-            Object::Node(object) => drop(store.create(*object)?),
-            Object::Event(object) => drop(store.create(*object)?),
-            Object::Lease(object) => drop(store.create(object)?),
-            Object::RuntimeClass(object) => drop(store.create(object)?),
-            Object::PriorityClass(object) => drop(store.create(object)?),
+            Object::Endpoints(object) => self.put(object)?,
+            Object::EndpointSlice(object) => self.put(object)?,
+            Object::ServiceAccount(object) => self.put(object)?,
+            Object::Namespace(object) => local::system::put_namespace(&self.store, object, Timestamp::now())?,
+            Object::Node(object) => self.put(*object)?,
+            Object::Event(object) => self.put(*object)?,
+            Object::Lease(object) => self.put(object)?,
+            Object::RuntimeClass(object) => self.put(object)?,
+            Object::PriorityClass(object) => self.put(object)?,
         }
+        Ok(())
+    }
+
+    fn put<T: store::Object>(&self, mut object: T) -> anyhow::Result<()> {
+        stamp(object.metadata_mut(), Timestamp::now());
+        self.store.create(object)?;
         Ok(())
     }
 
@@ -196,7 +207,7 @@ impl Session {
         pod.metadata.generation = Some(1);
         pod.status = None;
         if let Some(spec) = &mut pod.spec {
-            spec.node_name = Some(self.host.name.clone());
+            spec.node_name = Some(local::name_of_machine(&self.host.name));
         }
         self.pods.push(self.store.create(pod)?);
         Ok(())

@@ -1,5 +1,6 @@
 //! `husk run`: runs prepared pods until they end, watched by signals and a time limit, and tells how it went.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +12,28 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
 
 use super::cluster::{Observer, PodKey, StoreCluster};
 use super::console::Console;
 use super::history::{Histories, QUEUE};
+use super::local::{self, ClusterConfig, Foreground, LocalCluster, Own};
+use super::node_access;
 use super::notices::Notices;
 use super::outcome::{self, Account};
 use super::prepare::{Session, cannot_keep_files};
 use super::progress::CompileProgress;
 use super::resume;
-use super::services;
+use super::runs::{self, RunUnderWay};
+use super::serve::Front;
+use super::services::{self, NodePort};
 use super::show::{Names, Show};
+use crate::apiserver::ApiServer;
+use crate::apiserver::authorize::Policy;
+use crate::apiserver::node_access::PodRef;
+use crate::apiserver::tokens::{Authority, SigningKey};
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::output::printer::{PrintOptions, Printer, Tone};
 use crate::cli::output::{objects, table};
@@ -30,20 +41,20 @@ use crate::cli::run::{EgressArg, RunArgs};
 use crate::cli::{EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Global};
 use crate::image;
 use crate::net::{Egress, Switch};
-use crate::node::{Journal, LogChunk, Node, NodeConfig, PodHandle, Publish, RunDirectory, host_ports};
+use crate::node::{Contents, Journal, LogChunk, Publish, Recorded, RunDirectory, host_ports};
 use crate::pod::print;
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 
 /// Chunks of output that may wait for the printer.
 const LOG_QUEUE: usize = 256;
-/// Thousandths of a processor, as Kubernetes counts them, in one.
-const MILLIS_PER_CPU: u64 = 1000;
 /// How long the end of a run waits until what killed husks have left is removed.
 const TIDYING_LIMIT: Duration = Duration::from_secs(1);
-/// How long a kubelet takes on average to see that a container has started.
-const PROBE_LAG: Duration = Duration::from_millis(500);
-/// Domain of Services and pods, as clusters have it by default.
-const CLUSTER_DOMAIN: &str = "cluster.local";
+/// How long pods may take to stop that others have created while the run was under way.
+const OTHERS_LIMIT: Duration = Duration::from_secs(30);
+/// How long those who are connected to the API may take to see the pods' end and leave…
+const LEAVE_LIMIT: Duration = Duration::from_millis(500);
+/// …and what they still ask for then.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// `terminationGracePeriodSeconds` where a pod has none.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
@@ -61,15 +72,15 @@ pub(super) fn run(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
 }
 
 /// Tells the container that has the terminal whenever its size changes.
-async fn pass_on_sizes(console: Console, pods: Arc<[(Arc<Pod>, PodHandle)]>) {
+async fn pass_on_sizes(console: Console, pods: Vec<Arc<Pod>>, access: node_access::Pods) {
     let Some((key, container)) = console.borrower() else { return };
-    let Some((_, handle)) = pods.iter().find(|(pod, _)| PodKey::of(pod) == *key) else { return };
+    let Some(pod) = pods.iter().find(|pod| PodKey::of(pod) == *key).map(|pod| reference(pod)) else { return };
     #[cfg(unix)]
     if let Ok(mut changed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) {
         while changed.recv().await.is_some() {
             if let Some(size) = console.size() {
                 // One that does not run learns it when it starts.
-                let _ = handle.access().resize(container, size);
+                access.resize(&pod, container, size);
             }
         }
     }
@@ -110,30 +121,28 @@ impl Session {
         let clock = Clock::system();
         let histories = Arc::new(Histories::new(self.store.clone(), changes));
         let observer = Arc::clone(&histories) as Arc<dyn Observer>;
-        let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.host.name.clone(), clock, observer));
-        let switch = Switch::new(self.egress());
-        let services = services::keep(&self.store, clock, Arc::clone(&switch), CLUSTER_DOMAIN);
+        let cluster = Arc::new(StoreCluster::new(self.store.clone(), self.node_name(), clock, observer));
+        let switch = Switch::new(egress(self.args.egress));
         let node_ports = services::publish_node_ports(&self.store, &switch).await?;
         for port in node_ports.iter().filter(|_| !self.args.quiet) {
             printer.notice(Tone::Quiet, port.notice.clone()).await;
         }
-        let directory = self.run_directory(clock.now())?;
-        let cluster_and_switch = (Arc::clone(&cluster), switch);
-        let node = self.node(clock, &directory, cluster_and_switch, (logs, containers), console.clone())?;
+        let directory = Arc::new(self.run_directory(clock.now())?);
+        let access = node_access::Pods::new(clock);
         let notices = self.tells().then(|| self.notices());
         let output =
             tokio::spawn(Show::new(printer.clone(), self.names(), notices, console.clone()).run(log_chunks, changed));
         // Before anything runs that a signal would leave behind.
-        let signals = Signals::listen();
-        let pods = self.start_pods(&node, &cluster);
+        let mut signals = Signals::listen();
+        let wiring = Wiring { clock, cluster, switch, node_ports, directory: Arc::clone(&directory), access };
+        let (mut at_work, finished) = self.start(wiring, (logs, containers), &console)?;
         let tidying = self.tidy();
-        let resizing = tokio::spawn(pass_on_sizes(console.clone(), Arc::clone(&pods)));
-        let ending = self.watch(&pods, &printer, signals, (clock, &histories)).await;
-        resizing.abort();
+        let ending = self.watch(&finished, &printer, &mut signals, (clock, &histories)).await;
+        at_work.end(&mut signals).await;
         console.restore();
         let accounts = self.accounts(&histories);
         // With them goes the way for further changes.
-        drop((pods, node, cluster, histories, services, node_ports));
+        drop((at_work, histories));
         if let Err(error) = directory.remove() {
             warn!(%error, "what the pods kept on disk was not removed completely");
         }
@@ -155,6 +164,52 @@ impl Session {
         }
     }
 
+    /// Starts the pods, and what goes on beside them. Each of the tokens is cancelled at the end of one of the pods.
+    fn start(
+        &self,
+        wiring: Wiring,
+        (logs, containers): (mpsc::Sender<LogChunk>, Arc<WasmRuntime>),
+        console: &Console,
+    ) -> anyhow::Result<(AtWork, Vec<CancellationToken>)> {
+        let Wiring { clock, cluster, switch, node_ports, directory, access } = wiring;
+        let journal = Journal::create(directory.path()).with_context(|| cannot_keep_files(&self.paths))?;
+        for pod in self.pods.iter().filter(|pod| !self.snapshots.contains_key(&PodKey::of(pod))) {
+            cluster.post_scheduled(pod);
+        }
+        let (own, finished) = self.own_pods();
+        let keyboard = console.clone();
+        let foreground = Foreground {
+            own,
+            node_ports,
+            logs: Some(logs),
+            // What a program prints that is run as if there were no husk, nobody asks for a second time.
+            keeps_logs: !self.program,
+            stdin: Box::new(move |pod, container| keyboard.keyboard(pod, container)),
+        };
+        let cluster = LocalCluster::start(ClusterConfig {
+            store: self.store.clone(),
+            clock,
+            host: self.host.clone(),
+            node_name: self.node_name(),
+            cluster,
+            directory: Arc::clone(&directory),
+            journal: Arc::new(journal),
+            left: self.left(),
+            data: self.paths.data.clone(),
+            runtime: containers,
+            images: Arc::clone(&self.images),
+            switch,
+            access: access.clone(),
+            ca_certificate: None,
+            foreground,
+        })?;
+        let api = if self.program { None } else { self.offer_api(&access, &directory, clock) };
+        let measuring = access.measure();
+        let resizing = tokio::spawn(pass_on_sizes(console.clone(), self.pods.clone(), access));
+        let at_work = AtWork { cluster, api, _tasks: [measuring, AbortOnDropHandle::new(resizing)] };
+        Ok((at_work, finished))
+    }
+
     /// A place for what the pods keep on disk, with the files of those that are gone on with.
     fn run_directory(&self, now: Timestamp) -> anyhow::Result<RunDirectory> {
         let context = || cannot_keep_files(&self.paths);
@@ -165,19 +220,46 @@ impl Session {
         Ok(directory)
     }
 
-    fn start_pods(&self, node: &Node, cluster: &StoreCluster) -> Arc<[(Arc<Pod>, PodHandle)]> {
-        let start = |pod: &Arc<Pod>| {
-            let key = PodKey::of(pod);
-            let (pod, publish) = (Arc::clone(pod), self.publish.get(&key).cloned().unwrap_or_default());
-            match self.snapshots.get(&key) {
-                None => {
-                    cluster.post_scheduled(&pod);
-                    node.run_pod(pod, publish)
-                }
-                Some(snapshot) => node.resume_pod(pod, publish, snapshot.clone()),
-            }
+    /// The pods of this run as the cluster is told of them, and what tells of their ends.
+    fn own_pods(&self) -> (HashMap<String, Own>, Vec<CancellationToken>) {
+        let own = |pod: &Arc<Pod>| {
+            let finished = CancellationToken::new();
+            let publish = self.publish.get(&PodKey::of(pod)).cloned().unwrap_or_default();
+            let own = Own::new(publish, &finished);
+            ((pod.metadata.uid.clone().unwrap_or_default(), own), finished)
         };
-        self.pods.iter().map(|pod| (Arc::clone(pod), start(pod))).collect()
+        self.pods.iter().map(own).unzip()
+    }
+
+    /// How a killed husk has left the pods that are gone on with.
+    fn left(&self) -> Contents {
+        let recorded = |pod: &Arc<Pod>| {
+            let snapshot = self.snapshots.get(&PodKey::of(pod))?.clone();
+            let recorded = Recorded { pod: Pod::clone(pod), snapshot: Some(snapshot) };
+            Some((pod.metadata.uid.clone().unwrap_or_default(), recorded))
+        };
+        Contents { pods: self.pods.iter().filter_map(recorded).collect::<BTreeMap<_, _>>(), problems: Vec::new() }
+    }
+
+    /// Lets the user's other commands reach the pods, if there can be a socket.
+    #[cfg(unix)]
+    fn offer_api(&self, access: &node_access::Pods, directory: &RunDirectory, clock: Clock) -> Option<Api> {
+        let key = SigningKey::random().inspect_err(|error| warn!(%error, "there is no API")).ok()?;
+        let authority = Arc::new(Authority::new(self.store.clone(), key, clock));
+        let config = local::api_config(&self.node_name(), Policy::default(), clock);
+        let api = ApiServer::new(self.store.clone(), Arc::new(access.clone()), Arc::clone(&authority), config);
+        let socket = directory.path().join(runs::SOCKET);
+        let front = super::serve::open_socket(api.service(), authority, &socket)?;
+        let files = self.args.files.iter().map(|file| file.display().to_string()).collect();
+        let namespace = self.args.namespace.clone();
+        let run = RunUnderWay { pid: std::process::id(), since: clock.now(), files, namespace, socket };
+        run.announce(directory.path());
+        Some((api, front))
+    }
+
+    #[cfg(not(unix))]
+    fn offer_api(&self, _: &node_access::Pods, _: &RunDirectory, _: Clock) -> Option<Api> {
+        None
     }
 
     /// Sees to it in the background that what killed husks have left is there only once, or not at all.
@@ -188,6 +270,10 @@ impl Session {
             Some(leftovers) => leftovers.strike_out(&pods),
             None => resume::remove_all(&directory),
         })
+    }
+
+    fn node_name(&self) -> String {
+        local::name_of_machine(&self.host.name)
     }
 
     /// Whether husk tells of the pods' lives, besides what containers print.
@@ -232,46 +318,6 @@ impl Session {
         lines.collect()
     }
 
-    fn node(
-        &self,
-        clock: Clock,
-        directory: &RunDirectory,
-        (cluster, switch): (Arc<StoreCluster>, Arc<Switch>),
-        (logs, containers): (mpsc::Sender<LogChunk>, Arc<WasmRuntime>),
-        console: Console,
-    ) -> anyhow::Result<Node> {
-        let journal = Journal::create(directory.path()).with_context(|| cannot_keep_files(&self.paths))?;
-        let host = &self.host;
-        Ok(Node::new(NodeConfig {
-            name: host.name.clone(),
-            host_ips: vec!["127.0.0.1".to_owned()],
-            cluster_domain: CLUSTER_DOMAIN.to_owned(),
-            allocatable_cpu_millis: host.cpus as u64 * MILLIS_PER_CPU,
-            allocatable_memory: host.memory_bytes,
-            host_resolv_conf: host.resolv_conf.clone(),
-            host_hosts: host.hosts.clone(),
-            pods_dir: directory.path().to_owned(),
-            journal: Some(Arc::new(journal)),
-            data_dir: self.paths.data.clone(),
-            probe_lag: PROBE_LAG,
-            clock,
-            runtime: containers,
-            images: Arc::clone(&self.images),
-            switch,
-            cluster,
-            logs: Some(logs),
-            log_files: None,
-            stdin: Box::new(move |pod, container| console.keyboard(pod, container)),
-        }))
-    }
-
-    fn egress(&self) -> Egress {
-        match self.args.egress {
-            EgressArg::Allow => Egress::Allow,
-            EgressArg::Deny => Egress::Deny,
-        }
-    }
-
     fn wasm_runtime(&self, progress: Arc<CompileProgress>) -> anyhow::Result<Arc<WasmRuntime>> {
         let config = WasmRuntimeConfig {
             cache_dir: Some(self.paths.code.clone()),
@@ -286,12 +332,12 @@ impl Session {
     /// Gives why and when they were ended, if they did not end by themselves.
     async fn watch(
         &self,
-        pods: &[(Arc<Pod>, PodHandle)],
+        finished: &[CancellationToken],
         printer: &Printer,
-        mut signals: Signals,
+        signals: &mut Signals,
         (clock, histories): (Clock, &Histories),
     ) -> Option<(Ending, Timestamp)> {
-        let mut all_finished = std::pin::pin!(join_all(pods.iter().map(|(_, handle)| handle.finished())));
+        let mut all_finished = std::pin::pin!(join_all(finished.iter().map(CancellationToken::cancelled)));
         let mut timeout = std::pin::pin!(sleep_or_never(self.args.timeout));
         let mut ending: Option<(Ending, Timestamp)> = None;
         loop {
@@ -306,16 +352,16 @@ impl Session {
             if self.tells() {
                 announce(printer, ending_notice(asked, again));
             }
-            for (pod, handle) in pods {
+            for pod in &self.pods {
                 histories.remember(&PodKey::of(pod));
-                self.delete(pod, handle, grace, clock.now());
+                self.delete(pod, grace, clock.now());
             }
             ending = ending.or(Some((asked, clock.now())));
         }
     }
 
     /// Marks a pod as deleted, as the API does (registry/core/pod strategy): the deadline can only come closer.
-    fn delete(&self, pod: &Pod, handle: &PodHandle, grace: Option<i64>, now: Timestamp) {
+    fn delete(&self, pod: &Pod, grace: Option<i64>, now: Timestamp) {
         let key = PodKey::of(pod);
         let changed = self.store.update::<Pod>(&key.namespace, &key.name, |pod| {
             let spec_grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
@@ -328,16 +374,20 @@ impl Session {
             metadata.deletion_timestamp = Some(Time(now + jiff::SignedDuration::from_secs(grace)));
             metadata.generation = metadata.generation.map(|generation| generation + 1);
         });
-        if let Ok(pod) = changed {
-            handle.update(pod);
+        if let Err(error) = changed {
+            // It has ended and is gone.
+            debug!(%error, "a pod is not there to be stopped");
         }
     }
 
     /// What is known of the pods now that they have ended.
     fn accounts(&self, histories: &Histories) -> Vec<Account> {
-        let account = |pod| {
+        let account = |pod: &Arc<Pod>| {
             let key = PodKey::of(pod);
-            let pod = self.store.get::<Pod>(&key.namespace, &key.name)?;
+            let is_it = |found: &Arc<Pod>| found.metadata.uid == pod.metadata.uid;
+            let stored = self.store.get::<Pod>(&key.namespace, &key.name).filter(is_it);
+            // One that was deleted is as it was last.
+            let pod = stored.or_else(|| histories.last(&key).filter(is_it))?;
             Some(Account { pod, stop: histories.stop(&key), events: histories.events(&key) })
         };
         self.pods.iter().filter_map(|pod| account(pod)).collect()
@@ -378,6 +428,55 @@ impl Session {
         }
         let key = PodKey::of(&account.pod);
         outcome::explain(account, &self.names().pod(&key.namespace, &key.name))
+    }
+}
+
+/// What the pods of a run are started with.
+struct Wiring {
+    clock: Clock,
+    cluster: Arc<StoreCluster>,
+    switch: Arc<Switch>,
+    node_ports: Vec<NodePort>,
+    directory: Arc<RunDirectory>,
+    access: node_access::Pods,
+}
+
+/// The API of the run, and the door to it.
+type Api = (ApiServer, Front<axum::Router>);
+
+/// A run under way.
+struct AtWork {
+    cluster: LocalCluster,
+    api: Option<Api>,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+impl AtWork {
+    /// Stops what others have started beside the pods that are waited for, and lets those who are connected see the end. A
+    /// signal makes it shorter.
+    async fn end(&mut self, signals: &mut Signals) {
+        tokio::select! {
+            () = self.cluster.suspend(OTHERS_LIMIT) => {}
+            _ = signals.next() => self.cluster.suspend(Duration::ZERO).await,
+        }
+        let Some((api, front)) = &self.api else { return };
+        front.quiet(LEAVE_LIMIT).await;
+        api.end_streams();
+        front.close(CLOSE_LIMIT).await;
+    }
+}
+
+/// A pod, as those call it who reach into it.
+fn reference(pod: &Pod) -> PodRef {
+    let PodKey { namespace, name } = PodKey::of(pod);
+    PodRef { namespace, name, uid: pod.metadata.uid.clone().unwrap_or_default() }
+}
+
+/// What may leave the pods.
+pub(super) fn egress(arg: EgressArg) -> Egress {
+    match arg {
+        EgressArg::Allow => Egress::Allow,
+        EgressArg::Deny => Egress::Deny,
     }
 }
 

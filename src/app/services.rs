@@ -144,7 +144,14 @@ pub(super) fn without_pods(objects: &[LoadedObject]) -> Vec<String> {
 pub(super) struct NodePort {
     /// For the user.
     pub(super) notice: String,
-    _published: PublishedPort,
+    /// Its protocol.
+    pub(super) protocol: Protocol,
+    /// Its number.
+    pub(super) number: u16,
+    /// Where it leads.
+    pub(super) target: SocketAddr,
+    /// It is open for as long as this is held.
+    pub(super) published: PublishedPort,
 }
 
 /// Publishes the node ports that Services ask for.
@@ -161,10 +168,11 @@ pub(super) async fn publish_node_ports(store: &Store, switch: &Arc<Switch>) -> s
             };
             let number = u16::try_from(port.port).unwrap_or_default();
             let host = SocketAddr::from((Ipv4Addr::LOCALHOST, node_port));
-            let port = switch.publish_virtual(protocol, SocketAddr::from((ip, number)), host).await?;
+            let target = SocketAddr::from((ip, number));
+            let port = switch.publish_virtual(protocol, target, host).await?;
             let name = service.metadata.name.as_deref().unwrap_or_default();
             let notice = format!("service/{name}: Port {number}{suffix} is published on {host}");
-            published.push(NodePort { notice, _published: port });
+            published.push(NodePort { notice, protocol, number: node_port, target, published: port });
         }
     }
     Ok(published)

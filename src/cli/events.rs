@@ -10,7 +10,8 @@ use super::connection::ConnectionArgs;
 Examples:
   husk events                   what has happened in the namespace, oldest first
   husk events --for pod/web     what has happened to one pod
-  husk events --types=Warning -A")]
+  husk events --types=Warning -A
+  husk events -w                and what happens from now on")]
 pub struct EventsArgs {
     /// The connection.
     #[command(flatten)]
@@ -21,6 +22,9 @@ pub struct EventsArgs {
     /// Only events of these types: Normal, Warning
     #[arg(long, value_name = "TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    pub watch: bool,
     /// In all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,

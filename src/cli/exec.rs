@@ -14,7 +14,7 @@ Examples:
   husk exec -it web -c a -- sh    a shell on this terminal
   echo hello | husk exec -i web -- cat")]
 pub struct ExecArgs {
-    /// POD or pod/POD
+    /// POD, pod/POD or service/SERVICE
     #[arg(value_name = "POD")]
     pub pod: String,
     /// The connection.
@@ -44,7 +44,7 @@ Examples:
   husk attach web           see what the pod's first container prints from now on
   husk attach -it web       its terminal")]
 pub struct AttachArgs {
-    /// POD or pod/POD
+    /// POD, pod/POD or service/SERVICE
     #[arg(value_name = "POD")]
     pub pod: String,
     /// The connection.

@@ -16,7 +16,7 @@ Examples:
   husk logs -p web                    of the container before its last restart
   husk logs -l app=web --prefix       of all pods with a label")]
 pub struct LogsArgs {
-    /// POD or pod/POD, and which container if there are several
+    /// POD, pod/POD or service/SERVICE, and which container if there are several
     #[arg(value_name = "POD")]
     pub pod: Option<String>,
     /// The same as -c

@@ -9,6 +9,7 @@ pub mod cp;
 pub mod create;
 pub mod delete;
 pub mod describe;
+pub mod edit;
 pub mod events;
 pub mod exec;
 pub mod explain;

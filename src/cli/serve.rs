@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
+use super::run::EgressArg;
+
 /// The port of Kubernetes' API servers.
 pub const DEFAULT_PORT: u16 = 6443;
 
@@ -52,6 +54,10 @@ pub struct ServeArgs {
     /// create pods may read and write your files through hostPath volumes
     #[arg(long, value_enum, value_name = "view|cluster-admin", hide_possible_values = true, default_value_t)]
     pub service_accounts: ServiceAccountsArg,
+
+    /// Whether pods may reach what is outside of them through this machine: connections and DNS
+    #[arg(long, value_enum, value_name = "allow|deny", hide_possible_values = true, default_value_t = EgressArg::Allow)]
+    pub egress: EgressArg,
 
     /// The server was started by --detach. No option, for completion scripts would offer it.
     #[arg(skip = std::env::var_os(IN_BACKGROUND).is_some())]

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::connection::ConnectionArgs;
 use super::{
-    api_resources, apply, cp, create, delete, describe, events, exec, explain, get, logs, port_forward, top, wait,
+    api_resources, apply, cp, create, delete, describe, edit, events, exec, explain, get, logs, port_forward, top, wait,
 };
 
 /// One of them.
@@ -12,12 +12,14 @@ use super::{
 pub enum Verb {
     /// Create objects of manifests on a server, or change those that exist to what the manifests say
     Apply(apply::ApplyArgs),
-    /// Create objects of manifests on a server
+    /// Create objects on a server, of manifests or of options
     Create(create::CreateArgs),
     /// Print objects of a server
     Get(get::GetArgs),
     /// Describe objects of a server in words, and what has happened to them
     Describe(describe::DescribeArgs),
+    /// Change objects of a server in an editor
+    Edit(edit::EditArgs),
     /// Print what a server's containers have printed
     Logs(logs::LogsArgs),
     /// Run a program in a container of a server's pod
@@ -49,9 +51,10 @@ impl Verb {
     pub fn connection(&self) -> &ConnectionArgs {
         match self {
             Self::Apply(args) => &args.connection,
-            Self::Create(args) => &args.connection,
+            Self::Create(args) => &args.options().connection,
             Self::Get(args) => &args.connection,
             Self::Describe(args) => &args.connection,
+            Self::Edit(args) => &args.connection,
             Self::Logs(args) => &args.connection,
             Self::Exec(args) => &args.connection,
             Self::Attach(args) => &args.connection,

@@ -26,9 +26,9 @@ pub struct WaitArgs {
     /// The manifests.
     #[command(flatten)]
     pub files: FileArgs,
-    /// For what: condition=NAME[=VALUE], jsonpath=PATH[=VALUE], create or delete
+    /// For what: condition=NAME[=VALUE], jsonpath=PATH[=VALUE], create or delete. Repeatable: for one after the other
     #[arg(long = "for", value_name = "WHAT", required = true)]
-    pub condition: WaitFor,
+    pub conditions: Vec<WaitFor>,
     /// How long for each object, such as 90s; 0 looks once
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s")]
     pub timeout: Duration,

@@ -24,8 +24,9 @@ const DESCRIPTION: (&str, &str) = (
      service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.",
 );
 
-/// Sees to every namespace for as long as it is polled. `ca` is the certificate, as PEM.
-pub async fn run(store: Store, clock: Clock, ca: String) {
+/// Sees to every namespace for as long as it is polled. `ca` is the certificate, as PEM; without one, pods are not reached
+/// by the API, and get no token for it of themselves.
+pub async fn run(store: Store, clock: Clock, ca: Option<String>) {
     let mut publisher = Publisher::new(store, clock, ca);
     loop {
         let event = publisher.next().await;
@@ -37,7 +38,7 @@ pub async fn run(store: Store, clock: Clock, ca: String) {
 struct Publisher {
     store: Store,
     clock: Clock,
-    ca: String,
+    ca: Option<String>,
     namespaces: Informer,
     accounts: Informer,
     config_maps: Informer,
@@ -45,7 +46,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn new(store: Store, clock: Clock, ca: String) -> Self {
+    fn new(store: Store, clock: Clock, ca: Option<String>) -> Self {
         let namespaces = Informer::new(&store, resource_of::<Namespace>());
         let accounts = Informer::new(&store, resource_of::<ServiceAccount>());
         let config_maps = Informer::new(&store, resource_of::<ConfigMap>());
@@ -99,9 +100,13 @@ impl Publisher {
             metadata
         };
         if self.store.get::<ServiceAccount>(namespace, ACCOUNT).is_none() {
-            created(self.store.create(ServiceAccount { metadata: metadata(ACCOUNT), ..ServiceAccount::default() }))?;
+            let automount_service_account_token = self.ca.is_none().then_some(false);
+            let metadata = metadata(ACCOUNT);
+            let account = ServiceAccount { metadata, automount_service_account_token, ..ServiceAccount::default() };
+            created(self.store.create(account))?;
         }
-        let data = BTreeMap::from([(CA_KEY.to_owned(), self.ca.clone())]);
+        let Some(ca) = &self.ca else { return Ok(()) };
+        let data = BTreeMap::from([(CA_KEY.to_owned(), ca.clone())]);
         match self.store.get::<ConfigMap>(namespace, ROOT_CA) {
             None => {
                 let (key, text) = DESCRIPTION;
@@ -141,7 +146,7 @@ mod tests {
         let store = Store::default();
         store.create(namespace("one")).unwrap();
         let clock = Clock::starting_at(Timestamp::from_second(1_800_000_000).unwrap());
-        let mut publisher = Publisher::new(store.clone(), clock, "PEM".to_owned());
+        let mut publisher = Publisher::new(store.clone(), clock, Some("PEM".to_owned()));
         publisher.catch_up();
         store.create(namespace("two")).unwrap();
         publisher.catch_up();
@@ -164,13 +169,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn where_pods_do_not_reach_the_api_they_get_no_token_for_it() {
+        let store = Store::default();
+        store.create(namespace("one")).unwrap();
+        let clock = Clock::starting_at(Timestamp::from_second(1_800_000_000).unwrap());
+        Publisher::new(store.clone(), clock, None).catch_up();
+        let account = store.get::<ServiceAccount>("one", "default").unwrap();
+        assert_eq!(account.automount_service_account_token, Some(false));
+        assert!(store.list_all::<ConfigMap>().is_empty());
+    }
+
+    #[tokio::test]
     async fn a_namespace_that_ends_gets_nothing_back() {
         let store = Store::default();
         let clock = Clock::starting_at(Timestamp::from_second(1_800_000_000).unwrap());
         let mut ending = namespace("one");
         ending.metadata.deletion_timestamp = Some(super::super::objects::seconds(clock.now()));
         store.create(ending).unwrap();
-        let mut publisher = Publisher::new(store.clone(), clock, "PEM".to_owned());
+        let mut publisher = Publisher::new(store.clone(), clock, Some("PEM".to_owned()));
         publisher.catch_up();
         assert!(store.list_all::<ConfigMap>().is_empty() && store.list_all::<ServiceAccount>().is_empty());
     }

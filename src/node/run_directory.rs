@@ -70,6 +70,20 @@ impl RunDirectory {
         names.into_iter().filter_map(|name| Self::lock(parent.join(name)).ok().flatten()).collect()
     }
 
+    /// Where those are that other processes have, the oldest first.
+    pub fn in_use(parent: &Path) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut paths: Vec<_> = names.filter(|name| name.starts_with("run-")).map(|name| parent.join(name)).collect();
+        paths.sort_unstable();
+        let is_locked = |path: &PathBuf| {
+            let lock = File::open(path.join(LOCK));
+            lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        };
+        paths.retain(is_locked);
+        paths
+    }
+
     /// `None` if another process has it.
     fn lock(path: PathBuf) -> io::Result<Option<Self>> {
         if !fs::symlink_metadata(&path)?.is_dir() {
@@ -127,11 +141,12 @@ impl RunDirectory {
         remove_pod(&self.path.join(uid))
     }
 
-    /// Removes everything. Without the journal, which goes first, nobody will take the pods up again.
+    /// Removes everything, after which it is of no use. Without the journal, which goes first, nobody will take the pods up
+    /// again.
     ///
     /// # Errors
     /// When something could not be removed; the rest is gone.
-    pub fn remove(self) -> io::Result<()> {
+    pub fn remove(&self) -> io::Result<()> {
         let mut result = Ok(());
         for name in [journal::FILE, journal::NEW_FILE] {
             result = result.and(unless_missing(fs::remove_file(self.path.join(name))));

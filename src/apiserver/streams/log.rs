@@ -23,7 +23,7 @@ pub(super) async fn answer(server: &Inner, info: &RequestInfo, pod: &Pod, query:
     };
     options.instance = container::instance(pod, &options.container, query.flag("previous"))?;
     let permit = server.sessions.permit()?;
-    let end = server.sessions.end.clone();
+    let end = server.sessions.ending();
     let log = server.node_access.logs(&on_node, options).await.map_err(|error| not_read(info, &error))?;
     let pieces = log.take_until(end.cancelled_owned()).map(move |piece| {
         let _held = &permit;

@@ -74,6 +74,16 @@ impl Sessions {
         Self { permits: Arc::new(Semaphore::new(MAX_SESSIONS)), end: end.clone(), _end_with_server: end.drop_guard() }
     }
 
+    /// Ends them all, and those that begin later.
+    pub(super) fn end(&self) {
+        self.end.cancel();
+    }
+
+    /// What is cancelled when they are to end.
+    pub(super) fn ending(&self) -> CancellationToken {
+        self.end.clone()
+    }
+
     fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         permit.map_err(|_full| ApiError::too_many_requests("there are too many streams already", 1))

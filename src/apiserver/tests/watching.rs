@@ -178,3 +178,13 @@ async fn options_that_make_no_sense_are_refused() {
         assert!(answer.error().2.contains(expected), "{query}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn a_watch_ends_with_the_streams_of_a_server_that_is_about_to_end() {
+    let cluster = Cluster::new().await;
+    cluster.config_map("a", json!({})).await;
+    let mut watch = Watching::begin(&cluster, &format!("{MAPS}?watch=1"), &[]).await;
+    assert_eq!(watch.told().await, "ADDED a");
+    cluster.server.end_streams();
+    assert_eq!(watch.told().await, "end");
+}

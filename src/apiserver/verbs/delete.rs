@@ -68,25 +68,24 @@ pub(super) async fn delete_collection(call: &Call<'_>, bytes: &Bytes) -> Result<
             name: Some(object.name().to_owned()),
             ..call.info.clone()
         };
-        match remove_unless_gone(call, &info, &request, object).await? {
-            Some(shown) => deleted.push(shown),
-            None => continue,
-        }
+        deleted.extend(remove_unless_gone(call, &info, &request, object)?);
         if index % TURN == TURN - 1 {
             tokio::task::yield_now().await;
         }
     }
+    // Once for all of them, and for what others, who were faster, have removed.
+    call.server.durable(call.server.store.revision()).await?;
     let metadata = ListMetadata { revision, ..ListMetadata::default() };
     Ok(presenter.list(deleted.iter().map(Arc::as_ref), &metadata))
 }
 
-async fn remove_unless_gone(
+fn remove_unless_gone(
     call: &Call<'_>,
     info: &RequestInfo,
     request: &Request,
     listed: &Arc<StoredObject>,
 ) -> Result<Option<Arc<StoredObject>>, ApiError> {
-    match remove(call, info, request).await {
+    match begin(call, info, request) {
         Ok(Deleted::Gone(object) | Deleted::Stays(object)) => Ok(Some(object)),
         Ok(Deleted::Dry(_)) => Ok(Some(Arc::clone(listed))),
         // Somebody else was faster, which is as good.
@@ -95,12 +94,20 @@ async fn remove_unless_gone(
     }
 }
 
-/// Deletes the object that `info` names, as far as nothing holds it.
+/// Deletes the object that `info` names, as far as nothing holds it, and waits until that is on disk.
 pub(in crate::apiserver) async fn remove(
     call: &Call<'_>,
     info: &RequestInfo,
     request: &Request,
 ) -> Result<Deleted, ApiError> {
+    let deleted = begin(call, info, request)?;
+    if let Deleted::Gone(object) | Deleted::Stays(object) = &deleted {
+        call.server.durable(object.revision()).await?;
+    }
+    Ok(deleted)
+}
+
+fn begin(call: &Call<'_>, info: &RequestInfo, request: &Request) -> Result<Deleted, ApiError> {
     let resource = info.resource.stored();
     let admission = Admission { server: call.server, resource };
     (rules::of(resource).check_delete)(&admission, info.name())?;
@@ -127,9 +134,6 @@ pub(in crate::apiserver) async fn remove(
         Err(ChangeError::Refused(error)) => return Err(error),
         Err(ChangeError::Store(error)) => return Err(not_stored(call, info.name(), error)),
     };
-    if let Deleted::Gone(object) | Deleted::Stays(object) = &deleted {
-        call.server.durable(object.revision()).await?;
-    }
     Ok(dry.map_or(deleted, Deleted::Dry))
 }
 

@@ -14,6 +14,7 @@ use futures::Stream;
 use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::read::revision;
 use crate::api::{BadValue, ErrorKind, FieldError};
@@ -60,6 +61,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
         ends: now + options.duration,
         first: true,
         done: false,
+        server_ends: call.server.sessions.ending(),
         _permit: permit,
     };
     Ok(lines(Body::from_stream(events.stream())))
@@ -162,6 +164,7 @@ struct Events {
     /// Whether nothing was told yet.
     first: bool,
     done: bool,
+    server_ends: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -203,6 +206,10 @@ impl Events {
         let change = tokio::select! {
             change = self.changes.next() => Some(change),
             () = tokio::time::sleep_until(bookmark) => None,
+            () = self.server_ends.cancelled() => {
+                self.done = true;
+                return;
+            }
         };
         match change {
             None if Instant::now() >= self.ends => self.done = true,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::connection::{AS_JSON, Connection, describe_error, is_not_found};
 use super::files::{self, Manifest};
+use super::generate;
 use super::kinds::{Kind, Kinds, query};
 use super::output::Output;
 use super::targets::{of_manifest, placed};
@@ -26,12 +27,24 @@ pub(super) async fn apply(connection: &Connection, args: &ApplyArgs) -> anyhow::
     each(&manifests, &output, args.dry_run, async |manifest| apply_one(connection, &kinds, args, manifest).await).await
 }
 
-/// Creates the objects of manifests.
+/// Creates the objects of manifests, or one that is made of options.
 pub(super) async fn create(connection: &Connection, args: &CreateArgs) -> anyhow::Result<u8> {
-    let output = Output::parse(args.output.as_deref())?;
-    let manifests = files::read(&args.files)?;
+    let options = args.options();
+    let output = Output::parse(options.output.as_deref())?;
+    let (manifests, doing) = match &args.what {
+        None => (files::read(&args.files)?, None),
+        Some(what) => {
+            let made = Manifest { source: "options".to_owned(), object: generate::object(what)? };
+            let doing = format!("failed to create {}", made.text(&["kind"]).to_lowercase());
+            (vec![made], Some(doing))
+        }
+    };
     let kinds = Kinds::discover(connection).await?;
-    each(&manifests, &output, args.dry_run, async |manifest| create_one(connection, &kinds, args, manifest).await).await
+    let create = async |manifest: &Manifest| {
+        let doing = doing.clone().unwrap_or_else(|| format!("error when creating {:?}", manifest.source));
+        create_one(connection, &kinds, options.dry_run, manifest, doing).await
+    };
+    each(&manifests, &output, options.dry_run, create).await
 }
 
 /// Treats manifests one after the other and tells of each.
@@ -152,20 +165,20 @@ async fn existing(connection: &Connection, path: &str) -> anyhow::Result<Option<
 async fn create_one(
     connection: &Connection,
     kinds: &Kinds,
-    args: &CreateArgs,
+    dry_run: DryRun,
     manifest: &Manifest,
+    doing: String,
 ) -> anyhow::Result<(Kind, Value, &'static str)> {
     let (kind, namespace) = of_manifest(manifest, kinds, connection)?;
     let object = placed(manifest, &kind, &namespace)?;
-    if args.dry_run == DryRun::Client {
+    if dry_run == DryRun::Client {
         return Ok((kind, object, "created"));
     }
     let mut parameters = vec![("fieldManager", "husk".to_owned()), ("fieldValidation", "Strict".to_owned())];
-    if args.dry_run == DryRun::Server {
+    if dry_run == DryRun::Server {
         parameters.push(("dryRun", "All".to_owned()));
     }
     let path = format!("{}{}", kind.path(Some(&namespace)), query(&parameters));
-    let created = connection.put(Method::POST, &path, AS_JSON, &object).await;
-    let created = created.with_context(|| format!("error when creating {:?}", manifest.source))?;
+    let created = connection.put(Method::POST, &path, AS_JSON, &object).await.context(doing)?;
     Ok((kind, created, "created"))
 }

@@ -1,14 +1,21 @@
-//! The way to a server: found by a kubeconfig, or by the data directory; requests in JSON, failures as Kubernetes words
-//! them.
+//! The way to a server: found by a kubeconfig, or by the data directory, where it may also be a `husk run` that is under
+//! way; requests in JSON, failures as Kubernetes words them.
 
 use anyhow::Context;
 use http::Request;
+#[cfg(unix)]
+use hyper_util::rt::{TokioExecutor, TokioIo};
+#[cfg(unix)]
+use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::Value;
+#[cfg(unix)]
+use tower::Layer;
 
 use super::super::paths::Paths;
-use super::super::serve::find_server;
+use super::super::runs::{self, RunUnderWay};
+use super::super::serve::{NoServer, find_server};
 use crate::cli::Global;
 use crate::cli::connection::ConnectionArgs;
 
@@ -16,6 +23,10 @@ use crate::cli::connection::ConnectionArgs;
 pub(super) const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 /// Asks for objects as they are.
 pub(super) const AS_JSON: &str = "application/json";
+
+/// What a server is called that is reached by a socket.
+#[cfg(unix)]
+const LOCAL_URL: &str = "http://localhost";
 
 /// A server and the namespace that is meant when none is named.
 #[derive(Clone)]
@@ -29,13 +40,40 @@ pub(super) struct Connection {
 impl Connection {
     /// Finds the server. Nothing is sent yet.
     pub(super) async fn open(global: &Global, args: &ConnectionArgs) -> anyhow::Result<Self> {
-        let kubeconfig = find_kubeconfig(global, args)?;
+        let kubeconfig = match find(global, args)? {
+            Found::Kubeconfig(kubeconfig) => *kubeconfig,
+            Found::Run(run) => return Self::to_run(&run, args),
+        };
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let address = config.cluster_url.to_string();
         let client = Client::try_from(config).with_context(|| format!("cannot talk to {address}"))?;
         Ok(Self { client, namespace, namespace_named: args.namespace.is_some() })
+    }
+
+    /// The way to a run: HTTP over its socket.
+    #[cfg(unix)]
+    fn to_run(run: &RunUnderWay, args: &ConnectionArgs) -> anyhow::Result<Self> {
+        let namespace = args.namespace.clone().unwrap_or_else(|| run.namespace.clone());
+        let (socket, pid) = (run.socket.clone(), run.pid);
+        let connect = tower::service_fn(move |_: http::Uri| {
+            let socket = socket.clone();
+            Box::pin(async move {
+                let connected = tokio::net::UnixStream::connect(socket).await;
+                let ended = |error| std::io::Error::other(format!("`husk run` (process {pid}) is not there: {error}"));
+                Ok::<_, std::io::Error>(TokioIo::new(connected.map_err(ended)?))
+            })
+        });
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connect);
+        let base = Config::new(LOCAL_URL.parse()?).base_uri_layer();
+        let client = Client::new(base.layer(http), namespace.clone());
+        Ok(Self { client, namespace, namespace_named: args.namespace.is_some() })
+    }
+
+    #[cfg(not(unix))]
+    fn to_run(_: &RunUnderWay, _: &ConnectionArgs) -> anyhow::Result<Self> {
+        anyhow::bail!("the pods of `husk run` cannot be reached on this system")
     }
 
     /// Sends a request and gives the answer's text.
@@ -68,19 +106,35 @@ impl Connection {
     }
 }
 
-fn find_kubeconfig(global: &Global, args: &ConnectionArgs) -> anyhow::Result<Kubeconfig> {
+/// What was found.
+enum Found {
+    Kubeconfig(Box<Kubeconfig>),
+    Run(RunUnderWay),
+}
+
+fn find(global: &Global, args: &ConnectionArgs) -> anyhow::Result<Found> {
+    let found = |kubeconfig| Ok(Found::Kubeconfig(Box::new(kubeconfig)));
+    if let Some(pid) = args.run {
+        return Ok(Found::Run(runs::find(&Paths::new(global)?, pid)?));
+    }
     if let Some(path) = &args.kubeconfig {
-        return Kubeconfig::read_from(path).with_context(|| format!("cannot use {}", path.display()));
+        return found(Kubeconfig::read_from(path).with_context(|| format!("cannot use {}", path.display()))?);
     }
     if let Some(kubeconfig) = Kubeconfig::from_env().context("cannot use $KUBECONFIG")? {
-        return Ok(kubeconfig);
+        return found(kubeconfig);
     }
     if args.context.is_some() {
-        return Ok(Kubeconfig::read()?);
+        return found(Kubeconfig::read()?);
     }
-    let server = find_server(&Paths::new(global)?)?;
-    let path = server.kubeconfig;
-    Kubeconfig::read_from(&path).with_context(|| format!("cannot use {}", path.display()))
+    let paths = Paths::new(global)?;
+    let path = match find_server(&paths) {
+        Ok(server) => server.kubeconfig,
+        Err(none @ NoServer::NotRunning { .. }) => {
+            return runs::only(&paths)?.map(Found::Run).ok_or_else(|| none.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    found(Kubeconfig::read_from(&path).with_context(|| format!("cannot use {}", path.display()))?)
 }
 
 /// Whether the server says that something is not there.

@@ -7,10 +7,12 @@ mod connection;
 mod cp;
 mod delete;
 mod describe;
+mod edit;
 mod events;
 mod exec;
 mod explain;
 mod files;
+mod generate;
 mod get;
 mod kinds;
 mod logs;
@@ -35,6 +37,7 @@ async fn act(connection: &Connection, verb: &Verb) -> anyhow::Result<u8> {
         Verb::Create(args) => apply::create(connection, args).await,
         Verb::Get(args) => get::run(connection, args).await,
         Verb::Describe(args) => describe::run(connection, args).await,
+        Verb::Edit(args) => edit::run(connection, args).await,
         Verb::Logs(args) => logs::run(connection, args).await,
         Verb::Exec(args) => exec::exec(connection, args).await,
         Verb::Attach(args) => exec::attach(connection, args).await,

@@ -36,6 +36,9 @@ impl Output {
             "jsonpath-file" => Self::Template(template(std::fs::read_to_string(argument)?.trim_end())?),
             "custom-columns" => Self::Columns(CustomColumns::parse(argument).map_err(anyhow::Error::msg)?),
             "custom-columns-file" => Self::Columns(columns(&std::fs::read_to_string(argument)?)?),
+            "go-template" | "go-template-file" | "template" | "templatefile" => {
+                bail!("husk has no Go templates: use -o jsonpath=TEMPLATE or -o custom-columns=COLUMNS")
+            }
             _ => bail!(
                 "unable to match a printer suitable for the output format {name:?}, allowed formats are: custom-columns,\
                  custom-columns-file,json,jsonpath,jsonpath-file,name,wide,yaml"

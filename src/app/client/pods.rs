@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use super::connection::{AS_JSON, Connection};
-use super::kinds::segment;
-use crate::cli::print::object::{list, text};
+use super::kinds::{query, segment};
+use crate::cli::print::object::{at, list, text};
 
 /// Names the container that is meant when none is.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -17,15 +17,49 @@ pub(super) fn path(namespace: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{}/pods/{}", segment(namespace), segment(name))
 }
 
-/// Gets a pod by `POD` or `pod/POD`.
+/// Gets a pod by `POD`, `pod/POD`, or one that is behind `service/SERVICE`; says which one it chose if there are several.
 pub(super) async fn find(connection: &Connection, word: &str) -> anyhow::Result<Value> {
     let name = match word.split_once('/') {
         None => word,
         Some(("pod" | "pods" | "po", name)) => name,
-        Some((kind, _)) => bail!("{kind} has no containers: name a pod"),
+        Some(("service" | "services" | "svc", name)) => {
+            let (_, mut pods) = behind_service(connection, name).await?;
+            ensure!(!pods.is_empty(), "no pod is behind service {name}");
+            let pod = pods.swap_remove(0);
+            if !pods.is_empty() {
+                let (count, name) = (pods.len() + 1, text(&pod, &["metadata", "name"]));
+                writeln!(std::io::stderr(), "Found {count} pods, using pod/{name}")?;
+            }
+            return Ok(pod);
+        }
+        Some((kind, _)) => bail!("{kind} has no containers: name a pod, or a service"),
     };
     ensure!(!name.is_empty(), "a pod's name is missing");
     connection.get(&path(&connection.namespace, name), AS_JSON).await
+}
+
+/// A service and the pods that it selects: first those that are ready, then others that run, the oldest first.
+pub(super) async fn behind_service(connection: &Connection, name: &str) -> anyhow::Result<(Value, Vec<Value>)> {
+    let namespace = segment(&connection.namespace);
+    let path = format!("/api/v1/namespaces/{namespace}/services/{}", segment(name));
+    let service = connection.get(&path, AS_JSON).await?;
+    let labels = at(&service, &["spec", "selector"]).and_then(Value::as_object).filter(|labels| !labels.is_empty());
+    let labels = labels.with_context(|| format!("invalid service '{name}': Service is defined without a selector"))?;
+    let pairs: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let path = format!("/api/v1/namespaces/{namespace}/pods{}", query(&[("labelSelector", pairs.join(","))]));
+    let mut pods = list(&connection.get(&path, AS_JSON).await?, &["items"]).to_vec();
+    pods.sort_by_key(rank);
+    Ok((service, pods))
+}
+
+/// Which of several pods is meant: the one of the lowest rank.
+fn rank(pod: &Value) -> (bool, bool, String) {
+    let runs = text(pod, &["status", "phase"]) == "Running";
+    let mut conditions = list(pod, &["status", "conditions"]).iter();
+    let ready =
+        conditions.any(|condition| text(condition, &["type"]) == "Ready" && text(condition, &["status"]) == "True");
+    (!ready, !runs, text(pod, &["metadata", "creationTimestamp"]).to_owned())
 }
 
 /// The names of a pod's containers: init containers, containers, ephemeral ones.
@@ -73,6 +107,18 @@ pub(super) fn choose(pod: &Value, named: Option<&str>, quiet: bool) -> anyhow::R
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn of_several_pods_one_that_is_ready_is_meant() {
+        let pod = |phase: &str, ready: &str, created: &str| {
+            json!({"metadata": {"creationTimestamp": created},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}})
+        };
+        let mut pods = [pod("Pending", "False", "1"), pod("Running", "False", "2"), pod("Running", "True", "4")];
+        pods.sort_by_key(rank);
+        let created = pods.iter().map(|pod| text(pod, &["metadata", "creationTimestamp"]));
+        assert_eq!(created.collect::<Vec<_>>(), ["4", "2", "1"]);
+    }
 
     #[test]
     fn the_container_that_is_meant() {

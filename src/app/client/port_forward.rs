@@ -11,11 +11,10 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::connection::{AS_JSON, Connection};
-use super::kinds::{query, segment};
+use super::connection::Connection;
 use super::pods;
 use crate::cli::port_forward::{ForwardSpec, PortForwardArgs};
-use crate::cli::print::object::{at, list, text};
+use crate::cli::print::object::{list, text};
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 256;
@@ -49,17 +48,9 @@ async fn target(connection: &Connection, word: &str) -> anyhow::Result<(Value, O
     let Some(("service" | "services" | "svc", name)) = word.split_once('/') else {
         return Ok((pods::find(connection, word).await?, None));
     };
-    let namespace = segment(&connection.namespace);
-    let path = format!("/api/v1/namespaces/{namespace}/services/{}", segment(name));
-    let service = connection.get(&path, AS_JSON).await?;
-    let labels = at(&service, &["spec", "selector"]).and_then(Value::as_object).filter(|labels| !labels.is_empty());
-    let labels = labels.with_context(|| format!("invalid service '{name}': Service is defined without a selector"))?;
-    let pairs: Vec<String> =
-        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-    let path = format!("/api/v1/namespaces/{namespace}/pods{}", query(&[("labelSelector", pairs.join(","))]));
-    let answer = connection.get(&path, AS_JSON).await?;
-    let running = list(&answer, &["items"]).iter().find(|pod| text(pod, &["status", "phase"]) == "Running");
-    let pod = running.cloned().with_context(|| format!("no running pod is behind service {name}"))?;
+    let (service, pods) = pods::behind_service(connection, name).await?;
+    let running = pods.into_iter().find(|pod| text(pod, &["status", "phase"]) == "Running");
+    let pod = running.with_context(|| format!("no running pod is behind service {name}"))?;
     Ok((pod, Some(service)))
 }
 

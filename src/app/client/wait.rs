@@ -26,19 +26,16 @@ struct Awaited {
 pub(super) async fn run(connection: &Connection, args: &WaitArgs) -> anyhow::Result<u8> {
     let kinds = Kinds::discover(connection).await?;
     let awaited = find(connection, args, &kinds).await?;
-    if awaited.is_empty() && args.condition != WaitFor::Delete {
+    let only_deletion = args.conditions.iter().all(|condition| *condition == WaitFor::Delete);
+    if awaited.is_empty() && !only_deletion {
         bail!("no matching resources found");
     }
     let mut code = 0;
     for object in &awaited {
         let limit = args.timeout.max(Duration::from_millis(500));
-        let waited = tokio::time::timeout(limit, one(connection, &args.condition, object)).await;
+        let waited = tokio::time::timeout(limit, all(connection, &args.conditions, object)).await;
         let told = match waited {
-            Ok(Ok(())) => {
-                let done = if args.condition == WaitFor::Delete { "deleted" } else { "condition met" };
-                writeln!(std::io::stdout(), "{}/{} {done}", object.kind.word(), object.name)?;
-                continue;
-            }
+            Ok(Ok(())) => continue,
             Ok(Err(error)) => error,
             Err(_) => {
                 anyhow!("timed out waiting for the condition on {}/{}", object.kind.plural_word(), object.name)
@@ -48,6 +45,16 @@ pub(super) async fn run(connection: &Connection, args: &WaitArgs) -> anyhow::Res
         writeln!(std::io::stderr(), "{}", describe_error(&told))?;
     }
     Ok(code)
+}
+
+/// Waits for one condition after the other, and tells of each.
+async fn all(connection: &Connection, conditions: &[WaitFor], object: &Awaited) -> anyhow::Result<()> {
+    for condition in conditions {
+        one(connection, condition, object).await?;
+        let done = if *condition == WaitFor::Delete { "deleted" } else { "condition met" };
+        writeln!(std::io::stdout(), "{}/{} {done}", object.kind.word(), object.name)?;
+    }
+    Ok(())
 }
 
 async fn one(connection: &Connection, condition: &WaitFor, object: &Awaited) -> anyhow::Result<()> {

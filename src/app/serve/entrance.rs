@@ -36,6 +36,9 @@ use crate::base::clock::Clock;
 use crate::cli::serve::{ServeArgs, ServiceAccountsArg};
 use crate::store::Store;
 
+/// What an API is called that is reached by a Unix socket only.
+#[cfg(unix)]
+const LOCAL_URL: &str = "http://localhost";
 /// How often a server in the background looks how long its log is.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -72,7 +75,7 @@ impl Entrance {
         let claim = Claim::take(&places, clock.now()).await?;
         let keys = ServerKeys::open(&places.keys, names, clock.now())?;
         let listeners = Listeners::bind(wanted, &places.socket).await?;
-        let address = listeners.tcp.local_addr()?;
+        let address = listeners.tcp.as_ref().context("nothing listens")?.local_addr()?;
         #[cfg(unix)]
         let has_socket = listeners.unix.is_some();
         #[cfg(not(unix))]
@@ -106,7 +109,7 @@ impl Entrance {
     /// Opens the doors to the API.
     pub(super) fn open<S: Api>(&mut self, api: S, authority: Arc<Authority>) -> anyhow::Result<Front<S>> {
         let tls = TlsAcceptor::from(Arc::new(self.keys.tls()?));
-        let front = Front::new(api, Authenticator::new(authority), tls, self.url(), Limits::default());
+        let front = Front::new(api, Authenticator::new(authority), Some(tls), self.url(), Limits::default());
         if let Some(listeners) = self.listeners.take() {
             front.open(listeners);
         }
@@ -173,11 +176,20 @@ impl Listeners {
             _ => anyhow!(error).context(format!("cannot listen on {address}")),
         })?;
         Ok(Self {
-            tcp,
+            tcp: Some(tcp),
             #[cfg(unix)]
             unix: bind_unix(socket),
         })
     }
+}
+
+/// Doors to an API for the user's own processes alone: at a Unix socket, if there can be one there.
+#[cfg(unix)]
+pub(in crate::app) fn open_socket<S: Api>(api: S, authority: Arc<Authority>, socket: &Path) -> Option<Front<S>> {
+    let unix = bind_unix(socket)?;
+    let front = Front::new(api, Authenticator::new(authority), None, LOCAL_URL.to_owned(), Limits::default());
+    front.open(Listeners { tcp: None, unix: Some(unix) });
+    Some(front)
 }
 
 /// The Unix socket. What has its place is a dead server's: the lock says so.

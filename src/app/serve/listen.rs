@@ -49,6 +49,8 @@ const PING_LIMIT: Duration = Duration::from_secs(15);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long to wait when no connection can be accepted, as when too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is looked whether somebody is still connected.
+const QUIET_CHECK: Duration = Duration::from_millis(10);
 
 /// What clients may take of the server.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +74,7 @@ impl Default for Limits {
 }
 
 /// What answers requests that are let in.
-pub(super) trait Api:
+pub(in crate::app) trait Api:
     tower_service::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
     + Send
@@ -93,8 +95,8 @@ impl<S> Api for S where
 /// Where the server listens; opened before it can answer, so that its address is known.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    /// The port.
-    pub(super) tcp: TcpListener,
+    /// The port, if there is one.
+    pub(super) tcp: Option<TcpListener>,
     /// The Unix socket.
     #[cfg(unix)]
     pub(super) unix: Option<tokio::net::UnixListener>,
@@ -102,12 +104,13 @@ pub(super) struct Listeners {
 
 /// The doors. Clones share connections and limits.
 #[derive(Clone)]
-pub(super) struct Front<S>(Arc<Shared<S>>);
+pub(in crate::app) struct Front<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     api: S,
     authenticator: Authenticator,
-    tls: TlsAcceptor,
+    /// How connections to the port and from pods are made private; without it there are none.
+    tls: Option<TlsAcceptor>,
     /// The server's URL, for the documents that tell it.
     url: String,
     limits: Limits,
@@ -122,7 +125,13 @@ struct Shared<S> {
 
 impl<S: Api> Front<S> {
     /// Doors to `api`.
-    pub(super) fn new(api: S, authenticator: Authenticator, tls: TlsAcceptor, url: String, limits: Limits) -> Self {
+    pub(super) fn new(
+        api: S,
+        authenticator: Authenticator,
+        tls: Option<TlsAcceptor>,
+        url: String,
+        limits: Limits,
+    ) -> Self {
         Self(Arc::new(Shared {
             api,
             authenticator,
@@ -139,8 +148,9 @@ impl<S: Api> Front<S> {
 
     /// Opens the doors.
     pub(super) fn open(&self, listeners: Listeners) {
-        let Listeners { tcp, .. } = listeners;
-        tokio::spawn(self.clone().accept_tcp(tcp));
+        if let Some(tcp) = listeners.tcp {
+            tokio::spawn(self.clone().accept_tcp(tcp));
+        }
         #[cfg(unix)]
         if let Some(unix) = listeners.unix {
             tokio::spawn(self.clone().accept_unix(unix));
@@ -148,7 +158,7 @@ impl<S: Api> Front<S> {
     }
 
     /// Lets nobody in any more, and waits until what is under way has ended or the time is up.
-    pub(super) async fn close(&self, limit: Duration) {
+    pub(in crate::app) async fn close(&self, limit: Duration) {
         let Shared { draining, closing, connections, .. } = &*self.0;
         draining.cancel();
         connections.close();
@@ -157,6 +167,16 @@ impl<S: Api> Front<S> {
             closing.cancel();
             connections.wait().await;
         }
+    }
+
+    /// Waits until nobody is connected, or the time is up.
+    pub(in crate::app) async fn quiet(&self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, async {
+            while !self.0.connections.is_empty() {
+                tokio::time::sleep(QUIET_CHECK).await;
+            }
+        })
+        .await;
     }
 
     /// Serves a connection that comes from a pod.
@@ -221,7 +241,8 @@ impl<S: Api> Front<S> {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let handshake = tokio::time::timeout(self.0.limits.handshake, self.0.tls.accept(stream));
+        let Some(tls) = &self.0.tls else { return };
+        let handshake = tokio::time::timeout(self.0.limits.handshake, tls.accept(stream));
         let stream = tokio::select! {
             () = self.0.draining.cancelled() => return,
             shaken = handshake => match shaken {

@@ -1,17 +1,12 @@
 //! `husk serve` and `husk stop`: the server's composition, from its entrance to the API.
 
 mod authority;
-mod cluster;
 mod entrance;
 mod identity;
 mod kubeconfig;
 mod listen;
-mod node_ports;
-mod node_status;
-mod pods;
-mod private;
+pub(super) mod private;
 mod process;
-mod system;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -21,21 +16,27 @@ use anyhow::Context;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use self::cluster::{ClusterConfig, LocalCluster};
+#[cfg(unix)]
+pub(super) use self::entrance::open_socket;
 use self::entrance::{Entrance, how_to_use, policy};
-use self::listen::{Api, Front};
-pub(super) use self::process::find_server;
+use self::listen::Api;
+pub(super) use self::listen::Front;
+pub(super) use self::process::{NoServer, find_server};
 use self::process::{Places, Stopped};
+use super::cluster::StoreCluster;
+use super::local::{self, ClusterConfig, Foreground, LocalCluster};
 use super::node_access;
 use super::paths::Paths;
 use super::prepare::Host;
-use crate::apiserver::{ApiServer, Config};
+use super::run::egress;
+use crate::apiserver::ApiServer;
 use crate::base::clock::Clock;
 use crate::cli::serve::ServeArgs;
 use crate::cli::stop::StopArgs;
 use crate::cli::{Global, Switch as OnOff};
 use crate::image::{self, ImageStore};
-use crate::net::{Egress, NetError, Switch, TcpListener, VIRTUAL_RANGE};
+use crate::net::{NetError, Switch, TcpListener};
+use crate::node::{Contents, Journal, RunDirectory};
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use crate::store::Store;
 
@@ -43,10 +44,6 @@ use crate::store::Store;
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// How long the containers of all pods may take to end once the server is asked to; a pod's grace period may be shorter.
 const SUSPEND_LIMIT: Duration = Duration::from_secs(30);
-/// Domain of Services and pods, as clusters have it by default.
-const CLUSTER_DOMAIN: &str = "cluster.local";
-/// The version of Kubernetes whose behaviour this is.
-const VERSION: &str = "v1.36.2";
 /// How long to wait for room when there are too many connections from pods.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,22 +77,28 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
     let authority = entrance.authority(store.clone())?;
     let access = node_access::Pods::new(clock);
     let measuring = access.measure();
+    let node_name = local::node_name(&store, &host.name);
+    let tokens = local::issuer(Arc::clone(&authority));
+    let cluster = StoreCluster::new(store.clone(), node_name.clone(), clock, Arc::new(())).with_tokens(tokens);
+    let (directory, journal, left) = pods_directory(&places)?;
     let mut cluster = LocalCluster::start(ClusterConfig {
         store: store.clone(),
         clock,
         host,
-        domain: CLUSTER_DOMAIN,
-        version: VERSION.to_owned(),
-        pods: places.pods.clone(),
+        node_name,
+        cluster: Arc::new(cluster),
+        directory: Arc::new(directory),
+        journal: Arc::new(journal),
+        left,
         data: paths.data.clone(),
         runtime: containers(&paths)?,
         images,
-        switch: Switch::new(Egress::Allow),
+        switch: Switch::new(egress(args.egress)),
         access: access.clone(),
-        authority: Arc::clone(&authority),
-        ca_certificate: entrance.ca_certificate().to_owned(),
+        ca_certificate: Some(entrance.ca_certificate().to_owned()),
+        foreground: Foreground::nobody(),
     })?;
-    let config = config(&cluster, &args, clock);
+    let config = local::api_config(cluster.node_name(), policy(&args), clock);
     let api = ApiServer::new(store.clone(), Arc::new(access), Arc::clone(&authority), config);
     let front = entrance.open(api.service(), authority)?;
     let from_pods = cluster.take_api_listener().map(|listener| tokio::spawn(serve_pods(listener, front.clone())));
@@ -109,6 +112,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         () = cluster.suspend(SUSPEND_LIMIT) => {}
         () = entrance.wait_again() => cluster.suspend(Duration::ZERO).await,
     }
+    api.end_streams();
     tokio::select! {
         () = front.close(DRAIN_LIMIT) => {}
         () = entrance.wait_again() => {}
@@ -131,15 +135,16 @@ fn containers(paths: &Paths) -> anyhow::Result<Arc<WasmRuntime>> {
     Ok(WasmRuntime::new(config)?)
 }
 
-fn config(cluster: &LocalCluster, args: &ServeArgs, clock: Clock) -> Config {
-    Config {
-        cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        node_name: cluster.node_name().to_owned(),
-        version: VERSION.to_owned(),
-        service_range: VIRTUAL_RANGE,
-        policy: policy(args),
-        clock,
-    }
+/// Where pods have their files, with what an earlier server has left of them.
+fn pods_directory(places: &Places) -> anyhow::Result<(RunDirectory, Journal, Contents)> {
+    let unusable = || format!("cannot keep pods' files in {}", places.pods.display());
+    let directory = RunDirectory::at(places.pods.clone()).with_context(unusable)?;
+    let directory = directory.with_context(|| format!("another process uses {}", places.pods.display()))?;
+    let (journal, left) = match Journal::open(directory.path()).with_context(unusable)? {
+        Some((journal, contents)) => (journal, contents),
+        None => (Journal::create(directory.path()).with_context(unusable)?, Contents::default()),
+    };
+    Ok((directory, journal, left))
 }
 
 /// Lets connections in that come from pods.

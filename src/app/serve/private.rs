@@ -50,13 +50,13 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 /// The content of a private file that is text.
-pub(super) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
+pub(in crate::app) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
     let Some(content) = read(path)? else { return Ok(None) };
     String::from_utf8(content).map(Some).with_context(|| format!("{} is not text", path.display()))
 }
 
 /// Puts a private file in place, instead of one that may be there.
-pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub(in crate::app) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let replace = || -> io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
         // Only the user may read and write temporary files.

@@ -151,7 +151,7 @@ pub(in crate::app) struct ServerAddress {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::app) enum NoServer {
     /// None runs.
-    #[error("no husk server runs on {}: start one with `{start}`", data.display())]
+    #[error("no husk server and no `husk run` is at work on {}: start one with `{start}`", data.display())]
     NotRunning {
         /// The data directory.
         data: PathBuf,

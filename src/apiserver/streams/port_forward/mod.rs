@@ -5,9 +5,11 @@ mod spdy;
 mod websocket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 pub(super) use self::spdy::serve as serve_spdy;
 use self::websocket::MAX_PORTS;
@@ -26,6 +28,8 @@ pub(super) const WEBSOCKET_PROTOCOLS: &[&str] = &[TUNNEL_PROTOCOL, "v4.channel.k
 
 /// Bytes moved at once.
 const CHUNK: usize = 32 * 1024;
+/// How long a client may be silent on a connection of which the pod has ended its side (containerd `portForward`).
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Whose ports are forwarded.
 pub(super) struct Target {
@@ -56,15 +60,18 @@ trait Peer: Sync {
     async fn finish(&self) -> Result<(), Gone>;
 }
 
-/// Moves bytes both ways, until both sides have ended what they send or the client has given up.
+/// Moves bytes both ways, until both sides have ended what they send, the client has given up, or the pod has ended and
+/// the client says nothing more: clients of old wait for the end of both streams before they end theirs.
 async fn forward<P: Peer>(from: &PipeReader, to: &P, connection: Connection) -> Result<(), Gone> {
     let (mut reader, mut writer) = tokio::io::split(connection);
+    let pod_has_ended = CancellationToken::new();
     let outwards = async {
         loop {
             let mut chunk = BytesMut::with_capacity(CHUNK);
             // A pod that breaks the connection off has nothing more to say either.
             if !reader.read_buf(&mut chunk).await.is_ok_and(|read| read > 0) {
                 to.finish().await?;
+                pod_has_ended.cancel();
                 return if P::HALF_CLOSES { Ok(()) } else { Err(Gone) };
             }
             // What a client has sent before it went is still for the pod.
@@ -75,7 +82,12 @@ async fn forward<P: Peer>(from: &PipeReader, to: &P, connection: Connection) -> 
     };
     let inwards = async {
         loop {
-            match from.read(CHUNK).await {
+            let read = tokio::select! {
+                biased;
+                read = from.read(CHUNK) => read,
+                () = lingered(&pod_has_ended) => return Ok(()),
+            };
+            match read {
                 Ok(Some(bytes)) if writer.write_all(&bytes).await.is_ok() => {}
                 // The pod does not take any more; that must not hold up the client's other connections.
                 Ok(Some(_)) => {
@@ -91,6 +103,11 @@ async fn forward<P: Peer>(from: &PipeReader, to: &P, connection: Connection) -> 
         }
     };
     futures::try_join!(outwards, inwards).map(|_both| ())
+}
+
+async fn lingered(pod_has_ended: &CancellationToken) {
+    pod_has_ended.cancelled().await;
+    tokio::time::sleep(LINGER).await;
 }
 
 /// The ports that a request over a WebSocket names (kubelet `NewV4Options`).

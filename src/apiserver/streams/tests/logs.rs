@@ -40,6 +40,8 @@ async fn a_log_that_is_followed_goes_on() {
     }
     let next = tokio::time::timeout(std::time::Duration::from_millis(50), body.frame()).await;
     assert!(next.is_err(), "it has no end");
+    server.api.end_streams();
+    assert!(body.frame().await.is_none(), "the end of the server's streams is that of the log");
 }
 
 #[tokio::test]

@@ -155,6 +155,8 @@ async fn pods_that_cannot_be_reached_are_errors() {
     let refused = "error trying to reach service: dial tcp 10.88.0.2:9999: connect: connection refused";
     for (name, code, message) in [
         ("web:9999", 503, refused),
+        // It sends the request back.
+        ("web:82", 503, "error trying to reach service: invalid HTTP version parsed"),
         ("idle:80", 400, "address not allowed"),
         ("web:x", 400, "invalid pod request \"web:x\""),
         ("nobody", 404, "pods \"nobody\" not found"),

@@ -79,11 +79,11 @@ impl Scene {
         let address = tcp.local_addr().unwrap();
         let tls = TlsAcceptor::from(Arc::new(keys.tls().unwrap()));
         let go = Arc::new(Notify::new());
-        let front = Front::new(api(Arc::clone(&go)), authenticator, tls, local_url(address), limits);
+        let front = Front::new(api(Arc::clone(&go)), authenticator, Some(tls), local_url(address), limits);
         #[cfg(unix)]
         let unix = Some(tokio::net::UnixListener::bind(directory.path().join("api.sock")).unwrap());
         front.open(Listeners {
-            tcp,
+            tcp: Some(tcp),
             #[cfg(unix)]
             unix,
         });

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::api::cluster_ip::cluster_ip;
 use crate::api::node_port::{has_node_ports, node_ports};
+use crate::app::services::NodePort;
 use crate::base::clock::Clock;
 use crate::controller::events::Recorder;
 use crate::controller::{Informer, ObjectKey, resource_of};
@@ -65,6 +66,15 @@ impl NodePortKeeper {
             troubled: BTreeMap::new(),
             retry_at: None,
         }
+    }
+
+    /// The same with ports that are open already.
+    pub(super) fn with_open(mut self, ports: Vec<NodePort>) -> Self {
+        for NodePort { protocol, number, target, published, .. } in ports {
+            let open = Open { port: (protocol, number), target, published };
+            self.open.entry(number).or_default().push(open);
+        }
+        self
     }
 
     /// Follows the Services for as long as it is polled.

@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use crate::api::deletion;
@@ -26,7 +27,7 @@ use crate::app::node_access;
 use crate::base::clock::Clock;
 use crate::controller::scheduler::{Occupancy, admit, has_ended};
 use crate::controller::{Informer, ObjectKey, change, resource_of, seconds};
-use crate::node::{Cluster, Contents, Journal, Node, PodHandle, Recorded, RunDirectory};
+use crate::node::{Cluster, Contents, Journal, Node, PodHandle, Publish, Recorded, RunDirectory};
 use crate::pod::{Correlator, EventRecord, EventType, PodSnapshot, others_conditions};
 use crate::store::{Change, Store, WatchEvent, WatchKind};
 
@@ -54,6 +55,22 @@ pub(super) struct PodsConfig {
     pub(super) left: Contents,
     /// Where those find the pods who reach into them.
     pub(super) access: node_access::Pods,
+    /// Pods that somebody waits for, by UID.
+    pub(super) own: HashMap<String, Own>,
+}
+
+/// A pod that somebody waits for. The node takes it without asking what it needs.
+pub(in crate::app) struct Own {
+    publish: Vec<Publish>,
+    /// Dropped when nothing of the pod runs any more, nor will.
+    _finished: DropGuard,
+}
+
+impl Own {
+    /// A pod into which these ports of this machine are to lead, and whose end is told by cancelling a token.
+    pub(in crate::app) fn new(publish: Vec<Publish>, finished: &CancellationToken) -> Self {
+        Self { publish, _finished: finished.clone().drop_guard() }
+    }
 }
 
 /// The loop, until dropped.
@@ -66,7 +83,10 @@ impl Pods {
     /// Takes up what is in the store, and follows it.
     pub(super) fn start(config: PodsConfig) -> Self {
         let (stop, stopping) = watch::channel(None);
-        let task = tokio::spawn(Keeper::new(config).run(stopping));
+        let mut keeper = Keeper::new(config);
+        // Before this returns, the journal has what an earlier agent has left.
+        keeper.begin();
+        let task = tokio::spawn(keeper.run(stopping));
         Self { stop, task }
     }
 
@@ -110,6 +130,8 @@ struct Keeper {
     occupancy: Occupancy,
     /// Pods whose workers have ended, by UID.
     ended: JoinSet<String>,
+    /// What is being removed from the disk.
+    removals: JoinSet<()>,
 }
 
 impl Keeper {
@@ -122,11 +144,13 @@ impl Keeper {
             Informer::new(store, resource_of::<ServiceAccount>()),
         ];
         let pods = Informer::new(store, resource_of::<Pod>());
-        let (kept, occupancy, ended) = (HashMap::new(), Occupancy::default(), JoinSet::new());
-        Self { config, pods, sources, kept, occupancy, ended }
+        let (kept, occupancy) = (HashMap::new(), Occupancy::default());
+        let (ended, removals) = (JoinSet::new(), JoinSet::new());
+        Self { config, pods, sources, kept, occupancy, ended, removals }
     }
 
-    async fn run(mut self, mut stopping: watch::Receiver<Option<Duration>>) {
+    /// Takes up what is there.
+    fn begin(&mut self) {
         let mut there = Vec::new();
         while !self.pods.has_synced()
             && let Some(event) = self.pods.try_next()
@@ -144,6 +168,9 @@ impl Keeper {
             self.take_pod(event);
         }
         self.remove_leftovers();
+    }
+
+    async fn run(mut self, mut stopping: watch::Receiver<Option<Duration>>) {
         loop {
             let [config_maps, secrets, claims, accounts] = &mut self.sources;
             tokio::select! {
@@ -152,6 +179,7 @@ impl Keeper {
                     Ok(uid) => self.note_end(&uid),
                     Err(failed) => error!(%failed, "nobody waits for the end of a pod any more"),
                 },
+                Some(_removed) = self.removals.join_next() => {}
                 event = config_maps.next() => self.tell_of(&event),
                 event = secrets.next() => self.tell_of(&event),
                 event = claims.next() => self.tell_of(&event),
@@ -160,6 +188,7 @@ impl Keeper {
             }
         }
         self.suspend(stopping).await;
+        while self.removals.join_next().await.is_some() {}
     }
 
     /// A pod in the store is new, changed or gone.
@@ -198,11 +227,13 @@ impl Keeper {
         let uid = key.uid.clone();
         let kept = Kept { key, pod: Arc::clone(&pod), handle: None, gone: false };
         let kept = self.kept.entry(uid.clone()).insert_entry(kept).into_mut();
-        let handle = match snapshot(&mut self.config.left, &uid, &pod) {
-            Some(snapshot) => self.config.node.resume_pod(Arc::clone(&pod), Vec::new(), snapshot),
-            None if !has_ended(&pod) && admitted(&self.config, &self.occupancy, &pod) => {
-                self.config.node.run_pod(Arc::clone(&pod), Vec::new())
-            }
+        let snapshot = snapshot(&mut self.config.left, &uid, &pod);
+        let own = self.config.own.get(&uid);
+        let publish = own.map(|own| own.publish.clone()).unwrap_or_default();
+        let is_taken = || own.is_some() || admitted(&self.config, &self.occupancy, &pod);
+        let handle = match snapshot {
+            Some(snapshot) => self.config.node.resume_pod(Arc::clone(&pod), publish, snapshot),
+            None if !has_ended(&pod) && is_taken() => self.config.node.run_pod(Arc::clone(&pod), publish),
             None => {
                 // Nothing of it runs; its logs can be read.
                 self.config.access.insert(reference(&kept.key), self.config.node.ended_pod(pod));
@@ -224,9 +255,12 @@ impl Keeper {
     /// Nothing of a pod runs any more.
     fn note_end(&mut self, uid: &str) {
         self.occupancy.remove(uid);
-        let Some(kept) = self.kept.get_mut(uid) else { return };
-        kept.handle = None;
-        if kept.gone { self.is_gone(uid) } else { self.finish_deletion(uid) }
+        if let Some(kept) = self.kept.get_mut(uid) {
+            kept.handle = None;
+            if kept.gone { self.is_gone(uid) } else { self.finish_deletion(uid) }
+        }
+        // Last: who waits for it may find its object gone.
+        self.config.own.remove(uid);
     }
 
     /// Removes the object of a pod that has ended, if it is being deleted and nothing else holds it (kubelet v1.36
@@ -253,7 +287,8 @@ impl Keeper {
         let Some(handle) = &kept.handle else {
             self.config.access.remove(&reference(&kept.key));
             self.kept.remove(uid);
-            return self.forget(uid);
+            self.forget(uid);
+            return;
         };
         let mut pod = Pod::clone(&kept.pod);
         let metadata = &mut pod.metadata;
@@ -270,12 +305,12 @@ impl Keeper {
     }
 
     /// Removes what is left of a pod on disk. Nobody will ask for it any more.
-    fn forget(&self, uid: &str) {
+    fn forget(&mut self, uid: &str) {
         if let Err(error) = self.config.journal.forget(uid) {
             warn!(%error, pod = uid, "the journal still has a pod that is gone");
         }
         let (directory, uid) = (Arc::clone(&self.config.directory), uid.to_owned());
-        tokio::task::spawn_blocking(move || {
+        self.removals.spawn_blocking(move || {
             if let Err(error) = directory.remove_pod(&uid) {
                 warn!(%error, pod = uid, "a pod was not removed completely");
             }
@@ -294,9 +329,12 @@ impl Keeper {
             Vec::new()
         });
         let all: std::collections::BTreeSet<String> = written.chain(on_disk).collect();
-        for uid in all.iter().filter(|uid| !self.kept.contains_key(*uid)) {
+        for uid in all {
+            if self.kept.contains_key(&uid) {
+                continue;
+            }
             info!(pod = uid, "what is left of a pod that is gone is removed");
-            self.forget(uid);
+            self.forget(&uid);
         }
     }
 

@@ -1,5 +1,5 @@
-//! A cluster of one machine: everything between the store and the pods that run. What comes in front of it, the API server
-//! and its doors, is put there by the composition.
+//! A cluster of one machine: everything between the store and the pods that run, for `husk serve` and `husk run` alike.
+//! What comes in front of it, the API server and its doors, is put there by the composition.
 //!
 //! ```text
 //!   store ─▶ scheduler ─▶ store ─▶ pods ─▶ node ─▶ store          a pod's way
@@ -8,34 +8,48 @@
 //!     └───▶ node ports ─▶ switch                                  ports of this machine
 //! ```
 
+mod node_ports;
+mod node_status;
+mod pods;
+pub(super) mod system;
+
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::FutureExt;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
-use super::node_ports::NodePortKeeper;
-use super::node_status::{NodeFacts, NodeReporter, disk_size};
-use super::pods::{Pods, PodsConfig};
-use super::system;
+use self::node_ports::NodePortKeeper;
+use self::node_status::{NodeFacts, NodeReporter, disk_size};
+pub(super) use self::pods::Own;
+use self::pods::{Pods, PodsConfig};
+use super::cluster::{PodKey, TokenIssuer};
+use super::prepare::Host;
+use super::services::NodePort;
+use super::{node_access, services};
+use crate::apiserver::authorize::Policy;
 use crate::apiserver::tokens::Authority;
-use crate::app::cluster::{StoreCluster, TokenIssuer};
-use crate::app::prepare::Host;
-use crate::app::{cluster, node_access, services};
 use crate::base::clock::Clock;
 use crate::controller::{accounts, claims, events, garbage, namespaces, scheduler};
 use crate::image::ImageStore;
-use crate::net::{Switch, TcpListener};
-use crate::node::{Cluster, Contents, Journal, LogLimits, Node, NodeConfig, RunDirectory};
+use crate::net::{Switch, TcpListener, VIRTUAL_RANGE};
+use crate::node::{Cluster, Contents, Journal, LogChunk, LogLimits, Node, NodeConfig, RunDirectory, StdinSource};
 use crate::runtime::ContainerRuntime;
 use crate::store::Store;
 use crate::volume;
+
+/// Domain of Services and pods, as clusters have it by default.
+pub(super) const DOMAIN: &str = "cluster.local";
+/// The version of Kubernetes whose behaviour this is.
+pub(super) const VERSION: &str = "v1.36.2";
 
 /// Thousandths of a processor in one.
 const MILLIS_PER_CPU: u64 = 1000;
@@ -58,12 +72,16 @@ pub(super) struct ClusterConfig {
     pub(super) clock: Clock,
     /// The machine.
     pub(super) host: Host,
-    /// The domain of Services and pods.
-    pub(super) domain: &'static str,
-    /// The version of Kubernetes that it says it is.
-    pub(super) version: String,
-    /// Where pods have their files for as long as the server is theirs.
-    pub(super) pods: PathBuf,
+    /// What its node is called.
+    pub(super) node_name: String,
+    /// How the node tells what becomes of pods.
+    pub(super) cluster: Arc<dyn Cluster>,
+    /// Where pods have their files.
+    pub(super) directory: Arc<RunDirectory>,
+    /// What is written down of their lives.
+    pub(super) journal: Arc<Journal>,
+    /// What an earlier agent has left of them.
+    pub(super) left: Contents,
     /// What outlives pods.
     pub(super) data: PathBuf,
     /// Runs containers.
@@ -74,10 +92,33 @@ pub(super) struct ClusterConfig {
     pub(super) switch: Arc<Switch>,
     /// Where those find the pods who reach into them.
     pub(super) access: node_access::Pods,
-    /// Issues tokens of service accounts.
-    pub(super) authority: Arc<Authority>,
-    /// The certificate by which the API server is known, in PEM.
-    pub(super) ca_certificate: String,
+    /// The certificate by which pods know the API server, in PEM; `None` if it does not listen to them.
+    pub(super) ca_certificate: Option<String>,
+    /// What is different where somebody sits in front of it.
+    pub(super) foreground: Foreground,
+}
+
+/// What is different where somebody sits in front of the cluster, who waits for certain pods.
+pub(super) struct Foreground {
+    /// The pods that the cluster is there for, by UID: the node takes them without asking what they need.
+    pub(super) own: HashMap<String, Own>,
+    /// Node ports that are open already.
+    pub(super) node_ports: Vec<NodePort>,
+    /// Takes what containers print.
+    pub(super) logs: Option<mpsc::Sender<LogChunk>>,
+    /// Whether what they print is kept.
+    pub(super) keeps_logs: bool,
+    /// Gives containers their standard input.
+    pub(super) stdin: Box<StdinSource>,
+}
+
+impl Foreground {
+    /// Nobody does.
+    pub(super) fn nobody() -> Self {
+        // Whoever attaches feeds containers.
+        let stdin = Box::new(|_: &Pod, _: &_| None);
+        Self { own: HashMap::new(), node_ports: Vec::new(), logs: None, keeps_logs: true, stdin }
+    }
 }
 
 /// A cluster at work, until dropped.
@@ -90,29 +131,35 @@ pub(super) struct LocalCluster {
 
 impl LocalCluster {
     /// Makes what is missing, goes on with the pods there are, and begins to work.
-    pub(super) fn start(config: ClusterConfig) -> anyhow::Result<Self> {
-        let ClusterConfig { store, clock, switch, domain, .. } = &config;
-        let (store, clock, switch, domain) = (store.clone(), *clock, Arc::clone(switch), *domain);
-        let node_name = node_name(&store, &config.host.name);
+    pub(super) fn start(mut config: ClusterConfig) -> anyhow::Result<Self> {
+        let ClusterConfig { store, clock, switch, node_name, .. } = &config;
+        let (store, clock, switch, node_name) = (store.clone(), *clock, Arc::clone(switch), node_name.clone());
         let node_ip = switch.node_ip();
         system::ensure(&store, clock.now(), node_ip).context("cannot make what every cluster has")?;
-        let reporter = NodeReporter::new(store.clone(), clock, facts(&config, &node_name));
+        let reporter = NodeReporter::new(store.clone(), clock, facts(&config));
         reporter.register().context("cannot register the node")?;
-        let api =
-            switch.listen_on_node(services::API_PORT, API_BACKLOG).context("the API cannot be reached by pods")?;
-        let mut tasks = controllers(&store, clock, &node_name, &config.ca_certificate);
+        let api = match config.ca_certificate {
+            None => None,
+            Some(_) => {
+                let listener = switch.listen_on_node(services::API_PORT, API_BACKLOG);
+                Some(listener.context("the API cannot be reached by pods")?)
+            }
+        };
+        let mut tasks = controllers(&store, clock, &node_name, config.ca_certificate.as_deref());
         let kept = store.clone();
         tasks.push(supervise("system", move || system::keep(kept.clone(), clock, node_ip)));
         tasks.push(supervise("node", move || reporter.clone().run()));
         tasks.push(supervise("clock", move || follow_clock(clock)));
         let (of_ports, with_ports, on_node) = (store.clone(), Arc::clone(&switch), node_name.clone());
+        let open = Mutex::new(std::mem::take(&mut config.foreground.node_ports));
         tasks.push(supervise("node ports", move || {
-            NodePortKeeper::new(&of_ports, clock, Arc::clone(&with_ports), &on_node).run()
+            let open = std::mem::take(&mut *open.lock().unwrap_or_else(PoisonError::into_inner));
+            NodePortKeeper::new(&of_ports, clock, Arc::clone(&with_ports), &on_node).with_open(open).run()
         }));
         // Before pods run that look for Services.
-        tasks.push(services::keep(&store, clock, switch, domain));
-        let pods = pods(config, node_name.clone())?;
-        Ok(Self { node_name, api: Some(api), pods, _tasks: tasks })
+        tasks.push(services::keep(&store, clock, switch, DOMAIN));
+        let pods = pods(config);
+        Ok(Self { node_name, api, pods, _tasks: tasks })
     }
 
     /// The node's name.
@@ -133,34 +180,48 @@ impl LocalCluster {
 }
 
 /// The node's name: that which it had before, for pods are bound to it, else the machine's.
-fn node_name(store: &Store, host_name: &str) -> String {
+pub(super) fn node_name(store: &Store, host_name: &str) -> String {
     let is_ours = |node: &NodeObject| {
         let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
         info.is_some_and(|info| info.container_runtime_version.starts_with("wasm://"))
     };
     let before = store.list_all::<NodeObject>().into_iter().find(|node| is_ours(node));
-    if let Some(name) = before.and_then(|node| node.metadata.name.clone()) {
-        return name;
-    }
+    before.and_then(|node| node.metadata.name.clone()).unwrap_or_else(|| name_of_machine(host_name))
+}
+
+/// A machine's name as that of a node.
+pub(super) fn name_of_machine(host_name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
     let name: String = host_name.chars().map(plain).take(63).collect();
     let name = name.trim_matches(['-', '.']);
     if name.is_empty() || name.contains("..") { "husk".to_owned() } else { name.to_owned() }
 }
 
-fn facts(config: &ClusterConfig, node_name: &str) -> NodeFacts {
+/// What an API server is told of such a cluster.
+pub(super) fn api_config(node_name: &str, policy: Policy, clock: Clock) -> crate::apiserver::Config {
+    crate::apiserver::Config {
+        cluster_domain: DOMAIN.to_owned(),
+        node_name: node_name.to_owned(),
+        version: VERSION.to_owned(),
+        service_range: VIRTUAL_RANGE,
+        policy,
+        clock,
+    }
+}
+
+fn facts(config: &ClusterConfig) -> NodeFacts {
     NodeFacts {
-        name: node_name.to_owned(),
+        name: config.node_name.clone(),
         address: HOST_IP.to_owned(),
         cpus: config.host.cpus,
         memory: config.host.memory_bytes,
         disk: disk_size(&config.data),
-        version: config.version.clone(),
+        version: VERSION.to_owned(),
     }
 }
 
-fn controllers(store: &Store, clock: Clock, node_name: &str, ca: &str) -> Vec<AbortOnDropHandle<()>> {
-    let (store, node_name, ca) = (store.clone(), node_name.to_owned(), ca.to_owned());
+fn controllers(store: &Store, clock: Clock, node_name: &str, ca: Option<&str>) -> Vec<AbortOnDropHandle<()>> {
+    let (store, node_name, ca) = (store.clone(), node_name.to_owned(), ca.map(str::to_owned));
     let of = || store.clone();
     let [garbage_store, namespaces_store, accounts_store, claims_store, events_store, scheduler_store] =
         std::array::from_fn(|_| of());
@@ -174,25 +235,15 @@ fn controllers(store: &Store, clock: Clock, node_name: &str, ca: &str) -> Vec<Ab
     ]
 }
 
-/// Takes up the pods of an earlier server and those that come.
-fn pods(config: ClusterConfig, node_name: String) -> anyhow::Result<Pods> {
-    let ClusterConfig { store, clock, .. } = &config;
-    let (store, clock) = (store.clone(), *clock);
-    let unusable = || format!("cannot keep pods' files in {}", config.pods.display());
-    let directory = RunDirectory::at(config.pods.clone()).with_context(unusable)?;
-    let directory = directory.with_context(|| format!("another process uses {}", config.pods.display()))?;
-    let (journal, left) = match Journal::open(directory.path()).with_context(unusable)? {
-        Some((journal, contents)) => (journal, contents),
-        None => (Journal::create(directory.path()).with_context(unusable)?, Contents::default()),
-    };
-    let journal = Arc::new(journal);
-    let cluster = StoreCluster::new(store.clone(), node_name.clone(), clock, Arc::new(()));
-    let cluster: Arc<dyn Cluster> = Arc::new(cluster.with_tokens(issuer(Arc::clone(&config.authority))));
-    let host = config.host;
+/// Takes up the pods that an earlier agent has left, and those that come.
+fn pods(config: ClusterConfig) -> Pods {
+    let ClusterConfig { store, clock, host, node_name, cluster, directory, journal, left, access, foreground, .. } =
+        config;
+    let Foreground { own, logs, keeps_logs, stdin, .. } = foreground;
     let node = Node::new(NodeConfig {
         name: node_name.clone(),
         host_ips: vec![HOST_IP.to_owned()],
-        cluster_domain: config.domain.to_owned(),
+        cluster_domain: DOMAIN.to_owned(),
         allocatable_cpu_millis: host.cpus as u64 * MILLIS_PER_CPU,
         allocatable_memory: host.memory_bytes,
         host_resolv_conf: host.resolv_conf,
@@ -206,28 +257,17 @@ fn pods(config: ClusterConfig, node_name: String) -> anyhow::Result<Pods> {
         images: config.images,
         switch: config.switch,
         cluster: Arc::clone(&cluster),
-        logs: None,
-        log_files: Some(LogLimits::default()),
-        // Whoever attaches feeds them.
-        stdin: Box::new(|_, _| None),
+        logs,
+        log_files: keeps_logs.then(LogLimits::default),
+        stdin,
     });
-    Ok(Pods::start(PodsConfig {
-        access: config.access,
-        store,
-        node,
-        node_name,
-        cluster,
-        clock,
-        directory: Arc::new(directory),
-        journal,
-        left,
-    }))
+    Pods::start(PodsConfig { access, store, node, node_name, cluster, clock, directory, journal, left, own })
 }
 
 /// Issues tokens for the volumes of pods.
-fn issuer(authority: Arc<Authority>) -> Box<TokenIssuer> {
+pub(super) fn issuer(authority: Arc<Authority>) -> Box<TokenIssuer> {
     Box::new(move |pod: &Pod, wanted: &volume::TokenRequest| {
-        let cluster::PodKey { namespace, name } = cluster::PodKey::of(pod);
+        let PodKey { namespace, name } = PodKey::of(pod);
         let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref()).unwrap_or("default");
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {

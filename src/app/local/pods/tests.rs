@@ -86,6 +86,7 @@ impl Scene {
             journal,
             left,
             access: node_access::Pods::new(self.clock),
+            own: HashMap::new(),
         }));
     }
 

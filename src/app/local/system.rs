@@ -74,6 +74,26 @@ pub(super) fn ensure(store: &Store, now: Timestamp, node_ip: IpAddr) -> Result<(
     Ok(())
 }
 
+/// Makes a namespace unless there is one of its name.
+///
+/// # Errors
+/// When the store refuses.
+pub(in crate::app) fn ensure_namespace(store: &Store, name: &str, now: Timestamp) -> Result<(), StoreError> {
+    create(store, namespace(name), now)
+}
+
+/// Makes a namespace that somebody describes, complete; of one that there is already, it changes the labels and annotations.
+///
+/// # Errors
+/// When the store refuses.
+pub(in crate::app) fn put_namespace(store: &Store, wanted: Namespace, now: Timestamp) -> Result<(), StoreError> {
+    let name = wanted.metadata.name.clone().unwrap_or_default();
+    put(store, namespace(&name), now, |stored, _| {
+        stored.metadata.labels.get_or_insert_default().extend(wanted.metadata.labels.into_iter().flatten());
+        stored.metadata.annotations = wanted.metadata.annotations;
+    })
+}
+
 /// Makes what is deleted of it anew, for as long as it is polled.
 pub(super) async fn keep(store: Store, clock: Clock, node_ip: IpAddr) {
     let mut informers = [
