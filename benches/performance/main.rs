@@ -16,6 +16,7 @@ mod pod_start;
 mod probes;
 mod programs;
 mod report;
+mod serve;
 mod size;
 mod start;
 mod web;
@@ -42,6 +43,7 @@ const GROUPS: &[(&str, Measure)] = &[
     ("web", web::measure),
     ("compute", compute::measure),
     ("files", files::measure),
+    ("serve", serve::measure),
     ("size", size::measure),
 ];
 

@@ -17,6 +17,7 @@ pub mod authorize;
 mod body;
 mod discovery;
 pub mod identity;
+mod lanes;
 mod layers;
 mod negotiate;
 pub mod node_access;
@@ -36,10 +37,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
 
 use self::authorize::{Attributes, Policy};
 use self::identity::Identity;
+use self::lanes::Lanes;
 use self::node_access::NodeAccess;
 use self::request::Target;
 pub use self::request::{Query, RequestInfo};
@@ -52,10 +53,6 @@ use crate::store::Store;
 
 /// How long a request may take whose answer does not go on by itself (kube-apiserver `--request-timeout`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Requests that are worked on at the same time, beside watches and streams; others wait.
-const MAX_IN_FLIGHT: usize = 400;
-/// Watches at the same time; more are refused.
-const MAX_WATCHES: usize = 4096;
 
 /// What an API server is told of the cluster it stands for.
 #[derive(Debug, Clone)]
@@ -83,8 +80,7 @@ struct Inner {
     node_access: Arc<dyn NodeAccess>,
     authority: Arc<Authority>,
     config: Config,
-    in_flight: Semaphore,
-    watches: Arc<Semaphore>,
+    lanes: Lanes,
     sessions: streams::Sessions,
     /// Held by those whose writes share out something, such as addresses.
     sharing: tokio::sync::Mutex<()>,
@@ -112,11 +108,8 @@ impl Call<'_> {
 impl ApiServer {
     /// A server over `store`, which reaches what runs on the node through `node_access`.
     pub fn new(store: Store, node_access: Arc<dyn NodeAccess>, authority: Arc<Authority>, config: Config) -> Self {
-        let in_flight = Semaphore::new(MAX_IN_FLIGHT);
-        let watches = Arc::new(Semaphore::new(MAX_WATCHES));
-        let sessions = streams::Sessions::new();
-        let sharing = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { store, node_access, authority, config, in_flight, watches, sessions, sharing }))
+        let (lanes, sessions, sharing) = (Lanes::new(), streams::Sessions::new(), tokio::sync::Mutex::default());
+        Self(Arc::new(Inner { store, node_access, authority, config, lanes, sessions, sharing }))
     }
 
     /// Ends what goes on for as long as a client wants: watches, logs that are followed, commands, forwarded ports. For a
@@ -164,9 +157,10 @@ impl Inner {
         }
         let call = Call { server: self, info: &info, query: &query, identity: &identity, headers: &parts.headers };
         let answer = async {
-            let Ok(_permit) = self.in_flight.acquire().await else {
-                return Err(ApiError::unavailable("the server is shutting down"));
-            };
+            let lane = self.lanes.of(&identity);
+            // First, so that those who are slow to say what they want are in nobody's way.
+            let (body, _room) = lane.receive(&parts, body).await?;
+            let _permit = lane.in_flight.acquire().await.map_err(lanes::closed)?;
             verbs::answer(&call, body).await
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::attach::Streams;
 use super::container::{self, StartError};
@@ -20,7 +20,7 @@ use super::logs::{LogSinks, LogSource, LogTail};
 use super::probe::Target;
 use super::upkeep::Upkeep;
 use crate::base::clock::Timestamp;
-use crate::pod::{ContainerKind, Event, full_name};
+use crate::pod::{Begun, ContainerKind, Event, full_name};
 use crate::runtime::{Container, ExitReason, ExitStatus};
 
 /// How long the report of an exit waits for the last output to be taken. What is left then follows the report.
@@ -87,6 +87,7 @@ impl StartingInstance {
         let id = format!("{}://{}", config.runtime.name(), prepared.config.id);
         let created = config.runtime.create(&sandbox.pod, prepared.config).await;
         let container = created.map_err(|error| StartError::from_create(&id, &error))?;
+        self.note_begin(&id);
         container.start().await.map_err(|error| StartError::run(&id, &error))?;
         // No await from here on: an instance that runs is known to run, or is dropped and so killed.
         let started_at = config.clock.now();
@@ -103,6 +104,21 @@ impl StartingInstance {
         self.shared.set_running(&self.container, self.attempt, process, prepared.stop_signal, upkeep);
         let message = prepared.termination_message;
         Ok(Running { id, container, output: prepared.output, streams, message, started_at })
+    }
+
+    /// Writes down that the container is started now. Without a working disk it is all the same.
+    fn note_begin(&self, id: &str) {
+        let config = &self.shared.node.config;
+        let (Some(journal), Some(uid)) = (&config.journal, self.pod.metadata.uid.as_deref()) else { return };
+        let begun = Begun {
+            container: self.container.clone(),
+            attempt: self.attempt,
+            id: id.to_owned(),
+            at: config.clock.now(),
+        };
+        if let Err(error) = journal.begin(uid, &begun) {
+            warn!(%error, container = self.container, "that a container is started cannot be written down");
+        }
     }
 
     /// Reports the start, passes on the output, and reports the end.

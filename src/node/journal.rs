@@ -5,6 +5,7 @@
 //! {"husk-journal":1}
 //! {"uid":"…","pod":{"metadata":…,"spec":…}}     what is wanted
 //! {"uid":"…","state":{"status":…,…}}            what had come of it, before anything more was done about it
+//! {"uid":"…","begun":{"container":…,…}}         a container that is started now, before its program does anything
 //! {"uid":"…","gone":true}                       nobody wants to know of it any more
 //! ```
 //! A record is appended by one write and not synced to the disk: it survives the end of the agent, which is what it is
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::run_directory::private;
-use crate::pod::{Observed, PodSnapshot, Snapshot, SnapshotMark};
+use crate::pod::{Begun, Observed, PodSnapshot, Snapshot, SnapshotMark};
 
 /// The journal's name in its directory.
 pub(super) const FILE: &str = "journal";
@@ -89,10 +90,12 @@ struct Log {
 }
 
 /// Where the lines of a pod are that count.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Lines {
     pod: Option<Line>,
     state: Option<Line>,
+    /// By container.
+    begun: BTreeMap<String, Line>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +130,12 @@ struct StateLine<'a> {
 }
 
 #[derive(Serialize)]
+struct BegunLine<'a> {
+    uid: &'a str,
+    begun: &'a Begun,
+}
+
+#[derive(Serialize)]
 struct GoneLine<'a> {
     uid: &'a str,
     gone: bool,
@@ -138,6 +147,7 @@ struct AnyLine {
     uid: String,
     pod: Option<IgnoredAny>,
     state: Option<IgnoredAny>,
+    begun: Option<Begun>,
     gone: Option<bool>,
 }
 
@@ -190,6 +200,21 @@ impl Journal {
         Ok(())
     }
 
+    /// Writes down that a container is started now, for the pod's owner learns of it only when it runs: a program that has
+    /// begun must never count as one that has not.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub(super) fn begin(&self, uid: &str, begun: &Begun) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let length = write_line(&mut bytes, &BegunLine { uid, begun })?;
+        let mut log = self.log();
+        let at = log.length;
+        log.append(&bytes)?;
+        log.pods.entry(uid.to_owned()).or_default().begun.insert(begun.container.clone(), Line { at, length });
+        Ok(())
+    }
+
     /// Writes down what has changed of a pod, in one piece: a line for the pod, a line for its state, or one of them.
     fn record(&self, uid: &str, lines: &[u8], pod_length: u64) -> io::Result<()> {
         let mut log = self.log();
@@ -217,6 +242,12 @@ impl Journal {
     }
 }
 
+impl Lines {
+    fn all(&mut self) -> impl Iterator<Item = &mut Line> {
+        self.pod.iter_mut().chain(&mut self.state).chain(self.begun.values_mut())
+    }
+}
+
 impl Log {
     /// Appends whole lines, or nothing.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -237,7 +268,7 @@ impl Log {
         let mut target = BufWriter::new(private(OpenOptions::new().append(true).create_new(true)).open(&new_path)?);
         let mut length = write_line(&mut target, &Header { husk_journal: FORMAT })?;
         let mut pods = self.pods.clone();
-        for line in pods.values_mut().flat_map(|lines| [&mut lines.pod, &mut lines.state]).flatten() {
+        for line in pods.values_mut().flat_map(Lines::all) {
             source.seek(SeekFrom::Start(line.at))?;
             let copied = io::copy(&mut (&source).take(line.length), &mut target)?;
             if copied != line.length {
@@ -325,6 +356,7 @@ struct Reading<'a> {
 struct ReadPod {
     pod: Option<ReadLine>,
     state: Option<ReadLine>,
+    begun: BTreeMap<String, (Line, Begun)>,
 }
 
 /// A line that counts so far.
@@ -396,22 +428,30 @@ impl<'a> Reading<'a> {
             AnyLine { uid, gone: Some(true), .. } => drop(self.pods.remove(&uid)),
             AnyLine { uid, pod: Some(_), .. } => self.pods.entry(uid).or_default().pod = Some(read),
             AnyLine { uid, state: Some(_), .. } => self.pods.entry(uid).or_default().state = Some(read),
+            AnyLine { uid, begun: Some(begun), .. } => {
+                let line = Line { at, length: read.text.len() as u64 };
+                self.pods.entry(uid).or_default().begun.insert(begun.container.clone(), (line, begun));
+            }
             AnyLine { .. } => self.problem(self.number, "a record of an unknown kind".to_owned()),
         }
     }
 
     fn lines(&self) -> HashMap<String, Lines> {
         let line = |read: &ReadLine| Line { at: read.at, length: read.text.len() as u64 };
-        let lines = |pod: &ReadPod| Lines { pod: pod.pod.as_ref().map(line), state: pod.state.as_ref().map(line) };
+        let lines = |pod: &ReadPod| Lines {
+            pod: pod.pod.as_ref().map(line),
+            state: pod.state.as_ref().map(line),
+            begun: pod.begun.iter().map(|(container, (line, _))| (container.clone(), *line)).collect(),
+        };
         self.pods.iter().map(|(uid, pod)| (uid.clone(), lines(pod))).collect()
     }
 
     fn finish(mut self) -> Contents {
         let mut contents = Contents::default();
-        for (uid, ReadPod { pod, state }) in std::mem::take(&mut self.pods) {
+        for (uid, ReadPod { pod, state, begun }) in std::mem::take(&mut self.pods) {
             // What has a state and no pod lost the pod to a line that could not be read, and that was told.
             let Some(pod) = pod.and_then(|line| self.parse::<ReadPodLine>(&line)) else { continue };
-            let snapshot = match state {
+            let mut snapshot = match state {
                 None => None,
                 Some(line) => match self.parse::<ReadStateLine>(&line) {
                     Some(line) => Some(line.state),
@@ -420,6 +460,9 @@ impl<'a> Reading<'a> {
             };
             let mut pod = pod.pod;
             pod.metadata.uid = Some(uid.clone());
+            for (_, begun) in begun.into_values() {
+                snapshot.get_or_insert_with(|| PodSnapshot::of_status(&pod)).note(begun, &pod);
+            }
             contents.pods.insert(uid, Recorded { pod, snapshot });
         }
         contents.problems = self.problems;
@@ -448,7 +491,8 @@ mod tests {
     use k8s_openapi::api::core::v1::PodStatus;
 
     use super::*;
-    use crate::pod::NodeFacts;
+    use crate::base::clock::Timestamp;
+    use crate::pod::{NodeFacts, Survivors};
 
     fn pod(name: &str) -> Arc<Pod> {
         let metadata = format!("{{name: {name}, namespace: ns, uid: uid-{name}}}");
@@ -523,6 +567,32 @@ mod tests {
         let state_only = length() - before;
         writer.write(&Arc::new(Pod::clone(&pod)), &observed);
         assert!(state_only > 0 && length() > before + state_only);
+    }
+
+    /// What has begun counts, whether or not its pod's owner came to know of it.
+    #[test]
+    fn what_was_started_counts_as_started() {
+        let (directory, journal) = written();
+        let begun = |attempt| Begun {
+            container: "c".to_owned(),
+            attempt,
+            id: format!("wasm://{attempt}"),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        journal.begin("uid-a", &begun(0)).unwrap();
+        journal.begin("uid-a", &begun(1)).unwrap();
+        let last = |directory: &Path| {
+            let contents = read(directory);
+            assert_eq!(contents.problems.len(), 0, "{:?}", contents.problems);
+            let snapshot = contents.pods["uid-a"].snapshot.clone().unwrap();
+            let observed =
+                Observed::restore(NodeFacts::default(), snapshot, &Survivors::default(), Timestamp::UNIX_EPOCH);
+            observed.containers["c"].instances.last().unwrap().attempt
+        };
+        assert_eq!(last(directory.path()), 1);
+        journal.log().compact(directory.path()).unwrap();
+        assert_eq!(last(directory.path()), 1);
+        drop(Journal::open(directory.path()).unwrap());
     }
 
     /// The agent ends while it writes.

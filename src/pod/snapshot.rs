@@ -36,6 +36,19 @@ pub struct PodSnapshot {
     containers: BTreeMap<String, Vec<Instance>>,
 }
 
+/// A container that was being started: from then on its program may have done something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The container.
+    pub container: String,
+    /// Which of its instances.
+    pub attempt: u32,
+    /// The instance's identifier, as `<runtime>://<id>`.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A [`PodSnapshot`] on its way out, without a copy of anything.
 #[derive(Debug, Serialize)]
 pub struct Snapshot<'a> {
@@ -103,6 +116,21 @@ impl PodSnapshot {
         let mut counts =
             all.filter_map(|container| Some((&container.name, u32::try_from(container.restart_count).ok()?)));
         counts.any(|(name, count)| count > 0 && attempts(name).is_none_or(|attempt| attempt < count))
+    }
+
+    /// Takes in that a container was started, if that is not known yet: the agent ended before its pod's owner was told.
+    pub fn note(&mut self, begun: Begun, pod: &Pod) {
+        let Begun { container, attempt, id, at } = begun;
+        let image = images(pod).get(container.as_str()).map(|image| (*image).clone()).unwrap_or_default();
+        let instances = self.containers.entry(container).or_default();
+        if instances.last().is_some_and(|last| last.attempt >= attempt) {
+            return;
+        }
+        let instance =
+            Instance { epoch: self.epoch, ..instance(attempt, InstanceState::Running { id, started_at: at }) };
+        instances.push(Instance { spec_image: image.clone(), image, ..instance });
+        // There is no container without them.
+        (self.sandbox, self.volumes) = (true, true);
     }
 
     /// Whether nothing of the pod is to be run again.
@@ -202,19 +230,11 @@ fn images(pod: &Pod) -> BTreeMap<&str, &String> {
 fn instances_of(status: &ContainerStatus, spec_image: &str) -> Vec<Instance> {
     let attempt = u32::try_from(status.restart_count).unwrap_or_default();
     let instance = |attempt, state| Instance {
-        attempt,
-        epoch: 0,
         spec_image: spec_image.to_owned(),
         image: status.image.clone(),
         image_id: status.image_id.clone(),
         resources: status.resources.clone().map(Box::new),
-        state,
-        probes: ProbeVerdicts::default(),
-        post_start: HookState::default(),
-        stop: None,
-        cancel_sent: false,
-        probing: Probing::default(),
-        resize: ResizeState::default(),
+        ..instance(attempt, state)
     };
     let state = status.state.as_ref();
     let current = match state.and_then(|state| state.running.as_ref()) {
@@ -231,6 +251,25 @@ fn instances_of(status: &ContainerStatus, spec_image: &str) -> Vec<Instance> {
         // It waits for its restart: the last one is the current one.
         (None, Some(last)) => vec![instance(attempt, last)],
         (None, None) => Vec::new(),
+    }
+}
+
+/// An instance of which nothing else is known.
+fn instance(attempt: u32, state: InstanceState) -> Instance {
+    Instance {
+        attempt,
+        epoch: 0,
+        spec_image: String::new(),
+        image: String::new(),
+        image_id: String::new(),
+        resources: None,
+        state,
+        probes: ProbeVerdicts::default(),
+        post_start: HookState::default(),
+        stop: None,
+        cancel_sent: false,
+        probing: Probing::default(),
+        resize: ResizeState::default(),
     }
 }
 

@@ -4,9 +4,11 @@
 
 mod client;
 mod cluster;
+mod crash;
 mod environment;
 mod examples;
 mod files;
+mod fuzz;
 mod guests;
 mod hooks;
 mod hostile;
@@ -26,6 +28,7 @@ mod resume;
 mod server;
 mod services;
 mod shell;
+mod siege;
 mod sockets;
 mod story;
 mod support;

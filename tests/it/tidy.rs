@@ -119,7 +119,7 @@ fn pure_layers_stay_pure() {
 
 #[test]
 fn every_source_file_says_what_it_is_for() {
-    for dir in ["src", "tests", "benches", "wasm-apps"] {
+    for dir in ["src", "tests", "benches", "fuzz", "wasm-apps"] {
         for file in files_under(&root().join(dir), "rs") {
             let text = fs::read_to_string(&file).unwrap();
             assert!(text.starts_with("//!"), "{}: must open with a `//!` header", file.display());

@@ -2,6 +2,7 @@
 
 mod basics;
 mod documents;
+mod hostile;
 mod kinds;
 mod patches;
 mod pods;

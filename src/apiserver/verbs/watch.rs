@@ -22,7 +22,7 @@ use crate::apiserver::present::Presenter;
 use crate::apiserver::request::Query;
 use crate::apiserver::selection::Selection;
 use crate::apiserver::status::ApiError;
-use crate::apiserver::{Call, Inner, answer};
+use crate::apiserver::{Call, answer};
 use crate::store::{Expired, Store, StoredObject, Watch, WatchEvent, WatchKind};
 
 /// How long a watch goes on where the client does not say: between this and twice as long
@@ -37,7 +37,7 @@ const PIECE: usize = 64 * 1024;
 
 /// Answers with the changes that are selected.
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
-    let permit = Arc::clone(&call.server.watches).try_acquire_owned();
+    let permit = Arc::clone(&call.server.lanes.of(call.identity).watches).try_acquire_owned();
     let permit = permit.map_err(|_| ApiError::too_many_requests("too many watches, please try again later", 5))?;
     let presenter = Presenter::new(call.info.resource, call.headers, call.query, call.server.now())?;
     let selection = Selection::of(call.info, call.query)?;
@@ -280,13 +280,5 @@ impl Events {
         lines.put_slice(b"{\"type\":\"BOOKMARK\",\"object\":");
         lines.put_slice(&self.presenter.bookmark(revision, ends_initial_events));
         lines.put_slice(b"}\n");
-    }
-}
-
-impl Inner {
-    /// How many more watches there can be.
-    #[cfg(test)]
-    pub(in crate::apiserver) fn watches_left(&self) -> usize {
-        self.watches.available_permits()
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Access<'a> {
 pub(super) fn write(path: &Path, access: Access<'_>) -> anyhow::Result<()> {
     let mut config = empty();
     add(&mut config, access)?;
-    private::write(path, render(&config)?.as_bytes())
+    private::write_for_now(path, render(&config)?.as_bytes())
 }
 
 /// Adds a server to a kubeconfig of the user's, or makes one. Tells whether it is the one that clients use by default.

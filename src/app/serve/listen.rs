@@ -57,8 +57,10 @@ const QUIET_CHECK: Duration = Duration::from_millis(10);
 pub(super) struct Limits {
     /// Connections to the port at the same time; more wait to be accepted.
     pub(super) connections: usize,
-    /// Requests at the same time, watches among them; more are answered with 429.
+    /// Requests of users at the same time, watches among them; more are answered with 429.
     pub(super) requests: usize,
+    /// Those of service accounts, which are apart: what runs in pods is not trusted, and keeps nobody out.
+    pub(super) account_requests: usize,
     /// How long a TLS handshake may take.
     pub(super) handshake: Duration,
     /// How long the head of a request may take, and how long a connection may wait for its first or, with HTTP/1, next
@@ -69,7 +71,7 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let (handshake, head) = (Duration::from_secs(10), Duration::from_secs(60));
-        Self { connections: 4096, requests: 8192, handshake, head }
+        Self { connections: 4096, requests: 8192, account_requests: 2048, handshake, head }
     }
 }
 
@@ -116,6 +118,7 @@ struct Shared<S> {
     limits: Limits,
     from_pods: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    account_requests: Arc<Semaphore>,
     connections: TaskTracker,
     /// No new connections or requests.
     draining: CancellationToken,
@@ -140,6 +143,7 @@ impl<S: Api> Front<S> {
             limits,
             from_pods: Arc::new(Semaphore::new(POD_CONNECTIONS)),
             requests: Arc::new(Semaphore::new(limits.requests)),
+            account_requests: Arc::new(Semaphore::new(limits.account_requests)),
             connections: TaskTracker::new(),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -303,13 +307,15 @@ impl<S: Api> Front<S> {
     }
 
     async fn answer(&self, peer: Option<&Identity>, request: Request<Incoming>) -> Response<Body> {
-        let Ok(permit) = Arc::clone(&self.0.requests).try_acquire_owned() else {
-            return Refusal::TooMany.into_response();
-        };
         let mut request = request.map(Body::new);
         let identity = match self.0.authenticator.identify(peer, &mut request) {
             Ok(identity) => identity,
             Err(refusal) => return refusal.into_response(),
+        };
+        let is_account = identity.as_service_account().is_some();
+        let room = if is_account { &self.0.account_requests } else { &self.0.requests };
+        let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
+            return Refusal::TooMany.into_response();
         };
         if let Some(document) = self.issuer_document(&request, &identity) {
             return document;

@@ -57,19 +57,30 @@ pub(in crate::app) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
 
 /// Puts a private file in place, instead of one that may be there.
 pub(in crate::app) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let replace = || -> io::Result<()> {
-        let directory = path.parent().unwrap_or(Path::new("."));
-        // Only the user may read and write temporary files.
-        let mut file = tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(directory)?;
-        file.write_all(content)?;
+    replace(path, content, true).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The same for what is written anew at every start, and so need not outlive the machine: syncing takes far longer than
+/// all else where a disk is slow or busy.
+pub(in crate::app) fn write_for_now(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    replace(path, content, false).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn replace(path: &Path, content: &[u8], lasts: bool) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    // Only the user may read and write temporary files.
+    let mut file = tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(directory)?;
+    file.write_all(content)?;
+    if lasts {
         file.as_file().sync_all()?;
-        file.persist(path)?;
-        // Without it, a crash of the machine might bring the former file back.
-        #[cfg(unix)]
+    }
+    file.persist(path)?;
+    // Without it, a crash of the machine might bring the former file back.
+    #[cfg(unix)]
+    if lasts {
         File::open(directory)?.sync_all()?;
-        Ok(())
-    };
-    replace().with_context(|| format!("cannot write {}", path.display()))
+    }
+    Ok(())
 }
 
 /// Takes from others what they may do with a file or directory of the user's. What is somebody else's is not used.

@@ -240,7 +240,7 @@ impl Claim {
     }
 
     fn write(&self) -> anyhow::Result<()> {
-        private::write(&self.places.state, &serde_json::to_vec_pretty(&self.state)?)
+        private::write_for_now(&self.places.state, &serde_json::to_vec_pretty(&self.state)?)
     }
 }
 

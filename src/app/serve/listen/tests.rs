@@ -360,6 +360,18 @@ async fn requests_beyond_the_limit_are_told_to_come_again() {
 }
 
 #[tokio::test]
+async fn service_accounts_keep_no_user_out() {
+    let scene = Scene::new(Limits { account_requests: 1, ..Limits::default() }).await;
+    let account = "impersonate-user: system:serviceaccount:shop:till\r\n";
+    let mut endless = scene.connect(Some(&scene.keys.admin), b"http/1.1").await;
+    endless.write_all(format!("GET /endless HTTP/1.1\r\nhost: husk\r\n{account}\r\n").as_bytes()).await.unwrap();
+    while endless.read_u8().await.unwrap() != b'b' {}
+    let answer = scene.ask(Some(&scene.keys.admin), "/api", account).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(scene.ask(Some(&scene.keys.admin), "/api", "").await.unwrap().ends_with(ADMIN));
+}
+
+#[tokio::test]
 async fn what_is_under_way_may_end_when_the_doors_close() {
     let scene = Arc::new(Scene::new(Limits::default()).await);
     let mut slow = scene.connect(Some(&scene.keys.admin), b"http/1.1").await;

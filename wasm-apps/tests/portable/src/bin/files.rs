@@ -3,7 +3,7 @@
 //!
 //! read F · write F TEXT · append F TEXT · mkdir D · mkdirs D · list D · remove F · rmdir D · rmtree D · rename A B ·
 //! link A B · symlink TARGET LINK · readlink L · stat F · lstat F · truncate F N · copy A B ·
-//! seek F OFFSET N · exists F
+//! seek F OFFSET N · exists F · wait (until it is ended)
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -45,6 +45,9 @@ fn run(command: &[&str]) -> io::Result<String> {
         ["copy", from, to] => fs::copy(from, to).map(|count| format!("{count} bytes")),
         ["seek", file, offset, count] => seek(file, number(offset)?, number(count)?),
         ["exists", file] => fs::exists(file).map(|found| found.to_string()),
+        ["wait"] => loop {
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+        },
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
