@@ -28,7 +28,7 @@ pub(super) async fn measure(programs: &Programs, report: &mut Report) -> anyhow:
     {
         client.write("POST", "/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await?;
         let pods: Vec<String> = (0..PODS).map(|number| pod(&name(number), namespace).to_string()).collect();
-        let file = programs.write("apply.yaml", &pods.join("\n---\n"))?;
+        let file = programs.write("apply.yaml", &format!("---\n{}", pods.join("\n---\n")))?;
         let mut kubectl = Command::new("kubectl");
         kubectl.arg("--kubeconfig").arg(server.kubeconfig()).arg("apply").args(options).arg("-f").arg(file);
         kubectl.env("HOME", programs.directory());
