@@ -164,6 +164,7 @@ pub(super) fn prepare(
         ports: ports(container),
         memory_limit: limits.memory,
         cpu_limit_millis: limits.cpu_millis,
+        linux: None,
     };
     let fallback = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
     Ok(Prepared {

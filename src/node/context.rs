@@ -188,5 +188,6 @@ pub(super) fn sandbox(config: &NodeConfig, pod: &Pod, network: Arc<PodNetwork>) 
         hostname: names.hostname,
         network,
         share_process_namespace: pod.spec.as_ref().and_then(|spec| spec.share_process_namespace) == Some(true),
+        linux: None,
     })
 }

@@ -26,6 +26,7 @@ impl Scene {
             hostname: "pod".to_owned(),
             network: Switch::new(Egress::Deny).attach("pod", None).unwrap(),
             share_process_namespace: false,
+            linux: None,
         };
         Self { runtime: FakeRuntime::new(), sandbox }
     }
@@ -51,6 +52,7 @@ impl Scene {
             ports: Vec::new(),
             memory_limit: None,
             cpu_limit_millis: None,
+            linux: None,
         };
         Ok((self.runtime.create(&self.sandbox, config).await?, reader))
     }

@@ -65,6 +65,7 @@ impl Pod {
             hostname: "pod".to_owned(),
             network: switch.attach("pod", None).unwrap(),
             share_process_namespace: false,
+            linux: None,
         };
         Self { sandbox }
     }
@@ -92,6 +93,7 @@ impl Pod {
             ports: setup.ports,
             memory_limit: setup.memory_limit,
             cpu_limit_millis: setup.cpu_limit_millis,
+            linux: None,
         };
         let container = WasmContainer::create(&runtime.core, &self.sandbox, config).await?;
         Ok(Running { container, stdout, stderr })

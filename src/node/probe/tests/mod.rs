@@ -90,6 +90,7 @@ async fn run(runtime: &FakeRuntime, network: &Arc<PodNetwork>) -> Arc<dyn Contai
         hostname: "p".to_owned(),
         network: Arc::clone(network),
         share_process_namespace: false,
+        linux: None,
     };
     let config = ContainerConfig {
         id: ContainerId::random(),
@@ -107,6 +108,7 @@ async fn run(runtime: &FakeRuntime, network: &Arc<PodNetwork>) -> Arc<dyn Contai
         ports: Vec::new(),
         memory_limit: None,
         cpu_limit_millis: None,
+        linux: None,
     };
     let container = runtime.create(&sandbox, config).await.unwrap();
     container.start().await.unwrap();

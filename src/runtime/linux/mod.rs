@@ -1,0 +1,183 @@
+//! The Linux runtime: containers of native programs, with root and without.
+//!
+//! ```text
+//!  LinuxRuntime ─▶ sandbox ══ channel, protocol ══ process: the sandbox process of a pod, which starts containers
+//!       │             │
+//!       └─▶ container ┴─ stdio, cgroup             spec, capability, seccomp: what a container may do
+//! ```
+//! The agent has many threads and so never forks; each pod has a process of one thread that does ([`sandbox_process`]).
+//! Whatever needs the pod's namespaces is asked of it, so that an agent without root, or one that takes up what another
+//! has left, does exactly the same as any other.
+//!
+//! `sys` is the only file with unsafe code.
+
+mod capability;
+mod cgroup;
+mod channel;
+mod container;
+mod process;
+mod protocol;
+mod sandbox;
+mod seccomp;
+mod spec;
+mod stdio;
+mod sys;
+mod user_namespace;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
+
+use self::cgroup::{Cgroup, Hierarchies};
+use self::container::{LinuxContainer, Shared, Streams, Template};
+pub use self::protocol::{Failure, FailureKind, Route, TunConfig};
+pub use self::sandbox::{OWN_PROGRAM, Sandbox, SandboxConfig, SandboxError};
+pub use self::user_namespace::{MappedIds, UserNamespaceError, enter_user_namespace};
+use super::{AdoptedContainer, Container, ContainerConfig, ContainerRuntime, PodSandbox, RuntimeError, RuntimeWarning};
+use crate::base::id::PodUid;
+
+/// Runs as a pod's sandbox process if that is what this process was started for, and returns its exit code. To be called
+/// first thing in `main`, while there is but one thread.
+pub fn sandbox_process() -> Option<u8> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != process::ARGUMENT || arguments.next().is_some() {
+        return None;
+    }
+    Some(u8::from(process::main().is_err()))
+}
+
+/// Settings of the Linux runtime.
+#[derive(Debug, Clone)]
+pub struct LinuxRuntimeConfig {
+    /// husk itself, which is started as the sandbox process of each pod.
+    pub program: PathBuf,
+}
+
+impl Default for LinuxRuntimeConfig {
+    fn default() -> Self {
+        Self { program: OWN_PROGRAM.into() }
+    }
+}
+
+/// Connects a pod's network namespace with the network of all pods. Implemented where that network is.
+pub trait AttachNetwork: Send + Sync {
+    /// Called once for each sandbox, before its first container starts.
+    fn attach<'a>(&'a self, pod: &'a PodSandbox, sandbox: &'a Arc<Sandbox>) -> BoxFuture<'a, Result<(), String>>;
+
+    /// The pod's sandbox is going.
+    fn detach(&self, uid: &PodUid);
+}
+
+/// Runs native programs as containers.
+pub struct LinuxRuntime {
+    config: LinuxRuntimeConfig,
+    network: Option<Arc<dyn AttachNetwork>>,
+    /// Where control groups can be made.
+    hierarchies: OnceLock<Hierarchies>,
+    sandboxes: Mutex<HashMap<PodUid, Arc<OnceCell<Arc<Sandbox>>>>>,
+}
+
+impl LinuxRuntime {
+    /// A runtime whose pods are connected by `network`, or not at all.
+    pub fn new(config: LinuxRuntimeConfig, network: Option<Arc<dyn AttachNetwork>>) -> Arc<Self> {
+        Arc::new(Self { config, network, hierarchies: OnceLock::new(), sandboxes: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PodUid, Arc<OnceCell<Arc<Sandbox>>>>> {
+        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pod's sandbox, which is started if it is not there yet.
+    ///
+    /// # Errors
+    /// `Failed` if it cannot be started.
+    pub async fn sandbox(&self, pod: &PodSandbox) -> Result<Arc<Sandbox>, RuntimeError> {
+        let cell = Arc::clone(self.lock().entry(pod.uid.clone()).or_default());
+        let start = || async {
+            let sandbox = Sandbox::start(SandboxConfig::of(pod, &self.config.program)).await;
+            let sandbox = sandbox.map_err(|error| RuntimeError::Failed(error.to_string()))?;
+            self.attach(pod, &sandbox).await?;
+            Ok(sandbox)
+        };
+        cell.get_or_try_init(start).await.cloned()
+    }
+
+    async fn attach(&self, pod: &PodSandbox, sandbox: &Arc<Sandbox>) -> Result<(), RuntimeError> {
+        let Some(network) = self.network.as_ref().filter(|_| !sandbox.has_host_network()) else { return Ok(()) };
+        network.attach(pod, sandbox).await.map_err(RuntimeError::Failed)
+    }
+
+    /// The pod's sandbox, if it is there.
+    pub fn existing_sandbox(&self, uid: &PodUid) -> Option<Arc<Sandbox>> {
+        self.lock().get(uid)?.get().cloned()
+    }
+
+    /// Ends all native containers of a pod, and its sandbox.
+    pub async fn remove_sandbox(&self, uid: &PodUid) {
+        let cell = self.lock().remove(uid);
+        if let Some(sandbox) = cell.as_ref().and_then(|cell| cell.get()) {
+            if let Some(network) = &self.network {
+                network.detach(uid);
+            }
+            sandbox.stop().await;
+        }
+    }
+
+    async fn create_container(
+        &self,
+        pod: &PodSandbox,
+        config: ContainerConfig,
+    ) -> Result<Arc<dyn Container>, RuntimeError> {
+        let linux =
+            config.linux.clone().ok_or_else(|| RuntimeError::Failed("no root filesystem is given".to_owned()))?;
+        let sandbox = self.sandbox(pod).await?;
+        let key = sandbox.new_key();
+        let hierarchies = self.hierarchies.get_or_init(Hierarchies::find);
+        let (cgroup, problems) = Cgroup::create(hierarchies, &config.id, &config, &linux.resources);
+        let spec = spec::run_spec(key, &config, &linux, cgroup.joining_files()).inspect_err(|_| cgroup.remove())?;
+        let warnings = warnings(&sandbox, problems);
+        std::fs::create_dir_all(&linux.rootfs.scratch)
+            .map_err(|error| RuntimeError::Failed(format!("cannot make the container's directory: {error}")))?;
+        let template = Template { process: spec.process.clone(), cgroup: cgroup.clone() };
+        let shared = Shared {
+            id: config.id,
+            sandbox,
+            main: key,
+            template,
+            cgroup,
+            scratch: linux.rootfs.scratch.clone(),
+            warnings,
+        };
+        let streams = Streams { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr };
+        Ok(Arc::new(LinuxContainer::new(shared, spec, streams)))
+    }
+}
+
+/// What the pod's user is told of limits that could not be set: once for each pod.
+fn warnings(sandbox: &Sandbox, problems: Vec<String>) -> Vec<RuntimeWarning> {
+    if problems.is_empty() || !sandbox.warn_of_limits() {
+        return Vec::new();
+    }
+    vec![RuntimeWarning { reason: "ResourceLimitsNotEnforced", message: problems.join("; ") }]
+}
+
+impl ContainerRuntime for LinuxRuntime {
+    fn name(&self) -> &'static str {
+        "linux"
+    }
+
+    fn create<'a>(
+        &'a self,
+        sandbox: &'a PodSandbox,
+        config: ContainerConfig,
+    ) -> BoxFuture<'a, Result<Arc<dyn Container>, RuntimeError>> {
+        Box::pin(self.create_container(sandbox, config))
+    }
+
+    fn adopt(&self) -> BoxFuture<'_, Vec<AdoptedContainer>> {
+        Box::pin(async { Vec::new() })
+    }
+}

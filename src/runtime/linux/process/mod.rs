@@ -1,0 +1,305 @@
+//! The sandbox process of a pod: holds the pod's namespaces, starts its native containers, reaps, and tells the agent.
+//!
+//! ```text
+//!  agent ══ control socket ══ sandbox process ─┬─ clone3 ─▶ container: mounts, pivot_root, rights, execve
+//!                              (pid 1 of the   ├─ clone3 ─▶ exec: setns, rights, execve
+//!                               pod)           └─ reaps what ends, and what is orphaned
+//! ```
+//! It is husk itself, started anew with [`ARGUMENT`] and the control socket as standard input. It has one thread, so that
+//! its copies may do as they please; it has neither tokio nor clap in its way, and keeps next to nothing in memory.
+//! Unless its pod is to be adopted it ends with the agent, which it notices by the end of the control socket; and with
+//! it, as it is the first process of a PID namespace, everything that was started in it.
+
+mod copy;
+mod devices;
+mod identity;
+mod mounts;
+mod namespaces;
+mod netlink;
+mod network;
+mod privileges;
+mod program;
+mod rootfs;
+mod start;
+mod table;
+mod target;
+mod user_namespace;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::WaitOptions;
+
+use self::namespaces::Namespaces;
+use self::table::Table;
+use super::channel::{self, Received};
+use super::protocol::{Context, Failure, FailureKind, Key, Listed, Message, Operation, Reply, Request};
+use super::sys::{self, SingleThreaded};
+
+/// The argument that makes husk a sandbox process.
+pub(super) const ARGUMENT: &str = "sandbox-process";
+
+pub(super) use self::namespaces::SOCKET_NAME;
+
+/// The sandbox process, while it works.
+struct SandboxProcess {
+    proof: SingleThreaded,
+    /// Leads to the agent, while there is one.
+    control: Option<OwnedFd>,
+    /// Readable when a process has ended.
+    ended: OwnedFd,
+    /// Made by the first request.
+    namespaces: Option<Namespaces>,
+    table: Table,
+    /// Kept for the next agent.
+    tun: Option<OwnedFd>,
+}
+
+/// What the loop found to do.
+#[derive(Clone, Copy)]
+enum Wake {
+    Progress(Key),
+    Ended,
+    Control,
+    Listener,
+}
+
+/// What goes with a reply: descriptors of the process's own, or some it keeps.
+type Answer = Result<(Reply, Vec<OwnedFd>), Failure>;
+
+/// Runs as a sandbox process until the pod ends. The control socket is standard input.
+pub(super) fn main() -> io::Result<()> {
+    let proof = SingleThreaded::claim()?;
+    let control = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
+    let null = std::fs::File::open("/dev/null")?;
+    sys::set_standard(0, null.as_fd())?;
+    drop(null);
+    // What the agent had open is none of the pod's business.
+    sys::close_on_exec_from(3)?;
+    sys::ignore_broken_pipes();
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    let _ = rustix::thread::set_name(c"husk-sandbox");
+    let ended = sys::signal_descriptor(libc::SIGCHLD)?;
+    let mut sandbox =
+        SandboxProcess { proof, control: Some(control), ended, namespaces: None, table: Table::default(), tun: None };
+    while sandbox.turn()? {}
+    sandbox.table.kill_all();
+    Ok(())
+}
+
+impl SandboxProcess {
+    /// Waits for something to happen and deals with it. Whether to go on.
+    fn turn(&mut self) -> io::Result<bool> {
+        for wake in self.wait()? {
+            match wake {
+                Wake::Progress(key) => self.progress(key),
+                Wake::Ended => self.reap(),
+                Wake::Control if !self.serve() => return Ok(false),
+                Wake::Control => {}
+                Wake::Listener => self.take_up(),
+            }
+        }
+        Ok(true)
+    }
+
+    /// What there is to do, in the order in which it should be done: a process's start is told before its end.
+    fn wait(&self) -> io::Result<Vec<Wake>> {
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(4);
+        let mut wakes = Vec::with_capacity(4);
+        for (key, socket) in self.table.starting() {
+            fds.push(PollFd::from_borrowed_fd(socket, PollFlags::IN));
+            wakes.push(Wake::Progress(key));
+        }
+        fds.push(PollFd::new(&self.ended, PollFlags::IN));
+        wakes.push(Wake::Ended);
+        let listener = self.namespaces.as_ref().and_then(|namespaces| namespaces.listener.as_ref());
+        match (&self.control, listener) {
+            (Some(control), _) => {
+                fds.push(PollFd::new(control, PollFlags::IN));
+                wakes.push(Wake::Control);
+            }
+            (None, Some(listener)) => {
+                fds.push(PollFd::new(listener, PollFlags::IN));
+                wakes.push(Wake::Listener);
+            }
+            (None, None) => {}
+        }
+        loop {
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => break,
+            }
+        }
+        let ready = fds.iter().zip(wakes).filter(|(fd, _)| !fd.revents().is_empty());
+        Ok(ready.map(|(_, wake)| wake).collect())
+    }
+
+    /// Answers one request. Whether to go on.
+    fn serve(&mut self) -> bool {
+        let Some(control) = &self.control else { return true };
+        let request = match channel::receive::<Request>(control.as_fd()) {
+            Ok(Some(Received { message, .. })) => message,
+            // The agent is gone, or says what this one does not understand.
+            Ok(None) | Err(_) => {
+                self.control = None;
+                return self.namespaces.as_ref().is_some_and(|namespaces| namespaces.listener.is_some());
+            }
+        };
+        let id = request.id;
+        match request.operation {
+            Operation::Run(spec) => {
+                let key = spec.key;
+                let started = self.run(id, *spec);
+                self.start_failed(id, key, started);
+            }
+            Operation::Exec(spec) => {
+                let key = spec.key;
+                let started = self.exec(id, *spec);
+                self.start_failed(id, key, started);
+            }
+            Operation::List => self.list(id),
+            Operation::Exit => {
+                self.table.kill_all();
+                self.answer(id, Ok((Reply::Done, Vec::new())));
+                return false;
+            }
+            operation => {
+                let answer = self.perform(operation);
+                self.answer(id, answer);
+            }
+        }
+        true
+    }
+
+    /// What is done at once.
+    fn perform(&mut self, operation: Operation) -> Answer {
+        let one = |fd: OwnedFd| (Reply::Done, vec![fd]);
+        let done = (Reply::Done, Vec::new());
+        match operation {
+            Operation::SetUp(setup) => {
+                if self.namespaces.is_some() {
+                    return Err(Failure::failed("the sandbox is set up already"));
+                }
+                self.namespaces = Some(namespaces::set_up(*setup)?);
+                sys::release_memory();
+                Ok(done)
+            }
+            Operation::Signal { key, signal } => self.signal(key, signal).map(|()| done),
+            Operation::CloseStdin { key } => {
+                self.table.close_stdin(key);
+                Ok(done)
+            }
+            Operation::Socket { domain, kind, protocol } => network::socket(domain, kind, protocol).map(one),
+            Operation::Tun(config) => {
+                let tun = network::tun(&config)?;
+                if config.keep {
+                    self.tun = Some(tun.try_clone().context(|| "cannot keep the TUN device")?);
+                }
+                Ok(one(tun))
+            }
+            Operation::KeptTun => match &self.tun {
+                Some(tun) => tun.try_clone().context(|| "cannot hand over the TUN device").map(one),
+                None => Ok(done),
+            },
+            Operation::Sysctl { name, value } => network::write_sysctl(&name, &value).map(|()| done),
+            Operation::Forget { key } => {
+                self.table.forget(key);
+                Ok(done)
+            }
+            // Dealt with by the caller.
+            Operation::Run(_) | Operation::Exec(_) | Operation::List | Operation::Exit => {
+                Err(Failure::failed("not done here"))
+            }
+        }
+    }
+
+    fn signal(&self, key: Key, signal: i32) -> Result<(), Failure> {
+        let process = self.table.get(key).filter(|process| process.status.is_none());
+        let process = process.ok_or_else(|| Failure::new(FailureKind::NotRunning, "the process has ended"))?;
+        sys::send_signal(process.pidfd.as_fd(), signal).context(|| format!("cannot send signal {signal}"))
+    }
+
+    /// Tells the agent why a program was not started.
+    fn start_failed(&mut self, id: u64, key: Key, started: Result<(), Failure>) {
+        if let Err(failure) = started {
+            self.table.forget(key);
+            self.answer(id, Err(failure));
+        }
+    }
+
+    /// Takes note of how the start of a process goes on, and tells the agent once it is decided.
+    fn progress(&mut self, key: Key) {
+        let Some(outcome) = self.table.progress(key) else { return };
+        match outcome.result {
+            Ok(started) => {
+                let descriptors = self.table.descriptors(key);
+                match descriptors {
+                    Ok(descriptors) => self.answer(outcome.request, Ok((Reply::Started(started), descriptors))),
+                    Err(failure) => self.answer(outcome.request, Err(failure)),
+                }
+            }
+            Err(failure) => self.answer(outcome.request, Err(failure)),
+        }
+        sys::release_memory();
+    }
+
+    /// Reaps everything that has ended.
+    fn reap(&mut self) {
+        // Reading takes the signal away; one stands for any number of ends.
+        let mut buffer = [0; 128];
+        while rustix::io::read(&self.ended, &mut buffer).is_ok_and(|length| length == buffer.len()) {}
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let Some(key) = self.table.ended(pid, status.as_raw()) else { continue };
+            // Its start may not have been told yet; it has closed its socket by now.
+            while self.table.is_starting(key) {
+                self.progress(key);
+            }
+            if let Some(status) = self.table.get(key).and_then(|process| process.status) {
+                self.tell(&Message::Exited { key, status }, &[]);
+            }
+        }
+    }
+
+    fn list(&mut self, id: u64) {
+        let mut all = Vec::new();
+        let mut descriptors = Vec::new();
+        for (key, process) in self.table.containers() {
+            let Some(started) = process.started() else { continue };
+            let Ok(own) = self.table.descriptors(key) else { continue };
+            descriptors.extend(own);
+            all.push(Listed { key, label: process.label.clone().unwrap_or_default(), started, status: process.status });
+        }
+        self.answer(id, Ok((Reply::Listed(all), descriptors)));
+    }
+
+    fn answer(&mut self, id: u64, answer: Answer) {
+        let (result, descriptors) = match answer {
+            Ok((reply, descriptors)) => (Ok(reply), descriptors),
+            Err(failure) => (Err(failure), Vec::new()),
+        };
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        self.tell(&Message::Reply { id, result }, &descriptors);
+    }
+
+    fn tell(&mut self, message: &Message, descriptors: &[BorrowedFd<'_>]) {
+        if let Some(control) = &self.control {
+            // If the agent is gone, the end of its socket says so next.
+            let _ = channel::send(control.as_fd(), message, descriptors);
+        }
+    }
+
+    /// Lets the next agent in.
+    fn take_up(&mut self) {
+        let Some(listener) = self.namespaces.as_ref().and_then(|namespaces| namespaces.listener.as_ref()) else {
+            return;
+        };
+        let Ok(socket) = rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) else { return };
+        let same_user = rustix::net::sockopt::socket_peercred(&socket)
+            .is_ok_and(|credentials| credentials.uid == rustix::process::geteuid());
+        if same_user {
+            self.control = Some(socket);
+        }
+    }
+}

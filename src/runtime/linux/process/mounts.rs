@@ -1,0 +1,184 @@
+//! What every container has mounted besides its image and volumes: `/proc`, `/sys`, `/dev`, control groups; and what of
+//! these it cannot see or change.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, symlinkat};
+
+use super::super::protocol::{Context, Failure, RunSpec, SystemView};
+use super::super::sys::{self, MountChange};
+use super::namespaces::Namespaces;
+use super::{devices, target};
+
+/// Nothing in it is a program, a device, or lends anybody's rights.
+const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+
+/// The number by which the unified hierarchy of control groups is known.
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// Mounts a filesystem on an open directory.
+pub(super) fn mount_on(
+    target: BorrowedFd<'_>,
+    source: &CStr,
+    kind: &CStr,
+    flags: libc::c_ulong,
+    options: &str,
+) -> io::Result<()> {
+    let path = CString::new(format!("/proc/self/fd/{}", target.as_raw_fd()))?;
+    sys::mount(source, &path, kind, flags, &CString::new(options)?)
+}
+
+/// Mounts what every container has.
+pub(super) fn system(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failure> {
+    proc(root)?;
+    sys(root, &spec.view)?;
+    cgroups(root, &spec.view);
+    dev(root, spec, namespaces)
+}
+
+/// Makes a directory that no image may have redirected, and mounts on it. Returns what is mounted.
+fn mount_at(
+    root: BorrowedFd<'_>,
+    path: &str,
+    mount: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+) -> Result<OwnedFd, Failure> {
+    let what = || format!("cannot mount {path} in the container");
+    let path = Path::new(path);
+    let made = target::make(root, path, true).context(what)?;
+    // The same again without following links: an image whose `/proc` leads elsewhere would get all of this there.
+    let plain = target::open_plain(root, path).context(what)?;
+    drop(made);
+    mount(plain.as_fd()).context(what)?;
+    target::open_plain(root, path).context(what)
+}
+
+/// Attaches what the sandbox sees at `host` to a directory.
+fn bind(host: &Path, target: BorrowedFd<'_>, set: u64) -> io::Result<()> {
+    let source = rustix::fs::open(host, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    bind_open(source.as_fd(), target, set)
+}
+
+/// Attaches an open file or directory, and what is mounted below, to another.
+pub(super) fn bind_open(source: BorrowedFd<'_>, target: BorrowedFd<'_>, set: u64) -> io::Result<()> {
+    let tree = sys::clone_mount(source, true)?;
+    let change = MountChange { set, clear: 0, propagation: libc::MS_PRIVATE, recursive: true };
+    sys::change_mount(tree.as_fd(), change)?;
+    sys::attach_mount(tree.as_fd(), target)
+}
+
+fn proc(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let mounted = mount_at(root, "/proc", |target| {
+        mount_on(target, c"proc", c"proc", PLAIN, "").or_else(|error| {
+            // With the host's processes but not its user namespace, there is only the host's own.
+            bind(Path::new("/proc"), target, libc::MOUNT_ATTR_NOSUID).map_err(|_| error)
+        })
+    });
+    mounted.map(drop)
+}
+
+fn sys(root: BorrowedFd<'_>, view: &SystemView) -> Result<(), Failure> {
+    let read_only = if view.privileged { 0 } else { libc::MS_RDONLY };
+    let mounted = mount_at(root, "/sys", |target| {
+        mount_on(target, c"sysfs", c"sysfs", PLAIN | read_only, "").or_else(|error| {
+            // As with `/proc`: on the host's network without root.
+            let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
+            bind(Path::new("/sys"), target, set).map_err(|_| error)
+        })
+    });
+    mounted.map(drop)
+}
+
+/// The container's own control groups. Programs read their limits there; it is no failure if they cannot.
+fn cgroups(root: BorrowedFd<'_>, view: &SystemView) {
+    let read_only = if view.privileged { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    let seal =
+        |mounted: OwnedFd| sys::change_mount(mounted.as_fd(), MountChange { set: read_only, ..MountChange::default() });
+    let unified = |path: &str| mount_at(root, path, |target| mount_on(target, c"cgroup2", c"cgroup2", PLAIN, ""));
+    if rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as i64 == CGROUP2_MAGIC) {
+        let _ = unified("/sys/fs/cgroup").map(seal);
+        return;
+    }
+    let Ok(own) = fs::read_to_string("/proc/self/cgroup") else { return };
+    let tmpfs = |target: BorrowedFd<'_>| mount_on(target, c"tmpfs", c"tmpfs", PLAIN, "mode=755,size=64k");
+    let Ok(_mounted) = mount_at(root, "/sys/fs/cgroup", tmpfs) else { return };
+    for line in own.lines() {
+        let mut fields = line.split(':').skip(1);
+        let Some(controllers) = fields.next() else { continue };
+        let mounted = if controllers.is_empty() {
+            unified("/sys/fs/cgroup/unified")
+        } else {
+            let name = controllers.strip_prefix("name=").unwrap_or(controllers);
+            mount_at(root, &format!("/sys/fs/cgroup/{name}"), |target| {
+                mount_on(target, c"cgroup", c"cgroup", PLAIN, controllers)
+            })
+        };
+        let _ = mounted.map(seal);
+    }
+    if let Ok(mounted) = target::open_plain(root, Path::new("/sys/fs/cgroup")) {
+        let _ = seal(mounted);
+    }
+}
+
+fn dev(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failure> {
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
+    let dev = mount_at(root, "/dev", |target| mount_on(target, c"tmpfs", c"tmpfs", flags, "mode=755,size=64k"))?;
+    let dev = dev.as_fd();
+    devices::attach(dev, spec.view.privileged)?;
+    let links = [
+        ("/proc/self/fd", "fd"),
+        ("/proc/self/fd/0", "stdin"),
+        ("/proc/self/fd/1", "stdout"),
+        ("/proc/self/fd/2", "stderr"),
+        ("pts/ptmx", "ptmx"),
+    ];
+    for (to, name) in links {
+        symlinkat(to, dev, name).context(|| format!("cannot make /dev/{name}"))?;
+    }
+    mount_at(root, "/dev/pts", |target| {
+        let options = "newinstance,ptmxmode=0666,mode=0620";
+        let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+        // The group of terminals is not mapped where there is one ID only.
+        mount_on(target, c"devpts", c"devpts", flags, &format!("{options},gid=5"))
+            .or_else(|_| mount_on(target, c"devpts", c"devpts", flags, options))
+    })?;
+    mount_at(root, "/dev/mqueue", |target| {
+        mount_on(target, c"mqueue", c"mqueue", PLAIN, "").or_else(|error| {
+            // On the host's IPC without root.
+            bind(Path::new("/dev/mqueue"), target, 0)
+                .or_else(|_| if namespaces.is_rootless { Ok(()) } else { Err(error) })
+        })
+    })?;
+    mount_at(root, "/dev/shm", |target| bind(&namespaces.shm, target, 0)).map(drop)
+}
+
+/// Hides and protects what containers should neither see nor change.
+pub(super) fn mask(root: BorrowedFd<'_>, view: &SystemView) -> Result<(), Failure> {
+    let existing = |path: &str| match target::open_plain(root, Path::new(path)) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => Ok(None),
+        Err(error) => Err(error).context(|| format!("cannot protect {path}")),
+    };
+    for path in &view.read_only {
+        if let Some(file) = existing(path)? {
+            bind_open(file.as_fd(), file.as_fd(), libc::MOUNT_ATTR_RDONLY)
+                .context(|| format!("cannot make {path} read-only"))?;
+        }
+    }
+    for path in &view.masked {
+        if let Some(file) = existing(path)? {
+            let hidden = match target::kind(&file) {
+                Ok(FileType::Directory) => {
+                    mount_on(file.as_fd(), c"tmpfs", c"tmpfs", PLAIN | libc::MS_RDONLY, "size=0k")
+                }
+                Ok(_) => bind(Path::new("/dev/null"), file.as_fd(), 0),
+                Err(error) => Err(error),
+            };
+            hidden.context(|| format!("cannot hide {path}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Makes a pod's namespaces: those of the network, IPC, hostname and mounts. The PID namespace was made by the agent,
+//! which started this process as its first.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::super::protocol::{Context, Failure, Setup, VERSION};
+use super::super::sys::{self, MountChange};
+use super::network;
+
+/// What `/dev/shm` holds unless the pod says otherwise.
+const SHM_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The name of the socket, in the sandbox's directory, through which the next agent comes in.
+pub(in super::super) const SOCKET_NAME: &str = "control.sock";
+
+/// A pod's namespaces, and what belongs to them.
+pub(super) struct Namespaces {
+    pub(super) setup: Setup,
+    /// The PID namespace of this process, to come back to.
+    pub(super) pid_namespace: OwnedFd,
+    /// What containers have at `/dev/shm`. A path, for each of them sees it through mounts of its own.
+    pub(super) shm: PathBuf,
+    /// Where the next agent comes in, if the pod is to be adopted.
+    pub(super) listener: Option<OwnedFd>,
+    /// Whether this is not the user namespace of the system.
+    pub(super) is_rootless: bool,
+}
+
+impl Namespaces {
+    /// Whether containers have PID namespaces of their own.
+    pub(super) fn separates_processes(&self) -> bool {
+        !self.setup.share_process_namespace && !self.setup.linux.host_pid
+    }
+}
+
+/// Makes the namespaces that `setup` asks for and enters them.
+pub(super) fn set_up(setup: Setup) -> Result<Namespaces, Failure> {
+    if setup.version != VERSION {
+        return Err(Failure::failed(format!("the agent speaks version {} and this is {VERSION}", setup.version)));
+    }
+    let linux = &setup.linux;
+    let pid_namespace = open("/proc/self/ns/pid", OFlags::RDONLY)?;
+    let is_rootless = is_rootless()?;
+    let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
+    if !linux.host_network {
+        flags |= libc::CLONE_NEWNET;
+    }
+    if !linux.host_ipc {
+        flags |= libc::CLONE_NEWIPC;
+    }
+    sys::unshare(flags).context(|| "cannot make the pod's namespaces")?;
+    let slave = MountChange { propagation: libc::MS_SLAVE, recursive: true, ..MountChange::default() };
+    sys::change_mount(open("/", OFlags::PATH)?.as_fd(), slave).context(|| "cannot separate the pod's mounts")?;
+    set_names(&setup)?;
+    if !linux.host_network {
+        network::loopback_up()?;
+        network::let_all_bind_low_ports();
+    }
+    for (name, value) in &linux.sysctls {
+        network::write_sysctl(name, value)?;
+    }
+    let directory = open(&linux.directory, OFlags::PATH | OFlags::DIRECTORY)?;
+    let shm = if linux.host_ipc { "/dev/shm".into() } else { mount_shm(linux.shm_bytes, &linux.directory)? };
+    let listener = if linux.adoptable { Some(listen(&directory)?) } else { None };
+    Ok(Namespaces { pid_namespace, shm, listener, is_rootless, setup })
+}
+
+fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Failure> {
+    let path = path.as_ref();
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).context(|| format!("cannot open {}", path.display()))
+}
+
+/// Whether this user namespace is not the system's, which maps all IDs to themselves.
+fn is_rootless() -> Result<bool, Failure> {
+    let map = fs::read_to_string("/proc/self/uid_map").context(|| "cannot read /proc/self/uid_map")?;
+    Ok(map.split_whitespace().ne(["0", "0", "4294967295"]))
+}
+
+fn set_names(setup: &Setup) -> Result<(), Failure> {
+    rustix::system::sethostname(setup.hostname.as_bytes()).context(|| "cannot set the pod's hostname")?;
+    match &setup.linux.domainname {
+        Some(name) => sys::set_domain_name(name).context(|| "cannot set the pod's domain name"),
+        None => Ok(()),
+    }
+}
+
+fn mount_shm(bytes: u64, directory: &Path) -> Result<PathBuf, Failure> {
+    let path = directory.join("shm");
+    fs::create_dir_all(&path).context(|| format!("cannot make {}", path.display()))?;
+    let target = open(&path, OFlags::PATH | OFlags::DIRECTORY)?;
+    let bytes = if bytes == 0 { SHM_BYTES } else { bytes };
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    super::mounts::mount_on(target.as_fd(), c"shm", c"tmpfs", flags, &format!("mode=1777,size={bytes}"))
+        .context(|| "cannot mount the pod's /dev/shm")?;
+    Ok(path)
+}
+
+/// A socket in the sandbox's directory, whose path may be longer than an address can be.
+fn listen(directory: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let what = || "cannot listen for the next agent";
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let socket = socket.context(what)?;
+    let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd());
+    let _ = fs::remove_file(&path);
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path).context(what)?).context(what)?;
+    rustix::net::listen(&socket, 1).context(what)?;
+    Ok(socket)
+}

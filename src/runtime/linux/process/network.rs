@@ -1,0 +1,75 @@
+//! What the agent needs of a pod's network namespace: sockets in it, a TUN device, sysctls. Packets are none of the
+//! sandbox process's business.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
+
+use super::super::protocol::{Context, Failure, TunConfig};
+use super::super::sys;
+use super::netlink::Netlink;
+
+/// Where TUN devices are made.
+const TUN: &str = "/dev/net/tun";
+
+/// The network device every network namespace has.
+const LOOPBACK: &str = "lo";
+
+/// Sysctls that belong to a namespace of the pod's (kubelet v1.36 `sysctl.NewAllowlist` and its unsafe namespaced ones).
+const NAMESPACED: [&str; 7] =
+    ["net.", "kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.", "kernel.hostname", "kernel.domainname"];
+
+/// A socket of the pod's network.
+pub(super) fn socket(domain: u16, kind: u32, protocol: u32) -> Result<OwnedFd, Failure> {
+    let domain = AddressFamily::from_raw(domain);
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let protocol = std::num::NonZeroU32::new(protocol).map(Protocol::from_raw);
+    rustix::net::socket_with(domain, SocketType::from_raw(kind), flags, protocol)
+        .context(|| "cannot make a socket in the pod's network")
+}
+
+/// Sets the loopback device up.
+pub(super) fn loopback_up() -> Result<(), Failure> {
+    let mut netlink = Netlink::open()?;
+    let index = netlink.index_of(LOOPBACK)?;
+    netlink.set_up(index, None)
+}
+
+/// Makes a TUN device, gives it its addresses and routes, and sets it up.
+pub(super) fn tun(config: &TunConfig) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let tun = rustix::fs::open(TUN, flags, Mode::empty()).context(|| format!("cannot open {TUN}"))?;
+    sys::make_tun(tun.as_fd(), &config.name, config.offload)
+        .context(|| format!("cannot make the network device {}", config.name))?;
+    let mut netlink = Netlink::open()?;
+    let index = netlink.index_of(&config.name)?;
+    for (address, prefix) in &config.addresses {
+        netlink.add_address(index, *address, *prefix)?;
+    }
+    netlink.set_up(index, Some(config.mtu).filter(|mtu| *mtu > 0))?;
+    for route in &config.routes {
+        netlink.add_route(index, route)?;
+    }
+    Ok(tun)
+}
+
+/// Lets everybody in the pod listen on low ports and send pings, as container engines do (containerd's
+/// `enable_unprivileged_ports` and `enable_unprivileged_icmp`): the ports are the pod's own.
+pub(super) fn let_all_bind_low_ports() {
+    // Where `/proc/sys` cannot be written to, only root can.
+    let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    let everybody = ["0 2147483647", "0 0"];
+    let _ = everybody.into_iter().find(|range| fs::write("/proc/sys/net/ipv4/ping_group_range", range).is_ok());
+}
+
+/// Writes a sysctl of one of the pod's namespaces.
+pub(super) fn write_sysctl(name: &str, value: &str) -> Result<(), Failure> {
+    let path = name.replace('.', "/");
+    let is_namespaced = NAMESPACED.iter().any(|prefix| name.starts_with(prefix));
+    if !is_namespaced || path.split('/').any(|part| part.is_empty() || part == "..") {
+        return Err(Failure::failed(format!("sysctl {name:?} is not namespaced: it cannot be set for a pod")));
+    }
+    fs::write(format!("/proc/sys/{path}"), value).context(|| format!("cannot set the sysctl {name}"))
+}

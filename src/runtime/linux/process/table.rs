@@ -1,0 +1,189 @@
+//! The processes a sandbox process has started: how far their start has come, their standard streams, their ends.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid};
+
+use super::super::channel;
+use super::super::protocol::{Context, Failure, Key, Label, Progress, Started};
+use super::super::sys;
+use super::user_namespace;
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Table(BTreeMap<Key, Process>);
+
+/// One that was started.
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    /// Which container it is the main process of.
+    pub(super) label: Option<Label>,
+    pub(super) streams: Streams,
+    /// While it is not decided whether the program runs.
+    pub(super) starting: Option<Starting>,
+    /// How it ended, as `waitpid` says.
+    pub(super) status: Option<i32>,
+    /// Nobody wants to know how it ends.
+    pub(super) is_abandoned: bool,
+}
+
+/// The sandbox's ends of a process's standard streams. They are kept for the next agent: a pipe whose reader went with
+/// the agent would break the container.
+#[derive(Default)]
+pub(super) struct Streams {
+    pub(super) terminal: Option<OwnedFd>,
+    /// Standard output and error.
+    pub(super) output: Option<(OwnedFd, OwnedFd)>,
+    pub(super) stdin: Option<OwnedFd>,
+}
+
+/// A start under way.
+pub(super) struct Starting {
+    /// The request to answer.
+    pub(super) request: u64,
+    /// The process tells here how it goes.
+    pub(super) socket: OwnedFd,
+    /// Whether it was about to become the program when last heard of.
+    pub(super) is_executing: bool,
+}
+
+/// How a start went.
+pub(super) struct StartOutcome {
+    pub(super) request: u64,
+    pub(super) result: Result<Started, Failure>,
+}
+
+impl Process {
+    /// What is known of it once it runs.
+    pub(super) fn started(&self) -> Option<Started> {
+        if self.starting.is_some() || self.is_abandoned {
+            return None;
+        }
+        Some(Started {
+            pid: self.pid.as_raw_nonzero().get(),
+            terminal: self.streams.terminal.is_some(),
+            stdin: self.streams.stdin.is_some(),
+        })
+    }
+}
+
+impl Table {
+    pub(super) fn insert(&mut self, key: Key, process: Process) {
+        self.0.insert(key, process);
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Process> {
+        self.0.get(&key)
+    }
+
+    /// Sockets of those that are starting.
+    pub(super) fn starting(&self) -> impl Iterator<Item = (Key, BorrowedFd<'_>)> {
+        self.0.iter().filter_map(|(key, process)| Some((*key, process.starting.as_ref()?.socket.as_fd())))
+    }
+
+    pub(super) fn is_starting(&self, key: Key) -> bool {
+        self.0.get(&key).is_some_and(|process| process.starting.is_some())
+    }
+
+    /// Main processes of containers.
+    pub(super) fn containers(&self) -> impl Iterator<Item = (Key, &Process)> {
+        self.0.iter().filter(|(_, process)| process.label.is_some()).map(|(key, process)| (*key, process))
+    }
+
+    /// Hears one message of a process that is starting. How the start went, if that is decided now.
+    pub(super) fn progress(&mut self, key: Key) -> Option<StartOutcome> {
+        let process = self.0.get_mut(&key)?;
+        let starting = process.starting.as_mut()?;
+        let result = match channel::receive::<Progress>(starting.socket.as_fd()) {
+            Ok(Some(received)) => match received.message {
+                Progress::Terminal => {
+                    process.streams.terminal = received.descriptors.into_iter().next();
+                    return None;
+                }
+                Progress::MapIds { user, group } => {
+                    match user_namespace::map_ids(process.pidfd.as_fd(), user, group, starting.socket.as_fd()) {
+                        Ok(()) => return None,
+                        Err(failure) => Err(failure),
+                    }
+                }
+                Progress::Executing => {
+                    starting.is_executing = true;
+                    return None;
+                }
+                Progress::Failed(failure) => Err(failure),
+            },
+            Ok(None) if starting.is_executing => Ok(()),
+            Ok(None) => Err(Failure::failed("the container's first process ended before it became the program")),
+            Err(error) => Err(Failure::failed(format!("cannot hear from the container's first process: {error}"))),
+        };
+        let request = starting.request;
+        process.starting = None;
+        let result = match result {
+            Ok(()) => process.started().ok_or_else(|| Failure::failed("the start was given up")),
+            Err(failure) => {
+                self.forget(key);
+                Err(failure)
+            }
+        };
+        Some(StartOutcome { request, result })
+    }
+
+    /// Duplicates of the sandbox's ends of a process's streams, in the order of [`Started`].
+    pub(super) fn descriptors(&self, key: Key) -> Result<Vec<OwnedFd>, Failure> {
+        let streams = self.0.get(&key).map(|process| &process.streams);
+        let streams = streams.ok_or_else(|| Failure::failed("there is no such process"))?;
+        let output = streams.output.iter().flat_map(|(stdout, stderr)| [stdout, stderr]);
+        let all: Vec<_> = match &streams.terminal {
+            Some(terminal) => vec![terminal],
+            None => output.chain(&streams.stdin).collect(),
+        };
+        let copies = all.into_iter().map(|fd| fd.try_clone().context(|| "cannot pass the standard streams on"));
+        copies.collect()
+    }
+
+    pub(super) fn close_stdin(&mut self, key: Key) {
+        if let Some(process) = self.0.get_mut(&key) {
+            process.streams.stdin = None;
+        }
+    }
+
+    /// Takes note of an end. The key, if the agent is to be told.
+    pub(super) fn ended(&mut self, pid: Pid, status: i32) -> Option<Key> {
+        let found = self.0.iter_mut().find(|(_, process)| process.pid == pid && process.status.is_none());
+        let (key, process) = found?;
+        let key = *key;
+        process.status = Some(status);
+        if process.is_abandoned {
+            self.0.remove(&key);
+            return None;
+        }
+        Some(key)
+    }
+
+    /// Forgets a process; kills it if it has not ended.
+    pub(super) fn forget(&mut self, key: Key) {
+        let Some(process) = self.0.get_mut(&key) else { return };
+        if process.status.is_some() {
+            self.0.remove(&key);
+        } else {
+            process.is_abandoned = true;
+            process.streams = Streams::default();
+            let _ = sys::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+        }
+    }
+
+    /// Kills all that runs, and waits for its end.
+    pub(super) fn kill_all(&mut self) {
+        let all = std::mem::take(&mut self.0);
+        let living: Vec<_> = all.into_values().filter(|process| process.status.is_none()).collect();
+        for process in &living {
+            let _ = sys::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+        }
+        for process in living {
+            let _ = waitid(WaitId::PidFd(process.pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+    }
+}

@@ -1,0 +1,5 @@
+//! Native containers on the real runtime: Debian's static busybox as image, in namespaces of this machine. Everything runs
+//! twice, as the user who runs the tests and, if that is root, as one who is not (`rootless`).
+
+mod basics;
+mod scene;
