@@ -150,10 +150,12 @@ impl Endpoint {
         }
     }
 
-    /// Breaks the connection off, for the pod to know.
+    /// Breaks the connection off, for both sides to know.
     pub(super) fn abort(&mut self, device: &Device) {
         self.socket_mut().abort();
         self.poll(device, None);
+        self.reader.reset();
+        self.writer.reset();
     }
 
     fn socket(&self) -> &tcp::Socket<'static> {

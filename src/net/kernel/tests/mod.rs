@@ -18,20 +18,22 @@ use crate::net::{Egress, KernelReach, PodNetwork, Switch, TcpListener, TcpStream
 /// A pod with a kernel side, and its namespace. `None` where this machine doesn't let us make one, which is said.
 async fn native_pod(switch: &Arc<Switch>, test: &str) -> Option<(Arc<PodNetwork>, Arc<Namespace>)> {
     let pod = switch.attach("native-0", None).unwrap();
-    let namespace = match Namespace::start().await {
-        Ok(namespace) => Arc::new(namespace),
-        Err(reason) => {
-            let _ = writeln!(std::io::stderr(), "not run here: {test}: {reason}");
-            return None;
-        }
+    let namespace = attach(&pod, test).await?;
+    Some((pod, namespace))
+}
+
+/// Gives a pod a kernel side.
+async fn attach(pod: &Arc<PodNetwork>, test: &str) -> Option<Arc<Namespace>> {
+    let reason = match Namespace::start().await.map(Arc::new) {
+        Err(reason) => reason,
+        Ok(namespace) => match pod.attach_kernel(Arc::clone(&namespace) as _).await.unwrap() {
+            KernelReach::Everything => return Some(namespace),
+            KernelReach::OwnPod(reason) => format!("no device: {reason}"),
+        },
     };
-    match pod.attach_kernel(Arc::clone(&namespace) as _).await.unwrap() {
-        KernelReach::Everything => Some((pod, namespace)),
-        KernelReach::OwnPod(reason) => {
-            let _ = writeln!(std::io::stderr(), "not run here: {test}: no device: {reason}");
-            None
-        }
-    }
+    // Past the capture of the test's output.
+    let _ = writeln!(std::io::stderr(), "not run here: {test}: {reason}");
+    None
 }
 
 fn switch() -> Arc<Switch> {
