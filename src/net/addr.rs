@@ -7,7 +7,7 @@ use super::NetError;
 
 /// Pods get their addresses from `10.88.0.0/16`. The whole range is the switch's: none of it is ever reached outside.
 const RANGE: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 0);
-const RANGE_PREFIX: u32 = 16;
+pub(super) const RANGE_PREFIX: u8 = 16;
 
 /// Virtual services get theirs from this range, given as its first address and the bits all of them share. It is the
 /// switch's too.
@@ -23,7 +23,7 @@ pub(super) const DNS_PORT: u16 = 53;
 pub(super) const NODE: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 
 /// Offsets in the range that pods can have: all but the network's, the node's and the broadcast address.
-pub(super) const POD_OFFSETS: std::ops::RangeInclusive<u32> = 2..=(1 << (32 - RANGE_PREFIX)) - 2;
+pub(super) const POD_OFFSETS: std::ops::RangeInclusive<u32> = 2..=(1 << (32 - RANGE_PREFIX as u32)) - 2;
 
 /// The pod address at an offset.
 pub(super) fn pod_address(offset: u32) -> Ipv4Addr {
@@ -32,7 +32,7 @@ pub(super) fn pod_address(offset: u32) -> Ipv4Addr {
 
 /// Whether pods have addresses like this.
 pub(super) fn in_range(address: Ipv4Addr) -> bool {
-    is_within(address, (RANGE, RANGE_PREFIX))
+    is_within(address, (RANGE, RANGE_PREFIX.into()))
 }
 
 /// Whether virtual services have addresses like this.

@@ -4,14 +4,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use socket2::Socket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::addr::{Family, NODE, Scope};
+use super::addr::{NODE, Scope};
 use super::dns;
+use super::kernel::{self, KernelNamespace, KernelReach, KernelSide};
 use super::ports::{PortKey, PortTable};
 use super::resolve::{LookupConfig, Names};
 use super::tcp::{self, AcceptQueue};
@@ -93,6 +97,16 @@ impl PodNetwork {
         self.core.names.add(ip, names);
     }
 
+    /// Gives the pod a kernel side: from now on its ports and its loopback are those of a network namespace, in which
+    /// its Linux containers run. What wasm containers have open stays. Once only, and before the first of those
+    /// containers starts.
+    ///
+    /// # Errors
+    /// Where the namespace doesn't do what it must. That its device can't be made is none: see [`KernelReach`].
+    pub async fn attach_kernel(&self, namespace: Arc<dyn KernelNamespace>) -> io::Result<KernelReach> {
+        kernel::attach(&self.switch, &self.core, namespace).await
+    }
+
     /// Detaches the pod: listeners close, connections are reset.
     pub fn close(&self) {
         self.switch.detach(self.core.ip);
@@ -114,16 +128,26 @@ pub(super) struct PodCore {
     next_connection: AtomicU64,
     outside: Arc<Semaphore>,
     questions: Arc<Semaphore>,
+    kernel: OnceLock<KernelSide>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    tcp: PortTable<Option<Arc<AcceptQueue>>>,
+    tcp: PortTable<TcpPort>,
     udp: PortTable<Arc<DatagramQueue>>,
     connections: HashMap<u64, DuplexControl>,
     accepted: usize,
     closed: bool,
+}
+
+/// What a TCP port leads to.
+#[derive(Debug, Default)]
+struct TcpPort {
+    /// Who listens.
+    queue: Option<Arc<AcceptQueue>>,
+    /// What holds the port in the pod's network namespace, until it listens or connects there.
+    socket: Option<Socket>,
 }
 
 /// Sockets, sandboxes and the switch all lead here: the address says enough.
@@ -142,6 +166,7 @@ impl PodCore {
             next_connection: AtomicU64::new(0),
             outside: Arc::new(Semaphore::new(MAX_OUTSIDE_SOCKETS)),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            kernel: OnceLock::new(),
             state: Mutex::new(State::default()),
         })
     }
@@ -165,8 +190,35 @@ impl PodCore {
         Arc::clone(&self.questions).try_acquire_owned().ok()
     }
 
-    /// Takes a TCP port.
-    pub(super) fn lease_tcp(self: &Arc<Self>, scope: Scope, port: u16) -> Result<PortLease, NetError> {
+    /// The pod's kernel side, if it has one.
+    pub(super) fn kernel(&self) -> Option<&KernelSide> {
+        self.kernel.get()
+    }
+
+    /// Gives the pod its kernel side; from now on the switch chooses ports from `ephemeral`. Fails with
+    /// [`NetError::Invalid`] if it has one, [`NetError::Unreachable`] if it is closed.
+    pub(super) fn set_kernel(
+        &self,
+        side: KernelSide,
+        ephemeral: RangeInclusive<u16>,
+    ) -> Result<&KernelSide, NetError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(NetError::Unreachable);
+        }
+        self.kernel.set(side).map_err(|_second| NetError::Invalid)?;
+        state.tcp.set_ephemeral(ephemeral);
+        drop(state);
+        self.kernel.get().ok_or(NetError::Invalid)
+    }
+
+    /// Takes a TCP port, which `socket` holds in the pod's network namespace.
+    pub(super) fn lease_tcp(
+        self: &Arc<Self>,
+        scope: Scope,
+        port: u16,
+        socket: Option<Socket>,
+    ) -> Result<PortLease, NetError> {
         let mut state = self.lock();
         if state.closed {
             return Err(NetError::Unreachable);
@@ -174,8 +226,8 @@ impl PodCore {
         if self.is_limited() && state.tcp.len() + state.accepted >= MAX_TCP_SOCKETS {
             return Err(NetError::TooManySockets);
         }
-        let key = state.tcp.take(scope, port, |_| None)?;
-        Ok(PortLease { core: Arc::clone(self), protocol: Protocol::Tcp, key, scope })
+        let key = state.tcp.take(scope, port, |_| TcpPort { queue: None, socket })?;
+        Ok(PortLease { core: Arc::clone(self), protocol: Protocol::Tcp, port: key.port, key: Some(key), scope })
     }
 
     /// Takes a UDP port; what arrives there goes to the queue made of its address as the socket's family shows it.
@@ -191,9 +243,10 @@ impl PodCore {
         if self.is_limited() && state.udp.len() >= MAX_UDP_SOCKETS {
             return Err(NetError::TooManySockets);
         }
-        let queue = Arc::new(DatagramQueue::new(Family::of(address)));
-        let key = state.udp.take(scope, address.port(), |_| Arc::clone(&queue))?;
-        Ok((PortLease { core: Arc::clone(self), protocol: Protocol::Udp, key, scope }, queue))
+        let queue = |port| Arc::new(DatagramQueue::new(SocketAddr::new(address.ip(), port)));
+        let key = state.udp.take(scope, address.port(), queue)?;
+        let queue = state.udp.get_mut(key).cloned().ok_or(NetError::Invalid)?;
+        Ok((PortLease { core: Arc::clone(self), protocol: Protocol::Udp, port: key.port, key: Some(key), scope }, queue))
     }
 
     /// Connections to the leased port go to `queue` from now on.
@@ -202,21 +255,37 @@ impl PodCore {
         if state.closed {
             return Err(NetError::Unreachable);
         }
-        match state.tcp.get_mut(lease.key) {
-            Some(slot) => *slot = Some(Arc::clone(queue)),
+        match lease.key.and_then(|key| state.tcp.get_mut(key)) {
+            Some(port) => port.queue = Some(Arc::clone(queue)),
             None => return Err(NetError::Invalid),
         }
         Ok(())
     }
 
+    /// What holds the leased port in the pod's network namespace, to be used there.
+    pub(super) fn take_socket(&self, lease: &PortLease) -> Option<Socket> {
+        self.lock().tcp.get_mut(lease.key?)?.socket.take()
+    }
+
+    /// All who listen.
+    pub(super) fn listening(&self) -> Vec<Arc<AcceptQueue>> {
+        self.lock().tcp.sockets().filter_map(|port| port.queue.clone()).collect()
+    }
+
+    /// All who receive datagrams.
+    pub(super) fn receiving(&self) -> Vec<Arc<DatagramQueue>> {
+        self.lock().udp.sockets().cloned().collect()
+    }
+
     /// Who listens at an address of this pod.
     pub(super) fn find_listener(&self, address: SocketAddr) -> Option<Arc<AcceptQueue>> {
-        self.lock().tcp.find(address.ip(), address.port())?.clone()
+        self.lock().tcp.find(address.ip(), address.port())?.queue.clone()
     }
 
     /// Who receives datagrams at an address of this pod.
     pub(super) fn find_datagram_queue(&self, address: SocketAddr) -> Option<Arc<DatagramQueue>> {
-        self.lock().udp.find(address.ip(), address.port()).cloned()
+        let found = self.lock().udp.find(address.ip(), address.port()).cloned();
+        found.or_else(|| self.kernel().filter(|_| address.ip() == self.ip)?.stand_in(address.port()))
     }
 
     /// How many connections the pod has, for sizing their buffers.
@@ -254,9 +323,12 @@ impl PodCore {
         state.closed = true;
         let connections = std::mem::take(&mut state.connections);
         state.accepted = 0;
-        let listeners: Vec<_> = state.tcp.sockets().flatten().cloned().collect();
+        let listeners: Vec<_> = state.tcp.sockets().filter_map(|port| port.queue.clone()).collect();
         let datagrams: Vec<_> = state.udp.sockets().cloned().collect();
         drop(state);
+        if let Some(kernel) = self.kernel() {
+            kernel.close();
+        }
         listeners.iter().for_each(|queue| queue.close());
         connections.values().for_each(DuplexControl::reset);
         datagrams.iter().for_each(|queue| queue.close());
@@ -268,13 +340,20 @@ impl PodCore {
 pub(super) struct PortLease {
     core: Arc<PodCore>,
     protocol: Protocol,
-    key: PortKey,
+    port: u16,
+    /// Without it the port is not the switch's to take.
+    key: Option<PortKey>,
     scope: Scope,
 }
 
 impl PortLease {
+    /// Stands for a port that a socket of the pod's kernel has.
+    pub(super) fn of_kernel(core: &Arc<PodCore>, protocol: Protocol, port: u16) -> Self {
+        Self { core: Arc::clone(core), protocol, port, key: None, scope: Scope::One(core.ip.into()) }
+    }
+
     pub(super) fn port(&self) -> u16 {
-        self.key.port
+        self.port
     }
 
     pub(super) fn scope(&self) -> Scope {
@@ -288,16 +367,17 @@ impl PortLease {
 
 impl Drop for PortLease {
     fn drop(&mut self) {
+        let Some(key) = self.key else { return };
         // What the port led to is dropped outside the lock.
         let mut state = self.core.lock();
         match self.protocol {
             Protocol::Tcp => {
-                let queue = state.tcp.release(self.key);
+                let port = state.tcp.release(key);
                 drop(state);
-                drop(queue);
+                drop(port);
             }
             Protocol::Udp => {
-                let queue = state.udp.release(self.key);
+                let queue = state.udp.release(key);
                 drop(state);
                 drop(queue);
             }

@@ -16,6 +16,7 @@ pub(super) struct PortTable<T> {
     ports: HashMap<u16, Vec<Holder<T>>>,
     len: usize,
     next_id: u64,
+    ephemeral: RangeInclusive<u16>,
     next_ephemeral: u16,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct PortKey {
 
 impl<T> Default for PortTable<T> {
     fn default() -> Self {
-        Self { ports: HashMap::new(), len: 0, next_id: 0, next_ephemeral: *EPHEMERAL.start() }
+        Self { ports: HashMap::new(), len: 0, next_id: 0, ephemeral: EPHEMERAL, next_ephemeral: *EPHEMERAL.start() }
     }
 }
 
@@ -81,6 +82,12 @@ impl<T> PortTable<T> {
         self.ports.values().flatten().map(|holder| &holder.socket)
     }
 
+    /// From now on sockets that do not ask for a port get one of these.
+    pub(super) fn set_ephemeral(&mut self, ports: RangeInclusive<u16>) {
+        self.next_ephemeral = *ports.start();
+        self.ephemeral = ports;
+    }
+
     /// How many holders there are.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -91,9 +98,9 @@ impl<T> PortTable<T> {
     }
 
     fn free_ephemeral(&mut self, scope: Scope) -> Result<u16, NetError> {
-        for _ in EPHEMERAL {
+        for _ in self.ephemeral.clone() {
             let port = self.next_ephemeral;
-            self.next_ephemeral = if port == *EPHEMERAL.end() { *EPHEMERAL.start() } else { port + 1 };
+            self.next_ephemeral = if port == *self.ephemeral.end() { *self.ephemeral.start() } else { port + 1 };
             if self.is_free(scope, port) {
                 return Ok(port);
             }

@@ -6,13 +6,15 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use tokio::net::TcpStream as HostStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addr::{self, Family, Scope};
+use super::kernel::{KernelListener, KernelSide};
 use super::pod::{PodCore, PortLease};
 use super::switch::Route;
 use super::{NetError, Protocol, Switch, egress};
@@ -20,6 +22,9 @@ use crate::base::pipe::{DuplexEnd, Guard, PipeReader, PipeWriter, Wakers, duplex
 
 /// The longest accept queue a listener can have (Linux's `net.core.somaxconn`).
 pub const MAX_BACKLOG: usize = 4096;
+
+/// How often the kernel may choose a port that the switch has in use.
+const CHOICES: usize = 16;
 
 /// How long a connection attempt lasts: as Linux with its six retries.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
@@ -36,6 +41,12 @@ impl TcpBinding {
     /// The address that was bound, with the port that was chosen.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Stands for a port from which the pod's kernel connects.
+    pub(super) fn of_kernel(core: &Arc<PodCore>, port: u16) -> Self {
+        let local = SocketAddr::new(core.ip.into(), port);
+        Self { lease: PortLease::of_kernel(core, Protocol::Tcp, port), family: Family::V4, local }
     }
 }
 
@@ -133,8 +144,13 @@ impl Drop for TcpListener {
 pub(super) struct AcceptQueue {
     family: Family,
     core: Arc<PodCore>,
+    /// The address that is listened on.
+    local: SocketAddr,
+    backlog: usize,
     /// One permit for each connection that fits.
     room: Arc<Semaphore>,
+    /// In a pod with a kernel: where native containers connect.
+    kernel: OnceLock<KernelListener>,
     state: Mutex<QueueState>,
 }
 
@@ -180,6 +196,56 @@ impl AcceptQueue {
         Ok(())
     }
 
+    /// The address that is listened on.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How many connections fit.
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    /// One permit for each connection that fits.
+    pub(super) fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.room)
+    }
+
+    /// Whether native containers can connect.
+    pub(super) fn has_kernel(&self) -> bool {
+        self.kernel.get().is_some()
+    }
+
+    /// From now on native containers connect here.
+    pub(super) fn set_kernel(&self, listener: KernelListener) {
+        let listener = self.kernel.get_or_init(|| listener);
+        if self.lock().closed {
+            listener.close();
+        }
+    }
+
+    /// Queues a connection that the pod's kernel has accepted.
+    pub(super) fn admit(
+        &self,
+        stream: HostStream,
+        room: OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(), NetError> {
+        let address = |address: std::io::Result<SocketAddr>| {
+            let address = address.map_err(|error| egress::error_of_host(&error))?;
+            Ok(self.family.show(address.ip().to_canonical(), address.port()))
+        };
+        let (local, peer) = (address(stream.local_addr())?, address(stream.peer_addr())?);
+        let _ = stream.set_nodelay(true);
+        let slot = self.core.reserve_connection(None);
+        let ticket = slot.ticket();
+        let (theirs, ours) = duplex(buffer_size(self.core.connection_count()), None, Some(Box::new(slot)));
+        self.core.enter_connection(ticket, ours.control())?;
+        self.push(TcpStream::new(local, peer, ours), room)?;
+        splice(stream, theirs, place);
+        Ok(())
+    }
+
     /// Refuses who waits for room and resets who waits to be accepted.
     pub(super) fn close(&self) {
         let mut state = self.lock();
@@ -188,6 +254,9 @@ impl AcceptQueue {
         let wakers = state.wakers.take();
         drop(state);
         self.room.close();
+        if let Some(kernel) = self.kernel.get() {
+            kernel.close();
+        }
         waiting.iter().for_each(|waiting| waiting.stream.reset());
         wakers.wake();
     }
@@ -195,9 +264,33 @@ impl AcceptQueue {
 
 /// Takes a local port.
 pub(super) fn bind(core: &Arc<PodCore>, address: SocketAddr) -> Result<TcpBinding, NetError> {
-    let lease = core.lease_tcp(Scope::of(address.ip(), core.ip)?, address.port())?;
+    let scope = Scope::of(address.ip(), core.ip)?;
+    let lease = match core.kernel() {
+        None => core.lease_tcp(scope, address.port(), None)?,
+        Some(kernel) => lease_of_kernel(core, kernel, address, scope)?,
+    };
     let local = SocketAddr::new(address.ip(), lease.port());
     Ok(TcpBinding { lease, family: Family::of(address), local })
+}
+
+/// Takes a port from the pod's kernel, and then from the switch. Where the kernel may choose, it does so again if the
+/// switch has that one in use for a connection.
+fn lease_of_kernel(
+    core: &Arc<PodCore>,
+    kernel: &KernelSide,
+    address: SocketAddr,
+    scope: Scope,
+) -> Result<PortLease, NetError> {
+    let attempts = if address.port() == 0 { CHOICES } else { 1 };
+    let mut refused = NetError::AddressInUse;
+    for _ in 0..attempts {
+        let (socket, port) = kernel.bind_tcp(address)?;
+        match core.lease_tcp(scope, port, Some(socket)) {
+            Err(NetError::AddressInUse) => refused = NetError::AddressInUse,
+            result => return result,
+        }
+    }
+    Err(refused)
 }
 
 /// Turns a binding into a listener.
@@ -205,13 +298,24 @@ pub(super) fn listen(core: &Arc<PodCore>, binding: TcpBinding, backlog: usize) -
     if !Arc::ptr_eq(core, binding.lease.core()) {
         return Err(NetError::Invalid);
     }
+    let backlog = backlog.clamp(1, MAX_BACKLOG);
     let queue = Arc::new(AcceptQueue {
         family: binding.family,
         core: Arc::clone(core),
-        room: Arc::new(Semaphore::new(backlog.clamp(1, MAX_BACKLOG))),
+        local: binding.local,
+        backlog,
+        room: Arc::new(Semaphore::new(backlog)),
+        kernel: OnceLock::new(),
         state: Mutex::default(),
     });
     core.set_listener(&binding.lease, &queue)?;
+    if let Some(kernel) = core.kernel()
+        && !queue.has_kernel()
+    {
+        let bound = core.take_socket(&binding.lease);
+        let socket = bound.map_or_else(|| kernel.bind_tcp(binding.local).map(|(socket, _)| socket), Ok);
+        socket.and_then(|socket| kernel.listen(&queue, socket)).inspect_err(|_error| queue.close())?;
+    }
     Ok(TcpListener { queue, binding })
 }
 
@@ -232,7 +336,7 @@ pub(super) async fn connect(
     let source = scope.source(target.ip(), core.ip)?;
     let lease = match binding {
         Some(binding) => binding.lease,
-        None => core.lease_tcp(Scope::One(source), 0)?,
+        None => core.lease_tcp(Scope::One(source), 0, None)?,
     };
     let ends = Ends { family, source: SocketAddr::new(source, lease.port()), target, leads_to };
     match route {
@@ -241,10 +345,7 @@ pub(super) async fn connect(
             let place = core.outside_place()?;
             let host = egress::connect(leads_to).await?;
             let (ours, theirs) = establish(core, lease, None)?;
-            tokio::spawn(async move {
-                egress::splice(host, theirs).await;
-                drop(place);
-            });
+            splice(host, theirs, place);
             Ok(TcpStream::new(show(family, ends.source), show(family, target), ours))
         }
         Route::Dns => {
@@ -259,6 +360,14 @@ pub(super) async fn connect(
             Ok(TcpStream::new(show(family, ends.source), show(family, target), ours))
         }
     }
+}
+
+/// Moves bytes between a host socket and a connection, in a task of its own.
+fn splice(host: HostStream, end: DuplexEnd, place: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        egress::splice(host, end).await;
+        drop(place);
+    });
 }
 
 /// The addresses of a connection, canonical, and the family of the socket that made it.
@@ -283,11 +392,37 @@ async fn connect_inside(
     pod: &Arc<PodCore>,
     ends: Ends,
 ) -> Result<TcpStream, NetError> {
-    let queue = pod.find_listener(ends.leads_to).ok_or(NetError::ConnectionRefused)?;
+    let Some(queue) = pod.find_listener(ends.leads_to) else {
+        let kernel = pod.kernel().ok_or(NetError::ConnectionRefused)?;
+        return connect_to_kernel(core, lease, kernel, Arc::ptr_eq(core, pod), ends).await;
+    };
     let room = queue.reserve().await?;
     let (ours, theirs) = establish(core, lease, Some(&queue.core))?;
     let accepted = TcpStream::new(show(queue.family, ends.leads_to), show(queue.family, ends.source), theirs);
     queue.push(accepted, room)?;
+    Ok(TcpStream::new(show(ends.family, ends.source), show(ends.family, ends.target), ours))
+}
+
+/// Connects to what listens in a pod's network namespace: from within it for the pod's own guests, else through its
+/// device, so that the server sees who connects.
+async fn connect_to_kernel(
+    core: &Arc<PodCore>,
+    lease: PortLease,
+    kernel: &KernelSide,
+    is_own: bool,
+    ends: Ends,
+) -> Result<TcpStream, NetError> {
+    if is_own || !kernel.has_device() {
+        let bound = core.take_socket(&lease);
+        let (host, place) = kernel.connect_inside(bound, ends.leads_to).await?;
+        let local = if is_own { host.local_addr().ok() } else { None };
+        let (ours, theirs) = establish(core, lease, None)?;
+        splice(host, theirs, place);
+        let local = local.map_or(ends.source, |local| SocketAddr::new(local.ip().to_canonical(), local.port()));
+        return Ok(TcpStream::new(show(ends.family, local), show(ends.family, ends.target), ours));
+    }
+    let (ours, theirs) = establish(core, lease, None)?;
+    kernel.connect_through_device(ends.source, ends.leads_to, theirs).await?;
     Ok(TcpStream::new(show(ends.family, ends.source), show(ends.family, ends.target), ours))
 }
 

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::addr::{self, Family};
 use super::dns::Server;
 use super::flow::Flows;
+use super::kernel::KernelSocket;
 use super::pod::{PodCore, PortLease};
 use super::switch::{self, Route};
 use super::{NetError, Protocol, Switch, egress};
@@ -61,6 +62,11 @@ impl UdpSocket {
         SocketAddr::new(self.local_ip, self.lease.port())
     }
 
+    /// Where what it receives waits.
+    pub(super) fn queue(&self) -> &Arc<DatagramQueue> {
+        &self.queue
+    }
+
     /// The address it is connected to.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let peer = self.queue.lock().peer?;
@@ -76,6 +82,15 @@ impl UdpSocket {
         let mut state = self.queue.lock();
         state.peer = Some(target);
         state.error = None;
+        drop(state);
+        if let Some(kernel) = self.queue.kernel() {
+            // Of what leaves the pod the kernel knows nothing.
+            if target.ip().is_loopback() || target.ip() == core.ip {
+                kernel.connect(target);
+            } else {
+                kernel.disconnect();
+            }
+        }
         Ok(())
     }
 
@@ -84,6 +99,10 @@ impl UdpSocket {
         let mut state = self.queue.lock();
         state.peer = None;
         state.error = None;
+        drop(state);
+        if let Some(kernel) = self.queue.kernel() {
+            kernel.disconnect();
+        }
     }
 
     /// Sends a datagram, to the connected peer unless told otherwise; never waits. As with UDP anywhere, `Ok` does not
@@ -113,9 +132,14 @@ impl UdpSocket {
         };
         let source = SocketAddr::new(self.lease.scope().source(target.ip(), core.ip)?, self.lease.port());
         let delivered = match lead {
-            Some((Route::Pod(pod), leads_to)) => {
-                pod.find_datagram_queue(leads_to).is_some_and(|queue| queue.deliver(bytes, source))
-            }
+            Some((Route::Pod(pod), leads_to)) => match pod.find_datagram_queue(leads_to) {
+                Some(queue) => queue.deliver(bytes, source),
+                None => match pod.kernel() {
+                    Some(_) if Arc::ptr_eq(&pod, core) => return self.queue.send_by_kernel(&bytes, leads_to),
+                    Some(kernel) => kernel.send_datagram(source, leads_to, &bytes),
+                    None => false,
+                },
+            },
             Some((Route::Outside, leads_to)) => return self.send_outside(&bytes, leads_to),
             Some((Route::Dns, _)) => {
                 self.ask(&bytes, target);
@@ -228,8 +252,27 @@ impl UdpSocket {
 
 /// Binds a UDP socket.
 pub(super) fn bind(switch: &Arc<Switch>, core: &Arc<PodCore>, address: SocketAddr) -> Result<UdpSocket, NetError> {
-    let (lease, queue) = core.lease_udp(address)?;
+    let (lease, queue) = match core.kernel() {
+        None => core.lease_udp(address)?,
+        Some(kernel) => {
+            let (socket, port) = kernel.bind_udp(address)?;
+            let (lease, queue) = core.lease_udp(SocketAddr::new(address.ip(), port))?;
+            kernel.receive(&queue, socket)?;
+            (lease, queue)
+        }
+    };
     Ok(UdpSocket { switch: Arc::clone(switch), queue, lease, local_ip: address.ip(), outside: Mutex::default() })
+}
+
+/// A socket that stands for one of the pod's kernel, at an address of the pod.
+pub(super) fn stand_in(switch: &Arc<Switch>, core: &Arc<PodCore>, address: SocketAddrV4) -> UdpSocket {
+    UdpSocket {
+        switch: Arc::clone(switch),
+        queue: Arc::new(DatagramQueue::new(address.into())),
+        lease: PortLease::of_kernel(core, Protocol::Udp, address.port()),
+        local_ip: (*address.ip()).into(),
+        outside: Mutex::default(),
+    }
 }
 
 /// Sockets of the host's that carry what a socket sends outside; made when first needed.
@@ -281,6 +324,10 @@ async fn receive_outside(socket: HostSocket, queue: Weak<DatagramQueue>) {
 #[derive(Debug)]
 pub(super) struct DatagramQueue {
     family: Family,
+    /// The address that is bound.
+    local: SocketAddr,
+    /// In a pod with a kernel: where native containers send to.
+    kernel: OnceLock<KernelSocket>,
     state: Mutex<State>,
 }
 
@@ -299,8 +346,28 @@ struct State {
 }
 
 impl DatagramQueue {
-    pub(super) fn new(family: Family) -> Self {
-        Self { family, state: Mutex::default() }
+    pub(super) fn new(local: SocketAddr) -> Self {
+        Self { family: Family::of(local), local, kernel: OnceLock::new(), state: Mutex::default() }
+    }
+
+    /// The address that is bound.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The socket in the pod's network namespace.
+    pub(super) fn kernel(&self) -> Option<&KernelSocket> {
+        self.kernel.get()
+    }
+
+    /// From now on native containers send here.
+    pub(super) fn set_kernel(&self, socket: KernelSocket) {
+        self.kernel.get_or_init(|| socket);
+    }
+
+    /// Sends to a port of the pod's network namespace.
+    fn send_by_kernel(&self, bytes: &[u8], target: SocketAddr) -> Result<(), NetError> {
+        self.kernel().map_or(Ok(()), |kernel| kernel.send(bytes, target))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -308,7 +375,7 @@ impl DatagramQueue {
     }
 
     /// Queues a datagram or, for want of room, drops it; says whether the sender found somebody here.
-    fn deliver(&self, bytes: Bytes, source: SocketAddr) -> bool {
+    pub(super) fn deliver(&self, bytes: Bytes, source: SocketAddr) -> bool {
         let mut state = self.lock();
         let source = state.flows.shown(source);
         if state.closed || state.peer.is_some_and(|peer| peer != source) {
@@ -330,6 +397,20 @@ impl DatagramQueue {
     fn deliver_outside(&self, bytes: &[u8], source: SocketAddr) {
         if self.lock().outside.contains(&source) {
             self.deliver(Bytes::copy_from_slice(bytes), source);
+        }
+    }
+
+    /// Nobody was at `receiver`.
+    pub(super) fn refuse(&self, receiver: SocketAddr) {
+        if self.lock().peer == Some(receiver) {
+            self.fail(NetError::ConnectionRefused);
+        }
+    }
+
+    /// Nobody was at the connected peer.
+    pub(super) fn refuse_connected(&self) {
+        if self.lock().peer.is_some() {
+            self.fail(NetError::ConnectionRefused);
         }
     }
 

@@ -16,7 +16,7 @@ use super::{Egress, NetError, PodNetwork, Switch, TcpListener, TcpStream};
 
 /// An address of this machine that is not loopback and that a test may use, named by `HUSK_TEST_OUTSIDE_IP`: `.ci/run`
 /// makes one in a network namespace. Without it the test cannot run here, and says so past the capture of its output.
-fn outside_ip(test: &str) -> Option<IpAddr> {
+pub(super) fn outside_ip(test: &str) -> Option<IpAddr> {
     let ip = std::env::var("HUSK_TEST_OUTSIDE_IP").ok().map(|ip| ip.parse().unwrap());
     if ip.is_none() {
         let _ = writeln!(std::io::stderr(), "not run here: {test}: HUSK_TEST_OUTSIDE_IP names no address");

@@ -1,0 +1,255 @@
+//! Sockets in the pod's namespace that stand for those of wasm guests: where native containers of the pod meet them,
+//! and what makes a port that one kind has taken a port that is taken.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use socket2::{SockRef, Socket};
+use tokio::net::{TcpListener as HostListener, TcpSocket as HostTcpSocket, TcpStream as HostStream};
+use tokio::net::UdpSocket as HostUdpSocket;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::namespace::SocketKind;
+use super::{KernelSide, PodCore};
+use crate::net::addr::Family;
+use crate::net::tcp::{AcceptQueue, CONNECT_TIMEOUT};
+use crate::net::udp::{DatagramQueue, MAX_DATAGRAM};
+use crate::net::{NetError, egress};
+
+/// The pause after the kernel refused to accept, for want of descriptors for instance.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl KernelSide {
+    /// Takes a TCP port in the namespace; 0 lets the kernel choose.
+    pub(in crate::net) fn bind_tcp(&self, address: SocketAddr) -> Result<(Socket, u16), NetError> {
+        let (socket, address) = self.socket_for(address, SocketKind::tcp)?;
+        // As with ports of the switch, connections that have ended leave nothing behind.
+        socket.set_reuse_address(true).map_err(|error| error_of_bind(&error))?;
+        bind(socket, address)
+    }
+
+    /// The same for UDP.
+    pub(in crate::net) fn bind_udp(&self, address: SocketAddr) -> Result<(Socket, u16), NetError> {
+        let (socket, address) = self.socket_for(address, SocketKind::udp)?;
+        bind(socket, address)
+    }
+
+    /// A socket for an address; where the kernel has no IPv6, one for the IPv4 address that it means.
+    fn socket_for(
+        &self,
+        address: SocketAddr,
+        kind: impl Fn(IpAddr) -> SocketKind,
+    ) -> Result<(Socket, SocketAddr), NetError> {
+        match self.stock.take(kind(address.ip())) {
+            Ok(socket) => Ok((socket, address)),
+            Err(NetError::FamilyNotSupported) => {
+                let ip = match address.ip().to_canonical() {
+                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::UNSPECIFIED,
+                    IpAddr::V4(ip) => ip,
+                    IpAddr::V6(_) => return Err(NetError::AddressNotAvailable),
+                };
+                Ok((self.stock.take(kind(ip.into()))?, SocketAddr::new(ip.into(), address.port())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has native containers' connections to a bound port accepted into `queue`.
+    pub(in crate::net) fn listen(&self, queue: &Arc<AcceptQueue>, socket: Socket) -> Result<(), NetError> {
+        let backlog = i32::try_from(queue.backlog()).unwrap_or(i32::MAX);
+        socket.listen(backlog).map_err(|error| error_of_bind(&error))?;
+        let listener = HostListener::from_std(socket.into()).map_err(|error| egress::error_of_host(&error))?;
+        let listener = Arc::new(listener);
+        let accepting = accept(Arc::downgrade(&listener), Arc::downgrade(queue), queue.room(), Arc::clone(&self.places));
+        let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
+        queue.set_kernel(KernelListener(Mutex::new(Some((listener, accepting)))));
+        Ok(())
+    }
+
+    /// Connects to a native container's port, from within the namespace: by the socket that holds the port the guest
+    /// has bound, if it has.
+    pub(in crate::net) async fn connect_inside(
+        &self,
+        bound: Option<Socket>,
+        target: SocketAddr,
+    ) -> Result<(HostStream, OwnedSemaphorePermit), NetError> {
+        let place = self.place()?;
+        let failed = |error: io::Error| egress::error_of_host(&error);
+        let socket = match bound {
+            Some(socket) => socket,
+            None => self.stock.open(SocketKind::tcp(target.ip())).await.map_err(failed)?,
+        };
+        let target = family_of(&socket)?.show(target.ip(), target.port());
+        let connecting = HostTcpSocket::from_std_stream(socket.into()).connect(target);
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                Ok((stream, place))
+            }
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_elapsed) => Err(NetError::TimedOut),
+        }
+    }
+
+    /// Has native containers' datagrams to a bound port put into `queue`, and lets it send to them.
+    pub(in crate::net) fn receive(&self, queue: &Arc<DatagramQueue>, socket: Socket) -> Result<(), NetError> {
+        let family = family_of(&socket)?;
+        let socket = HostUdpSocket::from_std(socket.into()).map_err(|error| egress::error_of_host(&error))?;
+        queue.set_kernel(KernelSocket { socket, family, receiving: Mutex::new(None) });
+        let receiving = AbortOnDropHandle::new(tokio::spawn(receive(Arc::downgrade(queue))));
+        if let Some(kernel) = queue.kernel() {
+            *kernel.receiving.lock().unwrap_or_else(PoisonError::into_inner) = Some(receiving);
+        }
+        Ok(())
+    }
+
+    /// Binds in the namespace what guests bound before there was one.
+    pub(super) async fn bind_what_is_bound(&self, core: &Arc<PodCore>) -> io::Result<()> {
+        let failed = |error: NetError| io::Error::other(error.to_string());
+        for queue in core.listening() {
+            if !queue.has_kernel() {
+                let socket = self.stock.open(SocketKind::tcp(queue.local().ip())).await?;
+                socket.set_reuse_address(true)?;
+                socket.bind(&queue.local().into())?;
+                self.listen(&queue, socket).map_err(failed)?;
+            }
+        }
+        for queue in core.receiving() {
+            if queue.kernel().is_none() {
+                let socket = self.stock.open(SocketKind::udp(queue.local().ip())).await?;
+                socket.bind(&queue.local().into())?;
+                self.receive(&queue, socket).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bind(socket: Socket, address: SocketAddr) -> Result<(Socket, u16), NetError> {
+    socket.bind(&address.into()).map_err(|error| error_of_bind(&error))?;
+    let bound = socket.local_addr().map_err(|error| error_of_bind(&error))?;
+    let port = bound.as_socket().map(|bound| bound.port()).ok_or(NetError::Invalid)?;
+    Ok((socket, port))
+}
+
+fn family_of(socket: &Socket) -> Result<Family, NetError> {
+    let domain = socket.domain().map_err(|error| egress::error_of_host(&error))?;
+    Ok(if domain == socket2::Domain::IPV6 { Family::V6 } else { Family::V4 })
+}
+
+fn error_of_bind(error: &io::Error) -> NetError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => NetError::AddressInUse,
+        io::ErrorKind::AddrNotAvailable => NetError::AddressNotAvailable,
+        _ => egress::error_of_host(error),
+    }
+}
+
+/// A listening socket in the namespace, and the task that accepts what comes there.
+#[derive(Debug)]
+pub(in crate::net) struct KernelListener(Mutex<Option<(Arc<HostListener>, AbortOnDropHandle<()>)>>);
+
+impl KernelListener {
+    /// Closes it, at once.
+    pub(in crate::net) fn close(&self) {
+        let gone = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(gone);
+    }
+}
+
+/// Accepts connections as long as somebody listens. Holds neither socket nor queue while it waits, so both go when the
+/// guest lets go of them.
+async fn accept(
+    listener: Weak<HostListener>,
+    queue: Weak<AcceptQueue>,
+    room: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+) {
+    loop {
+        // Others wait in the kernel's queue.
+        let Ok(fits) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = poll_fn(|context| match listener.upgrade() {
+            Some(listener) => listener.poll_accept(context).map(Some),
+            None => Poll::Ready(None),
+        });
+        match accepted.await {
+            Some(Ok((stream, _peer))) => {
+                let Some(queue) = queue.upgrade() else { return };
+                // Where the pod is closing, nobody is left to be told.
+                let _ = queue.admit(stream, fits, place);
+            }
+            Some(Err(_error)) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            None => return,
+        }
+    }
+}
+
+/// A UDP socket in the namespace.
+#[derive(Debug)]
+pub(in crate::net) struct KernelSocket {
+    socket: HostUdpSocket,
+    family: Family,
+    receiving: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+impl KernelSocket {
+    /// Sends a datagram to a port of the namespace.
+    pub(in crate::net) fn send(&self, bytes: &[u8], target: SocketAddr) -> Result<(), NetError> {
+        let target = self.family.show(target.ip(), target.port());
+        // Not by way of tokio, which knows only after a while that a new socket can be written to.
+        match SockRef::from(&self.socket).send_to(bytes, &target.into()) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(egress::error_of_host(&error)),
+        }
+    }
+
+    /// Has the kernel tell when nobody is at `peer`, a port of the namespace.
+    pub(in crate::net) fn connect(&self, peer: SocketAddr) {
+        let peer = self.family.show(peer.ip(), peer.port());
+        let _ = SockRef::from(&self.socket).connect(&peer.into());
+    }
+
+    /// Takes back [`KernelSocket::connect`].
+    pub(in crate::net) fn disconnect(&self) {
+        let _ = rustix::net::connect_unspec(&self.socket);
+    }
+}
+
+/// Takes in datagrams as long as the guest has its socket.
+async fn receive(queue: Weak<DatagramQueue>) {
+    loop {
+        let readable = poll_fn(|context| match queue.upgrade() {
+            Some(queue) => match queue.kernel() {
+                Some(kernel) => kernel.socket.poll_recv_ready(context).map(|ready| ready.is_ok()),
+                None => Poll::Ready(false),
+            },
+            None => Poll::Ready(false),
+        });
+        if !readable.await {
+            return;
+        }
+        let mut buffer = BytesMut::with_capacity(MAX_DATAGRAM);
+        while let Some(queue) = queue.upgrade()
+            && let Some(kernel) = queue.kernel()
+        {
+            buffer.clear();
+            match kernel.socket.try_recv_buf_from(&mut buffer) {
+                Ok((_, source)) => {
+                    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+                    queue.deliver(Bytes::copy_from_slice(&buffer), source);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => queue.refuse_connected(),
+                Err(_error) => {}
+            }
+        }
+    }
+}
