@@ -3,6 +3,7 @@
 //! [`ImageStore`] is what others use. Names become complete in `reference`; `layout` is the store on disk, `lease` says
 //! what of it is in use and `collect` deletes what is not; `load` turns what is in it into an [`Image`]; `artifact` and
 //! `program` know WebAssembly programs, `platform` chooses among platforms, `builtin` holds the images in the binary.
+//! `registry` talks to registries; `pull` and `download` bring images from there, and tell of it by `progress`.
 //!
 //! Layers are handed out as archives, which a container of WebAssembly reads in place. For native containers, `unpack`
 //! makes directories of them.
@@ -11,18 +12,26 @@ mod artifact;
 mod builtin;
 mod collect;
 mod compression;
+mod download;
 mod layout;
 mod lease;
 mod load;
 mod platform;
 mod program;
+mod progress;
+mod pull;
 mod reference;
+mod registry;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use self::builtin::tool_layers;
+pub use self::collect::{Collected, Prune};
 pub use self::platform::{PlatformChoice, host_platform};
+pub use self::progress::{BlobProgress, BlobState, Phase, Progress};
+pub use self::pull::{Pull, PullRequest, Pulled};
+pub use self::registry::{Credentials, Keyring, PullError, Registries, RegistriesError, RegistryError, Said};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -189,14 +198,32 @@ pub struct ImageStore {
     transient: Mutex<HashMap<String, Image>>,
     /// By the digest of a manifest: what keeps an image that somebody in this process uses.
     leases: Mutex<HashMap<String, Weak<Lease>>>,
+    registries: Registries,
+    pulls: pull::Pulls,
 }
 
 impl ImageStore {
     /// Opens (or creates, lazily, at the first write) the store at `root`. With `use_aliases`, names such as
     /// `busybox` and `nginx` resolve to built-in images.
     pub fn open(root: &Path, use_aliases: bool) -> Result<Arc<Self>, ImageError> {
-        let layout = Layout::new(root);
-        Ok(Arc::new(Self { layout, use_aliases, transient: Mutex::default(), leases: Mutex::default() }))
+        Ok(Self::with_registries(root, use_aliases, Registries::default()))
+    }
+
+    /// As [`Self::open`], with what the user says about registries.
+    pub fn with_registries(root: &Path, use_aliases: bool, registries: Registries) -> Arc<Self> {
+        Arc::new(Self {
+            layout: Layout::new(root),
+            use_aliases,
+            transient: Mutex::default(),
+            leases: Mutex::default(),
+            registries,
+            pulls: pull::Pulls::default(),
+        })
+    }
+
+    /// A name as the user's short names have it.
+    fn parse(&self, name: &str) -> Result<Reference, ImageError> {
+        Reference::parse(&self.registries.expand(name))
     }
 
     /// Finds an image by name, of WebAssembly's platform if it has one and else of this machine's.
@@ -210,7 +237,7 @@ impl ImageStore {
         if let Some(image) = self.transient().get(name) {
             return Ok(image.clone());
         }
-        let reference = Reference::parse(name)?;
+        let reference = self.parse(name)?;
         if let Some(image) = self.transient().get(&reference.to_string()) {
             return Ok(image.clone());
         }
@@ -346,7 +373,7 @@ impl ImageStore {
 
     /// Removes a stored image by name, and what no other image needs. A pod that runs it keeps its files.
     pub fn remove(&self, name: &str) -> Result<(), ImageError> {
-        let reference = Reference::parse(name)?;
+        let reference = self.parse(name)?;
         if self.find(&reference)?.is_none() {
             return Err(self.not_stored(&reference, name));
         }
@@ -359,7 +386,7 @@ impl ImageStore {
 
     /// The entry of a stored image and a lease of all that is stored of it.
     fn stored(&self, name: &str) -> Result<(Descriptor, Lease), ImageError> {
-        let reference = Reference::parse(name)?;
+        let reference = self.parse(name)?;
         let mut found = None;
         let lease = self.layout.lease(|| {
             let mut digests = HashSet::new();
