@@ -9,7 +9,7 @@ use std::path::Path;
 use oci_spec::image::Descriptor;
 
 use super::layout::{ChangeLock, Sha256Hex};
-use super::{ImageError, ImageStore, SOURCE, Source, annotation, layout, load};
+use super::{ImageError, ImageStore, Source, annotation, layout, load};
 
 /// What a collection has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl ImageStore {
     }
 
     fn is_expendable(&self, entry: &Descriptor, used: &HashSet<Sha256Hex>) -> bool {
-        let pulled = annotation(entry, SOURCE) == Some(Source::Registry.name());
+        let pulled = matches!(Source::of(entry), Source::Registry { .. });
         pulled && Sha256Hex::of_descriptor(entry).is_ok_and(|digest| !used.contains(&digest))
     }
 

@@ -31,20 +31,22 @@ const QUEUE: usize = 16;
 const SLOWEST: u64 = 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why a blob is not there.
+/// Why something is not there. After what happened at one registry, the next is tried.
 #[derive(Debug)]
-pub(super) enum DownloadError {
+pub(super) enum PullFailure {
     Registry(RegistryError),
     Store(ImageError),
+    /// There is no good signature, and why.
+    Signature(String),
 }
 
-impl From<ImageError> for DownloadError {
+impl From<ImageError> for PullFailure {
     fn from(error: ImageError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<RegistryError> for DownloadError {
+impl From<RegistryError> for PullFailure {
     fn from(error: RegistryError) -> Self {
         Self::Registry(error)
     }
@@ -62,7 +64,7 @@ pub(super) struct Download<'a> {
 
 impl Download<'_> {
     /// Gets the blob from a registry unless it is there. The caller has leased it.
-    pub(super) async fn run(&self, client: &Client) -> Result<(), DownloadError> {
+    pub(super) async fn run(&self, client: &Client) -> Result<(), PullFailure> {
         let Some(mut part) = self.begin().await? else { return Ok(()) };
         let (mut failures, mut wait) = (0, FIRST_WAIT);
         loop {
@@ -93,7 +95,7 @@ impl Download<'_> {
     }
 
     /// Waits until nobody else loads the blob. `None` if it is there.
-    async fn begin(&self) -> Result<Option<Part>, DownloadError> {
+    async fn begin(&self) -> Result<Option<Part>, PullFailure> {
         loop {
             let (store, descriptor, digest) = (Arc::clone(self.store), self.descriptor.clone(), self.digest.clone());
             let opened = blocking(move || {
@@ -119,7 +121,7 @@ impl Download<'_> {
     }
 
     /// Loads what is missing; gives the part back, and why it is not whole.
-    async fn transfer(&self, client: &Client, mut part: Part) -> (Result<Part, DownloadError>, Result<(), RegistryError>) {
+    async fn transfer(&self, client: &Client, mut part: Part) -> (Result<Part, PullFailure>, Result<(), RegistryError>) {
         if part.length == self.descriptor.size() {
             let verified = self.verify(client, &mut part);
             return (Ok(part), verified);
@@ -195,7 +197,7 @@ impl Download<'_> {
         Err(RegistryError::Corrupt { registry, digest, detail })
     }
 
-    async fn finish(&self, part: Part) -> Result<(), DownloadError> {
+    async fn finish(&self, part: Part) -> Result<(), PullFailure> {
         let to = self.store.layout.blob_path(&self.digest);
         blocking(move || {
             part.file.sync_all().map_err(failed("cannot write", &part.path))?;

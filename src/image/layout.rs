@@ -320,6 +320,12 @@ impl Layout {
         Ok(temporary)
     }
 
+    /// A file without a name, for what is too large for memory.
+    pub(super) fn nameless(&self) -> Result<File, ImageError> {
+        let directory = self.root.join(INGEST);
+        tempfile::tempfile_in(&directory).map_err(failed("cannot write in", &directory))
+    }
+
     /// Makes a written file durable and lets it appear under its name.
     pub(super) fn publish(&self, temporary: NamedTempFile, path: &Path) -> Result<(), ImageError> {
         temporary.as_file().sync_all().map_err(failed("cannot write", path))?;
@@ -436,6 +442,11 @@ pub(super) struct HashingWriter<W> {
 impl<W: Write> HashingWriter<W> {
     pub(super) fn new(inner: W) -> Self {
         Self { inner, hasher: Sha256::new(), written: 0 }
+    }
+
+    /// What was written to, and the digest and size of all that was.
+    pub(super) fn into_parts(self) -> (W, Sha256Hex, u64) {
+        (self.inner, Sha256Hex::of_hash(self.hasher.finalize().as_slice()), self.written)
     }
 
     /// The digest and size of all that was written.

@@ -27,7 +27,7 @@ pub(super) const MAX_LAYER: u64 = 8 * 1024 * 1024 * 1024;
 /// How much of a layer is read at once.
 const READ_BUFFER: usize = 256 * 1024;
 /// Most entries looked at in an index of several platforms.
-const MAX_PLATFORMS: usize = 64;
+pub(super) const MAX_PLATFORMS: usize = 64;
 
 /// What is to be loaded: an entry of the index, and which of its platforms.
 pub(super) struct Wanted<'a> {
@@ -40,32 +40,62 @@ pub(super) struct Wanted<'a> {
 pub(super) fn image(layout: &Layout, wanted: &Wanted<'_>, lease: Arc<Lease>) -> Result<Image, ImageError> {
     let reference = wanted.reference;
     let found = manifest(layout, wanted.entry, wanted.platform)?;
-    let repo_digest = Some(format!("{}@{}", reference.repository, wanted.entry.digest()));
     if let Some(layer) = artifact::program(&found.manifest)
         .map_err(|problem| ImageError::Invalid(format!("image {reference} {problem}")))?
     {
         let image = program_image(layout, reference, layer, &found)?;
-        return Ok(Image { repo_digest, lease: Some(lease), ..image });
+        return Ok(Image { repo_digest: Some(repo_digest(wanted)), lease: Some(lease), ..image });
     }
+    let (image, layers) = ordinary(layout, wanted, &found, Arc::clone(&lease))?;
+    let layers = layers.iter().map(|layer| tar_layer(layout, &lease, layer)).collect::<Result<_, _>>()?;
+    Ok(Image { layers, ..image })
+}
+
+/// An image without its layers, and what these are. A WebAssembly artifact has none.
+pub(super) fn description(
+    layout: &Layout,
+    wanted: &Wanted<'_>,
+    lease: Arc<Lease>,
+) -> Result<(Image, Vec<Layer>), ImageError> {
+    let found = manifest(layout, wanted.entry, wanted.platform)?;
+    match artifact::program(&found.manifest) {
+        Ok(None) => ordinary(layout, wanted, &found, lease),
+        Ok(Some(_)) => {
+            Err(ImageError::Invalid(format!("image {} is a WebAssembly program without a filesystem", wanted.reference)))
+        }
+        Err(problem) => Err(ImageError::Invalid(format!("image {} {problem}", wanted.reference))),
+    }
+}
+
+fn ordinary(
+    layout: &Layout,
+    wanted: &Wanted<'_>,
+    found: &Found,
+    lease: Arc<Lease>,
+) -> Result<(Image, Vec<Layer>), ImageError> {
+    let reference = wanted.reference;
     let configuration: ImageConfiguration = document(layout, found.manifest.config())?;
     let layers = layers(&found.manifest, &configuration)
         .map_err(|problem| ImageError::Invalid(format!("image {reference} {problem}")))?;
-    let layers = layers.into_iter().map(|layer| tar_layer(layout, &lease, &layer)).collect::<Result<_, _>>()?;
-    let id = Sha256Hex::of_descriptor(found.manifest.config())?.to_string();
-    let mut annotations: BTreeMap<String, String> = found.annotations();
+    let mut annotations = found.annotations();
     let labels = configuration.config().as_ref().and_then(|config| config.labels().clone());
     annotations.extend(labels.into_iter().flatten());
-    Ok(Image {
+    let image = Image {
         reference: reference.to_string(),
-        id,
-        repo_digest,
+        id: Sha256Hex::of_descriptor(found.manifest.config())?.to_string(),
+        repo_digest: Some(repo_digest(wanted)),
         stands_in: None,
         platform: format!("{}/{}", configuration.os(), configuration.architecture()),
         annotations,
         config: config(&configuration),
-        layers,
+        layers: Vec::new(),
         lease: Some(lease),
-    })
+    };
+    Ok((image, layers))
+}
+
+fn repo_digest(wanted: &Wanted<'_>) -> String {
+    format!("{}@{}", wanted.reference.repository, wanted.entry.digest())
 }
 
 /// A layer of an image: where it is, what it is uncompressed, and what it is together with those below.

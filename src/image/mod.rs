@@ -8,11 +8,15 @@
 //! Layers are handed out as archives, which a container of WebAssembly reads in place. For native containers, `unpack`
 //! makes directories of them.
 
+mod archive;
+mod archives;
 mod artifact;
+mod build;
 mod builtin;
 mod collect;
 mod compression;
 mod download;
+mod inspect;
 mod layout;
 mod lease;
 mod load;
@@ -20,17 +24,28 @@ mod platform;
 mod program;
 mod progress;
 mod pull;
+mod push;
 mod reference;
 mod registry;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod tree;
+#[cfg(target_os = "linux")]
+mod unpack;
 
+pub use self::archive::ArchiveError;
+pub use self::archives::SaveFormat;
+pub use self::build::{BuildError, BuildRequest};
 pub use self::builtin::tool_layers;
 pub use self::collect::{Collected, Prune};
+pub use self::inspect::HistoryEntry;
 pub use self::platform::{PlatformChoice, host_platform};
 pub use self::progress::{BlobProgress, BlobState, Phase, Progress};
 pub use self::pull::{Pull, PullRequest, Pulled};
+pub use self::push::{Push, PushError, Pushed};
+#[cfg(target_os = "linux")]
+pub use self::unpack::{Ownership, Report, UnpackError, UnpackedImage};
 pub use self::registry::{Credentials, Keyring, PullError, Registries, RegistriesError, RegistryError, Said};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -259,6 +274,9 @@ impl ImageStore {
     ) -> Result<Option<(Descriptor, Arc<Lease>)>, ImageError> {
         // The common cases, a store without the image and an image in use, cost a read or two.
         let Some(entry) = self.find(reference)? else { return Ok(None) };
+        if !self.is_trusted(reference, &entry) {
+            return Ok(None);
+        }
         let key = |entry: &Descriptor| {
             let offered = load::manifests(&self.layout, entry)?;
             Ok::<_, ImageError>(load::choose(&offered, platform)?.digest().to_string())
@@ -282,6 +300,16 @@ impl ImageStore {
         leases.retain(|_, lease| lease.strong_count() > 0);
         leases.insert(key, Arc::downgrade(&lease));
         Ok(Some((entry, lease)))
+    }
+
+    /// Whether an image that came from a registry is signed as the user wants it now: if not, it counts as not there, and
+    /// has to be pulled. What was imported, loaded or built is the user's own.
+    fn is_trusted(&self, reference: &Reference, entry: &Descriptor) -> bool {
+        let (Some(paths), Source::Registry { signed_by }) = (self.registries.keys(reference), Source::of(entry)) else {
+            return true;
+        };
+        let keys = signature::read_keys(paths).unwrap_or_default();
+        signed_by.is_some_and(|signed_by| keys.iter().any(|key| key.fingerprint == signed_by))
     }
 
     fn find(&self, reference: &Reference) -> Result<Option<Descriptor>, ImageError> {
@@ -334,12 +362,9 @@ impl ImageStore {
         let mut index = self.layout.read_index()?;
         let mut added = Vec::new();
         for (reference, mut manifest) in named {
-            let annotations = [
-                (layout::REFERENCE, reference.to_string()),
-                (layout::CREATED, Timestamp::now().to_string()),
-                (SOURCE, source.name().to_owned()),
-            ];
-            manifest.set_annotations(Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()));
+            let annotations = [(layout::REFERENCE, reference.to_string()), (layout::CREATED, Timestamp::now().to_string())];
+            let annotations = annotations.into_iter().chain(source.annotations());
+            manifest.set_annotations(Some(annotations.map(|(key, value)| (key.to_owned(), value)).collect()));
             let name = reference.to_string();
             index.retain(|entry| annotation(entry, layout::REFERENCE) != Some(&name));
             index.push(manifest.clone());
@@ -363,12 +388,7 @@ impl ImageStore {
     pub fn tag(&self, name: &str, new_name: &str) -> Result<ImageSummary, ImageError> {
         let reference = Reference::parse_for_storing(new_name)?;
         let (entry, lease) = self.stored(name)?;
-        let source = if annotation(&entry, SOURCE) == Some(Source::Registry.name()) && self.names(&entry)?.len() > 1 {
-            Source::Registry
-        } else {
-            Source::Local
-        };
-        self.name(&lease, source, vec![(reference, entry)])?.remove(0)
+        self.name(&lease, Source::Local, vec![(reference, entry)])?.remove(0)
     }
 
     /// Removes a stored image by name, and what no other image needs. A pod that runs it keeps its files.
@@ -433,9 +453,9 @@ impl ImageStore {
             Err(_) => (reference.clone(), "<none>".to_owned()),
         };
         let created = annotation(entry, layout::CREATED).and_then(|time| time.parse().ok());
-        let kind = match annotation(entry, SOURCE) {
-            Some(source) if source == Source::Registry.name() => ImageKind::Pulled,
-            _ => ImageKind::Stored,
+        let kind = match Source::of(entry) {
+            Source::Registry { .. } => ImageKind::Pulled,
+            Source::Local => ImageKind::Stored,
         };
         Ok(ImageSummary { reference, repository, tag, id, digest: entry.digest().to_string(), size, created, kind })
     }
@@ -443,19 +463,33 @@ impl ImageStore {
 
 /// The annotation of an entry of the index that says where an image came from.
 const SOURCE: &str = "dev.husk.image.source";
+/// The annotation of an entry of the index that has the fingerprint of the key by which it was found to be signed.
+const SIGNED_BY: &str = "dev.husk.image.signed-by";
 
 /// Where a stored image came from: what came from a registry can be had again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
-    Registry,
+    /// From a registry; the fingerprint of the key that has signed it, if one must have.
+    Registry { signed_by: Option<String> },
     Local,
 }
 
 impl Source {
-    fn name(self) -> &'static str {
+    fn of(entry: &Descriptor) -> Self {
+        match annotation(entry, SOURCE) {
+            Some("registry") => Self::Registry { signed_by: annotation(entry, SIGNED_BY).map(str::to_owned) },
+            _ => Self::Local,
+        }
+    }
+
+    /// As annotations of an entry of the index.
+    fn annotations(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Registry => "registry",
-            Self::Local => "local",
+            Self::Registry { signed_by } => {
+                let signed_by = signed_by.iter().map(|key| (SIGNED_BY, key.clone()));
+                std::iter::once((SOURCE, "registry".to_owned())).chain(signed_by).collect()
+            }
+            Self::Local => vec![(SOURCE, "local".to_owned())],
         }
     }
 }

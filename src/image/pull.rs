@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::download::{Download, DownloadError, blocking};
+use super::download::{Download, PullFailure, blocking};
 use super::layout::{MAX_DOCUMENT, Sha256Hex};
 use super::lease::Lease;
 use super::load::{self, MAX_LAYERS};
@@ -19,7 +19,7 @@ use super::platform::{PlatformChoice, is_index};
 use super::progress::{BlobProgress, BlobState, Phase, Progress, Reporter};
 use super::reference::Reference;
 use super::registry::{Client, Endpoint, FetchedManifest, Keyring, PullError, RegistryError};
-use super::{ImageError, ImageStore, Source};
+use super::{ImageError, ImageStore, Source, signature};
 
 /// Blobs that are loaded at the same time.
 const PARALLEL: usize = 4;
@@ -149,6 +149,8 @@ struct Resolved {
     /// The manifest or index.
     entry: Descriptor,
     manifest: ImageManifest,
+    /// The fingerprint of the key that has signed it, if one must have.
+    signed_by: Option<String>,
     lease: Arc<Lease>,
 }
 
@@ -169,8 +171,11 @@ impl Puller {
             };
             match attempt.await {
                 Ok((resolved, loaded)) => return self.finish(resolved, loaded).await,
-                Err(DownloadError::Registry(error)) => tried.push(error),
-                Err(DownloadError::Store(error)) => return Err(self.failed(error)),
+                Err(PullFailure::Registry(error)) => tried.push(error),
+                Err(PullFailure::Store(error)) => return Err(self.failed(error)),
+                Err(PullFailure::Signature(detail)) => {
+                    return Err(PullError::Signature { image: self.reference.to_string(), detail });
+                }
             }
         }
         Err(PullError::Registry { image: self.reference.to_string(), tried })
@@ -196,13 +201,14 @@ impl Puller {
     }
 
     /// Finds out what the name stands for, and stores the documents that say so.
-    async fn resolve(&self, client: &Client, lease: &Arc<Lease>) -> Result<Resolved, DownloadError> {
+    async fn resolve(&self, client: &Client, lease: &Arc<Lease>) -> Result<Resolved, PullFailure> {
         let wanted = match (&self.reference.digest, &self.reference.tag) {
             (Some(digest), _) => digest.as_str(),
             (None, Some(tag)) => tag.as_str(),
             (None, None) => "latest",
         };
         let (entry, contents) = self.top(client, wanted, lease).await?;
+        let signed_by = self.signed_by(client, &entry).await?;
         let descriptor = if is_index(entry.media_type()) {
             let index: ImageIndex = parse(&contents, &entry)?;
             let chosen = load::choose(index.manifests(), self.request.platform)?;
@@ -219,11 +225,20 @@ impl Puller {
             }
         };
         let manifest: ImageManifest = parse(&contents, descriptor.as_ref().unwrap_or(&entry))?;
-        Ok(Resolved { entry, manifest, lease: Arc::clone(lease) })
+        Ok(Resolved { entry, manifest, signed_by, lease: Arc::clone(lease) })
+    }
+
+    /// Makes sure that the image is signed, where the user wants that.
+    async fn signed_by(&self, client: &Client, entry: &Descriptor) -> Result<Option<String>, PullFailure> {
+        let Some(paths) = self.store.registries.keys(&self.reference) else { return Ok(None) };
+        let keys = signature::read_keys(paths).map_err(PullFailure::Signature)?;
+        let digest = Sha256Hex::of_descriptor(entry)?;
+        let verified = signature::verify(client, &digest, &keys).await?;
+        verified.map(Some).map_err(PullFailure::Signature)
     }
 
     /// The manifest or index behind the name. If the registry says that it is one that is stored, it need not be sent.
-    async fn top(&self, client: &Client, wanted: &str, lease: &Arc<Lease>) -> Result<(Descriptor, Vec<u8>), DownloadError> {
+    async fn top(&self, client: &Client, wanted: &str, lease: &Arc<Lease>) -> Result<(Descriptor, Vec<u8>), PullFailure> {
         let reference = self.reference.clone();
         let known = self.on_store(move |store| store.find(&reference)).await?;
         if let Some(known) = known {
@@ -252,7 +267,7 @@ impl Puller {
         client: &Client,
         digest: &Sha256Hex,
         lease: &Arc<Lease>,
-    ) -> Result<(Descriptor, Vec<u8>), DownloadError> {
+    ) -> Result<(Descriptor, Vec<u8>), PullFailure> {
         let fetched = client.manifest(&digest.to_string()).await?;
         Ok(self.keep(fetched, lease).await?)
     }
@@ -270,7 +285,7 @@ impl Puller {
     }
 
     /// Loads configuration and layers; how many bytes had to be.
-    async fn load(&self, client: &Client, resolved: &Resolved) -> Result<u64, DownloadError> {
+    async fn load(&self, client: &Client, resolved: &Resolved) -> Result<u64, PullFailure> {
         let blobs = blobs(&resolved.manifest)?;
         let digests = blobs.iter().map(Sha256Hex::of_descriptor).collect::<Result<Vec<_>, _>>()?;
         let (lease, leased) = (Arc::clone(&resolved.lease), digests.clone());
@@ -297,8 +312,8 @@ impl Puller {
         let size = blobs(&resolved.manifest).map_err(|error| self.failed(error))?.iter().map(Descriptor::size).sum();
         let digest = resolved.entry.digest().to_string();
         let reference = self.reference.clone();
-        let Resolved { entry, lease, .. } = resolved;
-        self.local(move |store| store.name(&lease, Source::Registry, vec![(reference, entry)])).await?;
+        let Resolved { entry, lease, signed_by, .. } = resolved;
+        self.local(move |store| store.name(&lease, Source::Registry { signed_by }, vec![(reference, entry)])).await?;
         Ok(Pulled { reference: self.reference.to_string(), digest, size, loaded })
     }
 }

@@ -10,6 +10,7 @@ use http::header::{
     RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Method, StatusCode};
+use oci_spec::image::Descriptor;
 use reqwest::Response;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -170,6 +171,19 @@ impl Client {
             Some(start) if start == from => Ok((from, response)),
             _ => Err(self.unexpected(format!("bytes from {from} on were asked for, and {told:?} came"))),
         }
+    }
+
+    /// A blob that fits in memory, whole and verified.
+    pub(in crate::image) async fn small_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes, RegistryError> {
+        let digest = Sha256Hex::of_descriptor(descriptor).map_err(|error| self.unexpected(error.to_string()))?;
+        let (_, response) = self.blob(&digest, 0).await?;
+        let contents = self.bounded(response, limit).await?;
+        let found = Sha256Hex::of(&contents);
+        if found == digest {
+            return Ok(contents);
+        }
+        let detail = format!("the content has digest {found}");
+        Err(RegistryError::Corrupt { registry: self.name(), digest: digest.to_string(), detail })
     }
 
     /// Whether the registry has a blob.
