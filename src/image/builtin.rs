@@ -1,8 +1,11 @@
 //! The images in the binary, and the well-known names they stand in for. `build.rs` makes the table from the programs
 //! in `wasm-apps/`; nothing is computed at run time.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
+use super::program::ProgramKind;
 use super::reference::Reference;
 use super::{Image, ImageConfig, ImageKind, ImageLayer, ImageSummary, LayerContent};
 
@@ -96,7 +99,17 @@ impl BuiltInImage {
             diff_id: layer.diff_id.to_owned(),
             content: LayerContent::TarBytes(Bytes::from_static(layer.archive)),
         });
-        Image { reference, id: self.id.to_owned(), stands_in, config, layers: layers.collect() }
+        Image {
+            reference,
+            id: self.id.to_owned(),
+            repo_digest: None,
+            stands_in,
+            platform: ProgramKind::Module.platform(),
+            annotations: BTreeMap::new(),
+            config,
+            layers: layers.collect(),
+            lease: None,
+        }
     }
 
     fn summary(&self, repository: &str, tag: &str, kind: ImageKind) -> ImageSummary {
@@ -105,6 +118,7 @@ impl BuiltInImage {
             repository: repository.to_owned(),
             tag: tag.to_owned(),
             id: self.id.to_owned(),
+            digest: String::new(),
             size: self.layers.iter().map(|layer| layer.archive.len() as u64).sum(),
             created: None,
             kind,

@@ -1,23 +1,36 @@
-//! The content store on disk, in OCI image layout: `oci-layout`, `index.json` and `blobs/sha256/`, and beside them
-//! `uncompressed/sha256/` (layers that came compressed, by diff ID) and two lock files. It knows blobs and names;
-//! what an image is, `load` knows.
+//! The content store on disk, in OCI image layout, so that other tools can read it:
 //!
-//! Every file appears complete or not at all (temporary file, sync, rename). Changes hold `write.lock`, so that any
-//! number of husk processes may share a store. A process that uses an image holds `in-use.lock` shared: while anyone
-//! does, nothing is deleted, only forgotten; a later change deletes it.
+//! ```text
+//! oci-layout, index.json     what images there are, and by which names
+//! blobs/sha256/<digest>      manifests, configurations and layers as they came
+//! uncompressed/sha256/<diff ID>   layers that came compressed, as archives to read in place
+//! unpacked/<ownership>/<chain ID>/   layers as directories
+//! ingest/                    what is being written: parts of downloads, temporary files
+//! leases/                    what is in use (`lease`)
+//! lock                       taken alone by changes of the index and by garbage collection, shared for leases
+//! ```
+//!
+//! It knows blobs and names; what an image is, `load` knows.
+//!
+//! Every file appears complete or not at all (temporary file, sync, rename), content before the index that names it. So
+//! a process may be killed at any point and leaves a store that works, and what it had not finished is garbage.
+//! Any number of husk processes may share a store.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::time::Duration;
 
-use oci_spec::image::{Descriptor, ImageIndex, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex, MediaType, Sha256Digest};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::ImageError;
+use super::collect::tree_size;
+use super::lease::{self, Lease};
 
 /// The annotation that holds an image's name in `index.json`.
 pub(super) const REFERENCE: &str = "org.opencontainers.image.ref.name";
@@ -25,61 +38,123 @@ pub(super) const REFERENCE: &str = "org.opencontainers.image.ref.name";
 pub(super) const CREATED: &str = "org.opencontainers.image.created";
 /// Largest manifest, index or configuration that is read.
 pub(super) const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
+/// How long the part of a download that was interrupted is kept, so that the next one can go on from there.
+const KEEP_PARTS: Duration = Duration::from_secs(24 * 60 * 60);
+
+const BLOBS: &str = "blobs/sha256";
+const UNCOMPRESSED: &str = "uncompressed/sha256";
+const UNPACKED: &str = "unpacked";
+const INGEST: &str = "ingest";
+const LEASES: &str = "leases";
 
 /// A content store; it may not exist on disk yet.
 #[derive(Debug)]
 pub(super) struct Layout {
     root: PathBuf,
-    in_use: OnceLock<File>,
 }
 
-/// Held during a change; released when dropped.
-pub(super) struct WriteLock(#[expect(dead_code, reason = "dropping it releases the lock")] File);
+/// Held during a change of the index or a collection of garbage; released when dropped.
+pub(super) struct ChangeLock(#[expect(dead_code, reason = "dropping it releases the lock")] File);
 
 impl Layout {
     /// The store at `root`.
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), in_use: OnceLock::new() }
+        Self { root: root.to_owned() }
     }
 
-    /// Where the content of `digest` is, or would be. The digest must be one this store has read or made: 64
-    /// hexadecimal digits after `sha256:`.
+    /// Where the content of `digest` is, or would be.
     pub(super) fn blob_path(&self, digest: &Sha256Hex) -> PathBuf {
-        self.root.join("blobs/sha256").join(&digest.0)
+        self.root.join(BLOBS).join(&digest.0)
     }
 
     /// Where the uncompressed content with this diff ID is, or would be.
     pub(super) fn uncompressed_path(&self, diff_id: &Sha256Hex) -> PathBuf {
-        self.root.join("uncompressed/sha256").join(&diff_id.0)
+        self.root.join(UNCOMPRESSED).join(&diff_id.0)
     }
 
-    /// Creates what is missing of the store, readable by this user only, and locks it for a change.
-    pub(super) fn lock_for_change(&self) -> Result<WriteLock, ImageError> {
-        for directory in ["blobs/sha256", "uncompressed/sha256"] {
-            let path = self.root.join(directory);
-            DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("cannot create", &path))?;
+    /// Where the unpacked layer is, or would be. `ownership` is a plain name.
+    pub(super) fn unpacked_path(&self, ownership: &str, chain_id: &Sha256Hex) -> PathBuf {
+        self.root.join(UNPACKED).join(ownership).join(&chain_id.0)
+    }
+
+    /// Where what is being written is, under a name of its own.
+    pub(super) fn ingest_path(&self, digest: &Sha256Hex) -> PathBuf {
+        self.root.join(INGEST).join(&digest.0)
+    }
+
+    /// Creates what is missing of the store, readable by this user only.
+    fn prepare(&self) -> Result<(), ImageError> {
+        for directory in [BLOBS, UNCOMPRESSED, UNPACKED, INGEST, LEASES] {
+            make_directory(&self.root.join(directory))?;
         }
-        let path = self.root.join("write.lock");
-        let file = open_lock(&path)?;
-        file.lock().map_err(failed("cannot lock", &path))?;
         let marker = self.root.join("oci-layout");
         if !marker.exists() {
             self.replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
-        Ok(WriteLock(file))
+        Ok(())
     }
 
-    /// Keeps the store's content from being deleted for as long as this value lives.
-    pub(super) fn hold(&self) -> Result<(), ImageError> {
-        if self.in_use.get().is_some() {
-            return Ok(());
-        }
-        let path = self.root.join("in-use.lock");
-        let file = open_lock(&path)?;
+    /// Locks the store for a change of its index or a deletion.
+    pub(super) fn lock_for_change(&self) -> Result<ChangeLock, ImageError> {
+        self.prepare()?;
+        let (path, file) = self.open_lock()?;
+        file.lock().map_err(failed("cannot lock", &path))?;
+        Ok(ChangeLock(file))
+    }
+
+    fn lock_shared(&self) -> Result<File, ImageError> {
+        let (path, file) = self.open_lock()?;
         file.lock_shared().map_err(failed("cannot lock", &path))?;
-        // A race between threads takes the lock twice and drops one of the two.
-        let _taken_by_another_thread = self.in_use.set(file);
-        Ok(())
+        Ok(file)
+    }
+
+    fn open_lock(&self) -> Result<(PathBuf, File), ImageError> {
+        let path = self.root.join("lock");
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        Ok((path.clone(), opened.map_err(failed("cannot open", &path))?))
+    }
+
+    /// Keeps what `find` names from being deleted for as long as the lease lives. While `find` looks, nothing is
+    /// deleted.
+    pub(super) fn lease(
+        &self,
+        find: impl FnOnce() -> Result<HashSet<Sha256Hex>, ImageError>,
+    ) -> Result<Lease, ImageError> {
+        self.prepare()?;
+        let _held = self.lock_shared()?;
+        Lease::create(&self.root.join(LEASES), &find()?)
+    }
+
+    /// A lease of nothing yet, for content that is about to be written.
+    pub(super) fn new_lease(&self) -> Result<Lease, ImageError> {
+        self.lease(|| Ok(HashSet::new()))
+    }
+
+    /// Keeps more from being deleted.
+    pub(super) fn extend<'a>(
+        &self,
+        lease: &Lease,
+        digests: impl IntoIterator<Item = &'a Sha256Hex>,
+    ) -> Result<(), ImageError> {
+        let _held = self.lock_shared()?;
+        lease.extend(digests)
+    }
+
+    /// What living leases name. The caller holds the store's lock alone.
+    pub(super) fn leased(&self) -> Result<HashSet<Sha256Hex>, ImageError> {
+        let mut named = HashSet::new();
+        lease::leased(&self.root.join(LEASES), &mut named)?;
+        Ok(named)
+    }
+
+    /// Whether there is anything.
+    pub(super) fn exists(&self) -> bool {
+        self.root.join(BLOBS).exists()
+    }
+
+    /// How many bytes are stored.
+    pub(super) fn size(&self) -> u64 {
+        [BLOBS, UNCOMPRESSED, UNPACKED, INGEST].iter().map(|directory| tree_size(&self.root.join(directory))).sum()
     }
 
     /// The index; empty if there is no store yet.
@@ -96,32 +171,55 @@ impl Layout {
         Ok(index.manifests().clone())
     }
 
-    /// Replaces the index.
-    pub(super) fn write_index(&self, _lock: &WriteLock, manifests: Vec<Descriptor>) -> Result<(), ImageError> {
+    /// Replaces the index, after everything it may name is safely on the disk.
+    pub(super) fn write_index(&self, _lock: &ChangeLock, manifests: Vec<Descriptor>) -> Result<(), ImageError> {
         let mut index = ImageIndex::default();
         index.set_schema_version(2).set_media_type(Some(MediaType::ImageIndex)).set_manifests(manifests);
         let text = serde_json::to_vec(&index).map_err(|error| ImageError::Invalid(error.to_string()))?;
+        sync_directory(&self.root.join(BLOBS))?;
         self.replace(&self.root.join("index.json"), &text)
     }
 
     /// Stores a blob that fits in memory.
-    pub(super) fn write_blob(&self, lock: &WriteLock, contents: &[u8]) -> Result<(Sha256Hex, u64), ImageError> {
-        self.write_blob_with(lock, |file| file.write_all(contents))
+    pub(super) fn write_blob(&self, lease: &Lease, contents: &[u8]) -> Result<(Sha256Hex, u64), ImageError> {
+        self.write_blob_with(lease, |file| file.write_all(contents))
+    }
+
+    /// Stores a document; its descriptor.
+    pub(super) fn write_document(
+        &self,
+        lease: &Lease,
+        media_type: MediaType,
+        value: &impl Serialize,
+    ) -> Result<Descriptor, ImageError> {
+        let text = serde_json::to_vec(value).map_err(|error| ImageError::Invalid(error.to_string()))?;
+        let (digest, size) = self.write_blob(lease, &text)?;
+        Ok(digest.descriptor(media_type, size))
     }
 
     /// Stores what `write` writes; its digest and size.
     pub(super) fn write_blob_with(
         &self,
-        _lock: &WriteLock,
+        lease: &Lease,
         write: impl FnOnce(&mut HashingWriter<&mut File>) -> io::Result<()>,
     ) -> Result<(Sha256Hex, u64), ImageError> {
-        let directory = self.root.join("blobs/sha256");
-        let mut temporary = NamedTempFile::new_in(&directory).map_err(failed("cannot write in", &directory))?;
+        let mut temporary = self.temporary()?;
         let mut writer = HashingWriter::new(temporary.as_file_mut());
-        write(&mut writer).map_err(failed("cannot write in", &directory))?;
+        write(&mut writer).map_err(failed("cannot write in", &self.root))?;
         let (digest, size) = writer.finish();
-        self.publish(temporary, &self.blob_path(&digest))?;
+        self.publish_blob(lease, temporary, &digest)?;
         Ok((digest, size))
+    }
+
+    /// Lets a written file appear as the blob `digest`, which its content was found to have.
+    pub(super) fn publish_blob(
+        &self,
+        lease: &Lease,
+        temporary: NamedTempFile,
+        digest: &Sha256Hex,
+    ) -> Result<(), ImageError> {
+        self.extend(lease, [digest])?;
+        self.publish(temporary, &self.blob_path(digest))
     }
 
     /// Reads a blob whole and checks it against its descriptor.
@@ -151,35 +249,81 @@ impl Layout {
         }
     }
 
-    /// Deletes every blob and uncompressed layer that is not in `kept`, and what interrupted changes left behind,
-    /// unless some process uses the store just now.
-    pub(super) fn delete_all_but(&self, _lock: &WriteLock, kept: &HashSet<Sha256Hex>) -> Result<(), ImageError> {
-        let path = self.root.join("in-use.lock");
-        if open_lock(&path)?.try_lock().is_err() {
-            return Ok(());
-        }
-        for directory in ["blobs/sha256", "uncompressed/sha256"] {
-            let directory = self.root.join(directory);
-            for entry in fs::read_dir(&directory).map_err(failed("cannot read", &directory))? {
-                let entry = entry.map_err(failed("cannot read", &directory))?;
-                let name = entry.file_name().to_string_lossy().into_owned();
+    /// Whether a blob is there with the right size.
+    pub(super) fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        self.checked_blob_path(descriptor).is_ok()
+    }
+
+    /// Deletes every blob and layer that is neither in `kept` nor leased, and what interrupted changes left behind. The
+    /// bytes of blobs and archives that are gone.
+    pub(super) fn delete_all_but(
+        &self,
+        _lock: &ChangeLock,
+        mut kept: HashSet<Sha256Hex>,
+        drop_parts: bool,
+    ) -> Result<u64, ImageError> {
+        lease::leased(&self.root.join(LEASES), &mut kept)?;
+        let mut freed = 0;
+        for directory in [BLOBS, UNCOMPRESSED] {
+            for (path, name) in entries(&self.root.join(directory))? {
                 if !kept.contains(&Sha256Hex(name)) {
-                    fs::remove_file(entry.path()).map_err(failed("cannot delete", &entry.path()))?;
+                    freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                    fs::remove_file(&path).map_err(failed("cannot delete", &path))?;
                 }
+            }
+        }
+        for (ownership, _) in entries(&self.root.join(UNPACKED))? {
+            for (path, name) in entries(&ownership)? {
+                if !kept.contains(&Sha256Hex(name)) {
+                    // Whole at once, for half a layer must never be taken for one.
+                    let trash = self.ingest_path(&Sha256Hex::random());
+                    fs::rename(&path, &trash).map_err(failed("cannot delete", &path))?;
+                }
+            }
+        }
+        self.clear_ingest(&kept, drop_parts)?;
+        Ok(freed)
+    }
+
+    /// Deletes what nobody writes any more.
+    fn clear_ingest(&self, kept: &HashSet<Sha256Hex>, drop_parts: bool) -> Result<(), ImageError> {
+        for (path, name) in entries(&self.root.join(INGEST))? {
+            let metadata = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                read => read.map_err(failed("cannot read", &path))?,
+            };
+            let digest = Sha256Hex::from_hex(&name);
+            if metadata.is_dir() {
+                if !digest.is_ok_and(|digest| kept.contains(&digest)) {
+                    super::tree::remove(&path).map_err(failed("cannot delete", &path))?;
+                }
+                continue;
+            }
+            let young = || metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < KEEP_PARTS);
+            if digest.is_ok() && !drop_parts && young() {
+                continue;
+            }
+            if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+                fs::remove_file(&path).map_err(failed("cannot delete", &path))?;
             }
         }
         Ok(())
     }
 
-    /// A temporary file that [`Self::publish`] can rename into the store.
+    /// A temporary file that can be renamed into the store.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, ImageError> {
-        let directory = self.root.join("uncompressed/sha256");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(failed("cannot create", &directory))?;
-        NamedTempFile::new_in(&directory).map_err(failed("cannot write in", &directory))
+        let directory = self.root.join(INGEST);
+        let _held = self.lock_shared()?;
+        let temporary = NamedTempFile::new_in(&directory).map_err(failed("cannot write in", &directory))?;
+        // Locked, it is not taken for what a dead process has left.
+        temporary.as_file().lock().map_err(failed("cannot lock", temporary.path()))?;
+        Ok(temporary)
+    }
+
+    /// A file without a name, for what is too large for memory.
+    pub(super) fn nameless(&self) -> Result<File, ImageError> {
+        let directory = self.root.join(INGEST);
+        tempfile::tempfile_in(&directory).map_err(failed("cannot write in", &directory))
     }
 
     /// Makes a written file durable and lets it appear under its name.
@@ -190,18 +334,29 @@ impl Layout {
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), ImageError> {
-        // Among the blobs, where what an interruption leaves is deleted with other garbage.
-        let directory = self.root.join("blobs/sha256");
+        let directory = self.root.join(INGEST);
         let mut temporary = NamedTempFile::new_in(&directory).map_err(failed("cannot write in", &directory))?;
+        temporary.as_file().lock().map_err(failed("cannot lock", path))?;
         temporary.write_all(contents).map_err(failed("cannot write", path))?;
         self.publish(temporary, path)?;
-        File::open(&self.root).and_then(|directory| directory.sync_all()).map_err(failed("cannot write", &self.root))
+        sync_directory(&self.root)
     }
 }
 
-fn open_lock(path: &Path) -> Result<File, ImageError> {
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).open(path).map_err(failed("cannot open", path))
+fn make_directory(path: &Path) -> Result<(), ImageError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("cannot create", path))
+}
+
+fn sync_directory(path: &Path) -> Result<(), ImageError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("cannot write", path))
+}
+
+/// What is in a directory: paths and names.
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, ImageError> {
+    let listed = fs::read_dir(directory).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))).collect()
+    });
+    listed.map_err(failed("cannot read", directory))
 }
 
 /// For `map_err`: doing `action` to `path` failed.
@@ -215,7 +370,7 @@ pub(super) fn damaged(digest: &Sha256Hex, problem: &str) -> ImageError {
 }
 
 /// A SHA-256 digest: 64 lower-case hexadecimal digits, and so also a safe file name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Sha256Hex(String);
 
 impl Sha256Hex {
@@ -237,7 +392,36 @@ impl Sha256Hex {
         hex.map(|hex| Self(hex.to_owned())).ok_or_else(|| ImageError::Invalid(format!("{text:?} is no SHA-256 digest")))
     }
 
-    fn of_hash(hash: &[u8]) -> Self {
+    /// Parses the 64 digits alone.
+    pub(super) fn from_hex(hex: &str) -> Result<Self, ImageError> {
+        Self::parse(&format!("sha256:{hex}"))
+    }
+
+    /// A name that nothing else has.
+    pub(super) fn random() -> Self {
+        Self::of(uuid::Uuid::new_v4().as_bytes())
+    }
+
+    /// The 64 digits.
+    pub(super) fn hex(&self) -> &str {
+        &self.0
+    }
+
+    /// The chain ID of the layers that end with `diff_id` on top of `parent` (OCI image specification, "Layer ChainID").
+    pub(super) fn chain(parent: Option<&Self>, diff_id: &Self) -> Self {
+        match parent {
+            None => diff_id.clone(),
+            Some(parent) => Self::of(format!("{parent} {diff_id}").as_bytes()),
+        }
+    }
+
+    /// A descriptor of content that has this digest.
+    pub(super) fn descriptor(&self, media_type: MediaType, size: u64) -> Descriptor {
+        let digest: Sha256Digest = self.0.parse().unwrap_or_else(|_| unreachable!("{self} is a digest"));
+        Descriptor::new(media_type, size, digest)
+    }
+
+    pub(super) fn of_hash(hash: &[u8]) -> Self {
         Self(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
@@ -258,6 +442,11 @@ pub(super) struct HashingWriter<W> {
 impl<W: Write> HashingWriter<W> {
     pub(super) fn new(inner: W) -> Self {
         Self { inner, hasher: Sha256::new(), written: 0 }
+    }
+
+    /// What was written to, and the digest and size of all that was.
+    pub(super) fn into_parts(self) -> (W, Sha256Hex, u64) {
+        (self.inner, Sha256Hex::of_hash(self.hasher.finalize().as_slice()), self.written)
     }
 
     /// The digest and size of all that was written.

@@ -1,70 +1,140 @@
-//! From a manifest in the content store to an [`Image`]: ordinary OCI images whose layers are plain or gzipped tar
-//! archives, and OCI artifacts that are one WebAssembly program. Everything read here may be hostile: sizes are bounded
-//! and digests checked before use.
+//! From a manifest in the content store to an [`Image`]: ordinary OCI and Docker images, and OCI artifacts that are one
+//! WebAssembly program. Everything read here may be hostile: sizes are bounded and digests checked before use.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
-use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 use serde::de::DeserializeOwned;
 
+use super::artifact;
+use super::compression::Compression;
 use super::layout::{HashingWriter, Layout, MAX_DOCUMENT, Sha256Hex, damaged, failed};
+use super::lease::Lease;
+use super::platform::{self, PlatformChoice, is_index};
 use super::program::{MAX_PROGRAM, ProgramKind};
 use super::reference::Reference;
 use super::{Image, ImageConfig, ImageError, ImageLayer, LayerContent};
 
 /// Most layers an image may have; what overlay filesystems can take.
-const MAX_LAYERS: usize = 127;
+pub(super) const MAX_LAYERS: usize = 127;
 /// Largest layer after decompression.
-const MAX_LAYER: u64 = 8 * 1024 * 1024 * 1024;
+pub(super) const MAX_LAYER: u64 = 8 * 1024 * 1024 * 1024;
+/// How much of a layer is read at once.
+const READ_BUFFER: usize = 256 * 1024;
 /// Most entries looked at in an index of several platforms.
-const MAX_PLATFORMS: usize = 64;
+pub(super) const MAX_PLATFORMS: usize = 64;
 
-/// Configurations of OCI artifacts that are one WebAssembly program: the CNCF's, and the older one of wasm-to-oci.
-const PROGRAM_CONFIGS: &[&str] = &["application/vnd.wasm.config.v0+json", "application/vnd.wasm.config.v1+json"];
-/// Their layers, likewise.
-const PROGRAM_LAYERS: &[&str] = &["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"];
+/// What is to be loaded: an entry of the index, and which of its platforms.
+pub(super) struct Wanted<'a> {
+    pub(super) reference: &'a Reference,
+    pub(super) entry: &'a Descriptor,
+    pub(super) platform: PlatformChoice,
+}
 
-/// Loads the image that `descriptor` points to, for a container.
-pub(super) fn image(layout: &Layout, reference: &Reference, descriptor: &Descriptor) -> Result<Image, ImageError> {
-    let (manifest, manifest_digest) = manifest(layout, descriptor)?;
-    if is_program(&manifest) {
-        return program_image(layout, reference, &manifest, &manifest_digest);
+/// Loads the image that an entry of the index points to, for a container. `lease` keeps it for as long as it is used.
+pub(super) fn image(layout: &Layout, wanted: &Wanted<'_>, lease: Arc<Lease>) -> Result<Image, ImageError> {
+    let reference = wanted.reference;
+    let found = manifest(layout, wanted.entry, wanted.platform)?;
+    if let Some(layer) = artifact::program(&found.manifest)
+        .map_err(|problem| ImageError::Invalid(format!("image {reference} {problem}")))?
+    {
+        let image = program_image(layout, reference, layer, &found)?;
+        return Ok(Image { repo_digest: Some(repo_digest(wanted)), lease: Some(lease), ..image });
     }
-    let configuration: ImageConfiguration = document(layout, manifest.config())?;
+    let (image, layers) = ordinary(layout, wanted, &found, Arc::clone(&lease))?;
+    let layers = layers.iter().map(|layer| tar_layer(layout, &lease, layer)).collect::<Result<_, _>>()?;
+    Ok(Image { layers, ..image })
+}
+
+/// An image without its layers, and what these are. A WebAssembly artifact has none.
+pub(super) fn description(
+    layout: &Layout,
+    wanted: &Wanted<'_>,
+    lease: Arc<Lease>,
+) -> Result<(Image, Vec<Layer>), ImageError> {
+    let found = manifest(layout, wanted.entry, wanted.platform)?;
+    match artifact::program(&found.manifest) {
+        Ok(None) => ordinary(layout, wanted, &found, lease),
+        Ok(Some(_)) => {
+            Err(ImageError::Invalid(format!("image {} is a WebAssembly program without a filesystem", wanted.reference)))
+        }
+        Err(problem) => Err(ImageError::Invalid(format!("image {} {problem}", wanted.reference))),
+    }
+}
+
+fn ordinary(
+    layout: &Layout,
+    wanted: &Wanted<'_>,
+    found: &Found,
+    lease: Arc<Lease>,
+) -> Result<(Image, Vec<Layer>), ImageError> {
+    let reference = wanted.reference;
+    let configuration: ImageConfiguration = document(layout, found.manifest.config())?;
+    let layers = layers(&found.manifest, &configuration)
+        .map_err(|problem| ImageError::Invalid(format!("image {reference} {problem}")))?;
+    let mut annotations = found.annotations();
+    let labels = configuration.config().as_ref().and_then(|config| config.labels().clone());
+    annotations.extend(labels.into_iter().flatten());
+    let image = Image {
+        reference: reference.to_string(),
+        id: Sha256Hex::of_descriptor(found.manifest.config())?.to_string(),
+        repo_digest: Some(repo_digest(wanted)),
+        stands_in: None,
+        platform: format!("{}/{}", configuration.os(), configuration.architecture()),
+        annotations,
+        config: config(&configuration),
+        layers: Vec::new(),
+        lease: Some(lease),
+    };
+    Ok((image, layers))
+}
+
+fn repo_digest(wanted: &Wanted<'_>) -> String {
+    format!("{}@{}", wanted.reference.repository, wanted.entry.digest())
+}
+
+/// A layer of an image: where it is, what it is uncompressed, and what it is together with those below.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    pub(super) descriptor: Descriptor,
+    pub(super) diff_id: Sha256Hex,
+    pub(super) chain_id: Sha256Hex,
+}
+
+/// The layers of an ordinary image, lowest first; else what is wrong with them.
+pub(super) fn layers(manifest: &ImageManifest, configuration: &ImageConfiguration) -> Result<Vec<Layer>, String> {
     let diff_ids = configuration.rootfs().diff_ids();
-    let layers = manifest.layers();
-    if layers.len() != diff_ids.len() || layers.len() > MAX_LAYERS {
-        let (layers, diff_ids) = (layers.len(), diff_ids.len());
-        return Err(ImageError::Invalid(format!("image {reference} has {layers} layers and {diff_ids} diff IDs")));
+    let (found, named) = (manifest.layers().len(), diff_ids.len());
+    if found != named || found > MAX_LAYERS {
+        return Err(format!("has {found} layers and {named} diff IDs"));
     }
-    let pairs = layers.iter().zip(diff_ids);
-    let layers = pairs.map(|(descriptor, diff_id)| tar_layer(layout, descriptor, diff_id)).collect::<Result<_, _>>()?;
-    let id = Sha256Hex::of_descriptor(manifest.config())?.to_string();
-    Ok(Image { reference: reference.to_string(), id, stands_in: None, config: config(&configuration), layers })
+    let mut layers: Vec<Layer> = Vec::with_capacity(found);
+    for (descriptor, diff_id) in manifest.layers().iter().zip(diff_ids) {
+        let diff_id = Sha256Hex::parse(diff_id).map_err(|error| format!("has a bad diff ID: {error}"))?;
+        let chain_id = Sha256Hex::chain(layers.last().map(|below| &below.chain_id), &diff_id);
+        layers.push(Layer { descriptor: descriptor.clone(), diff_id, chain_id });
+    }
+    Ok(layers)
 }
 
 /// What a listing shows of an image: its ID and the size of its layers as stored.
 pub(super) fn id_and_size(layout: &Layout, descriptor: &Descriptor) -> Result<(String, u64), ImageError> {
-    let (manifest, digest) = manifest(layout, descriptor)?;
-    let size = manifest.layers().iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size()));
-    let id = if is_program(&manifest) { digest } else { Sha256Hex::of_descriptor(manifest.config())? };
+    let found = present_manifest(layout, descriptor)?;
+    let size = found.manifest.layers().iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size()));
+    let is_program = artifact::program(&found.manifest).is_ok_and(|program| program.is_some());
+    let id = if is_program { found.digest } else { Sha256Hex::of_descriptor(found.manifest.config())? };
     Ok((id.to_string(), size))
 }
 
-/// Adds to `kept` the digests of all blobs and uncompressed layers that `descriptor` needs.
+/// Adds to `kept` the digests of all blobs and layers that `descriptor` needs.
 pub(super) fn mark(layout: &Layout, descriptor: &Descriptor, kept: &mut HashSet<Sha256Hex>) -> Result<(), ImageError> {
     kept.insert(Sha256Hex::of_descriptor(descriptor)?);
-    let mut manifests = vec![descriptor.clone()];
-    if *descriptor.media_type() == MediaType::ImageIndex {
-        let index: ImageIndex = document(layout, descriptor)?;
-        manifests = index.manifests().iter().take(MAX_PLATFORMS).cloned().collect();
-    }
-    for descriptor in manifests {
+    for descriptor in manifests(layout, descriptor)? {
         let digest = Sha256Hex::of_descriptor(&descriptor)?;
         // An index may name platforms that were never copied here.
         if !layout.blob_path(&digest).exists() {
@@ -75,40 +145,87 @@ pub(super) fn mark(layout: &Layout, descriptor: &Descriptor, kept: &mut HashSet<
         for blob in manifest.layers().iter().chain([manifest.config()]) {
             kept.insert(Sha256Hex::of_descriptor(blob)?);
         }
-        if !is_program(&manifest) {
+        if artifact::is_ordinary(&manifest) {
             let configuration: ImageConfiguration = document(layout, manifest.config())?;
-            for diff_id in configuration.rootfs().diff_ids() {
-                kept.insert(Sha256Hex::parse(diff_id)?);
+            for layer in layers(&manifest, &configuration).map_err(ImageError::Invalid)? {
+                kept.extend([layer.diff_id, layer.chain_id]);
             }
         }
     }
     Ok(())
 }
 
-/// The manifest behind a descriptor, and its digest; of several platforms, the WebAssembly one or else the only one.
-fn manifest(layout: &Layout, descriptor: &Descriptor) -> Result<(ImageManifest, Sha256Hex), ImageError> {
-    if *descriptor.media_type() != MediaType::ImageIndex {
-        return Ok((document(layout, descriptor)?, Sha256Hex::of_descriptor(descriptor)?));
+/// Takes out of `kept` what could be made again from blobs: layers uncompressed and unpacked.
+pub(super) fn unmark_copies(layout: &Layout, descriptor: &Descriptor, kept: &mut HashSet<Sha256Hex>) {
+    for descriptor in manifests(layout, descriptor).unwrap_or_default() {
+        let Ok(manifest) = document::<ImageManifest>(layout, &descriptor) else { continue };
+        let Ok(configuration) = document::<ImageConfiguration>(layout, manifest.config()) else { continue };
+        for layer in layers(&manifest, &configuration).unwrap_or_default() {
+            // A layer that came uncompressed is its own copy.
+            if Sha256Hex::of_descriptor(&layer.descriptor).is_ok_and(|blob| blob != layer.diff_id) {
+                kept.remove(&layer.diff_id);
+            }
+            if layer.chain_id != layer.diff_id || layer.descriptor.digest().as_ref() != layer.diff_id.to_string() {
+                kept.remove(&layer.chain_id);
+            }
+        }
     }
-    let index: ImageIndex = document(layout, descriptor)?;
-    let platforms = &index.manifests()[..index.manifests().len().min(MAX_PLATFORMS)];
-    let wasm = Arch::Other("wasm".to_owned());
-    let is_wasm = |found: &&Descriptor| {
-        found.platform().as_ref().is_some_and(|platform| [&Arch::Wasm, &wasm].contains(&platform.architecture()))
-    };
-    let chosen = platforms.iter().find(is_wasm).or(match platforms {
-        [only] => Some(only),
-        _ => None,
-    });
-    let chosen = chosen.ok_or_else(|| {
-        let offered: Vec<_> = platforms.iter().filter_map(|found| found.platform().as_ref()).collect();
-        let offered: Vec<_> = offered.iter().map(|found| format!("{}/{}", found.os(), found.architecture())).collect();
-        ImageError::Invalid(format!("the image has no WebAssembly platform, only {}", offered.join(", ")))
-    })?;
-    Ok((document(layout, chosen)?, Sha256Hex::of_descriptor(chosen)?))
 }
 
-fn document<T: DeserializeOwned>(layout: &Layout, descriptor: &Descriptor) -> Result<T, ImageError> {
+/// The manifests behind a descriptor: several if it is an index.
+pub(super) fn manifests(layout: &Layout, descriptor: &Descriptor) -> Result<Vec<Descriptor>, ImageError> {
+    if !is_index(descriptor.media_type()) {
+        return Ok(vec![descriptor.clone()]);
+    }
+    let index: ImageIndex = document(layout, descriptor)?;
+    Ok(index.manifests().iter().take(MAX_PLATFORMS).cloned().collect())
+}
+
+/// A manifest of one platform.
+pub(super) struct Found {
+    pub(super) manifest: ImageManifest,
+    pub(super) descriptor: Descriptor,
+    pub(super) digest: Sha256Hex,
+}
+
+impl Found {
+    fn of(layout: &Layout, descriptor: Descriptor) -> Result<Self, ImageError> {
+        let digest = Sha256Hex::of_descriptor(&descriptor)?;
+        Ok(Self { manifest: document(layout, &descriptor)?, descriptor, digest })
+    }
+
+    /// Those of the manifest, over those of its entry in an index.
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let entry = self.descriptor.annotations().iter().flatten();
+        entry.chain(self.manifest.annotations().iter().flatten()).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+}
+
+/// The manifest behind a descriptor, of the platform that is wanted.
+pub(super) fn manifest(layout: &Layout, descriptor: &Descriptor, choice: PlatformChoice) -> Result<Found, ImageError> {
+    Found::of(layout, choose(&manifests(layout, descriptor)?, choice)?)
+}
+
+/// Of the manifests behind a descriptor, the one to take.
+pub(super) fn choose(offered: &[Descriptor], choice: PlatformChoice) -> Result<Descriptor, ImageError> {
+    choice.choose(offered).cloned().ok_or_else(|| {
+        ImageError::Platform { wanted: choice.wanted(), offered: platform::names(offered) }
+    })
+}
+
+/// The manifest behind a descriptor, of a platform that is stored.
+pub(super) fn present_manifest(layout: &Layout, descriptor: &Descriptor) -> Result<Found, ImageError> {
+    let offered = manifests(layout, descriptor)?;
+    let mut present = offered.iter().filter(|found| layout.has_blob(found)).cloned().collect::<Vec<_>>();
+    match PlatformChoice::WasmFirst.choose(&present).cloned() {
+        Some(found) => Found::of(layout, found),
+        None if !present.is_empty() => Found::of(layout, present.swap_remove(0)),
+        None => manifest(layout, descriptor, PlatformChoice::WasmFirst),
+    }
+}
+
+/// Reads a document that a descriptor points to.
+pub(super) fn document<T: DeserializeOwned>(layout: &Layout, descriptor: &Descriptor) -> Result<T, ImageError> {
     let contents = layout.read_blob(descriptor, MAX_DOCUMENT)?;
     serde_json::from_slice(&contents).map_err(|error| {
         let (kind, digest) = (descriptor.media_type(), descriptor.digest());
@@ -116,33 +233,35 @@ fn document<T: DeserializeOwned>(layout: &Layout, descriptor: &Descriptor) -> Re
     })
 }
 
-fn is_program(manifest: &ImageManifest) -> bool {
-    let config = manifest.config().media_type().to_string();
-    let layer = manifest.layers().first().map(|layer| layer.media_type().to_string()).unwrap_or_default();
-    PROGRAM_CONFIGS.contains(&config.as_str()) && PROGRAM_LAYERS.contains(&layer.as_str())
-}
-
 /// An artifact becomes an image with the program as its only file and entry point.
 fn program_image(
     layout: &Layout,
     reference: &Reference,
-    manifest: &ImageManifest,
-    digest: &Sha256Hex,
+    layer: &Descriptor,
+    found: &Found,
 ) -> Result<Image, ImageError> {
-    let [layer] = manifest.layers().as_slice() else {
-        return Err(ImageError::Invalid(format!("image {reference} is a WebAssembly artifact of several layers")));
-    };
     let contents = layout.read_blob(layer, MAX_PROGRAM)?;
-    ProgramKind::of(&contents).map_err(|problem| ImageError::Invalid(format!("image {reference}: {problem}")))?;
-    Ok(single_program(reference.to_string(), digest.to_string(), reference.short_name(), Bytes::from(contents)))
+    let kind = ProgramKind::of(&contents).map_err(|problem| ImageError::Invalid(format!("image {reference}: {problem}")))?;
+    let image = single_program(reference, found.digest.to_string(), Bytes::from(contents), kind);
+    Ok(Image { annotations: found.annotations(), ..image })
 }
 
 /// An image of one program at `/<name>.wasm`.
-pub(super) fn single_program(reference: String, id: String, name: &str, contents: Bytes) -> Image {
-    let path = format!("/{name}.wasm");
+pub(super) fn single_program(reference: &Reference, id: String, contents: Bytes, kind: ProgramKind) -> Image {
+    let path = format!("/{}.wasm", reference.short_name());
     let config = ImageConfig { entrypoint: vec![path.clone()], ..ImageConfig::default() };
     let layer = ImageLayer { diff_id: id.clone(), content: LayerContent::SingleFile { path, contents } };
-    Image { reference, id, stands_in: None, config, layers: vec![layer] }
+    Image {
+        reference: reference.to_string(),
+        id,
+        repo_digest: None,
+        stands_in: None,
+        platform: kind.platform(),
+        annotations: BTreeMap::new(),
+        config,
+        layers: vec![layer],
+        lease: None,
+    }
 }
 
 fn config(configuration: &ImageConfiguration) -> ImageConfig {
@@ -161,45 +280,68 @@ fn config(configuration: &ImageConfiguration) -> ImageConfig {
     }
 }
 
-fn tar_layer(layout: &Layout, descriptor: &Descriptor, diff_id: &str) -> Result<ImageLayer, ImageError> {
-    let diff = Sha256Hex::parse(diff_id)?;
-    let path = match descriptor.media_type() {
-        MediaType::ImageLayer | MediaType::ImageLayerNonDistributable => layout.checked_blob_path(descriptor)?,
-        MediaType::ImageLayerGzip | MediaType::ImageLayerNonDistributableGzip => gunzipped(layout, descriptor, &diff)?,
-        other => match other.to_string().as_str() {
-            "application/vnd.docker.image.rootfs.diff.tar.gzip" => gunzipped(layout, descriptor, &diff)?,
-            "application/vnd.docker.image.rootfs.diff.tar" => layout.checked_blob_path(descriptor)?,
-            other => return Err(ImageError::Invalid(format!("layers of type {other} are not supported"))),
-        },
+fn tar_layer(layout: &Layout, lease: &Lease, layer: &Layer) -> Result<ImageLayer, ImageError> {
+    let path = match Compression::of_media_type(layer.descriptor.media_type())? {
+        Compression::None => layout.checked_blob_path(&layer.descriptor)?,
+        compression => uncompressed(layout, lease, layer, compression)?,
     };
-    Ok(ImageLayer { diff_id: diff_id.to_owned(), content: LayerContent::TarFile(path) })
+    Ok(ImageLayer { diff_id: layer.diff_id.to_string(), content: LayerContent::TarFile(path) })
 }
 
-/// The uncompressed copy of a gzipped layer, made at its first use.
-fn gunzipped(layout: &Layout, descriptor: &Descriptor, diff_id: &Sha256Hex) -> Result<PathBuf, ImageError> {
-    let path = layout.uncompressed_path(diff_id);
+/// The uncompressed copy of a compressed layer, made at its first use.
+fn uncompressed(
+    layout: &Layout,
+    lease: &Lease,
+    layer: &Layer,
+    compression: Compression,
+) -> Result<PathBuf, ImageError> {
+    let path = layout.uncompressed_path(&layer.diff_id);
     if path.exists() {
         return Ok(path);
     }
-    let source = layout.checked_blob_path(descriptor)?;
-    let compressed = File::open(&source).map_err(failed("cannot open", &source))?;
+    let mut contents = open_layer(layout, layer, compression)?;
     let mut temporary = layout.temporary()?;
     let mut writer = HashingWriter::new(temporary.as_file_mut());
-    let mut contents = MultiGzDecoder::new(io::BufReader::new(compressed)).take(MAX_LAYER + 1);
     let copied = io::copy(&mut contents, &mut writer);
     let (found, size) = writer.finish();
-    if size > MAX_LAYER {
-        return Err(ImageError::Invalid(format!("layer {diff_id} is larger than {MAX_LAYER} bytes when uncompressed")));
-    }
-    match copied {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof) => {
-            return Err(damaged(&Sha256Hex::of_descriptor(descriptor)?, "it is no gzip stream"));
-        }
-        copied => copied.map_err(failed("cannot uncompress", &source))?,
-    };
-    if found != *diff_id {
-        return Err(damaged(&Sha256Hex::of_descriptor(descriptor)?, "its content does not match its diff ID"));
-    }
+    check_layer(layer, compression, copied.map(|_| ()), (&found, size))?;
+    layout.extend(lease, [&layer.diff_id])?;
     layout.publish(temporary, &path)?;
     Ok(path)
+}
+
+/// What is in a layer, uncompressed, up to one byte more than it may have.
+pub(super) fn open_layer(
+    layout: &Layout,
+    layer: &Layer,
+    compression: Compression,
+) -> Result<impl Read + Send + use<>, ImageError> {
+    let source = layout.checked_blob_path(&layer.descriptor)?;
+    let file = File::open(&source).map_err(failed("cannot open", &source))?;
+    Ok(compression.reader(BufReader::with_capacity(READ_BUFFER, file)).take(MAX_LAYER + 1))
+}
+
+/// Whether a layer that was read to its end is what it should be: how reading ended, and the digest and size found.
+pub(super) fn check_layer(
+    layer: &Layer,
+    compression: Compression,
+    read: io::Result<()>,
+    (digest, size): (&Sha256Hex, u64),
+) -> Result<(), ImageError> {
+    let blob = Sha256Hex::of_descriptor(&layer.descriptor)?;
+    if size > MAX_LAYER {
+        let diff_id = &layer.diff_id;
+        return Err(ImageError::Invalid(format!("layer {diff_id} is larger than {MAX_LAYER} bytes when uncompressed")));
+    }
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(damaged(&blob, &format!("it is no {} stream", compression.name())));
+        }
+        Err(error) => return Err(ImageError::Io { context: format!("cannot uncompress blob {blob}"), error }),
+        Ok(()) => {}
+    }
+    if *digest != layer.diff_id {
+        return Err(damaged(&blob, "its content does not match its diff ID"));
+    }
+    Ok(())
 }

@@ -1,26 +1,61 @@
-//! Images: references, the content store, built-in images and their aliases.
+//! Images: references, the content store, registries and archives, built-in images and their aliases.
 //!
-//! [`ImageStore`] is what others use. Names become complete in `reference`; `layout` is the store on disk, `load` turns
-//! what is in it into an [`Image`], `program` makes images of WebAssembly files, `builtin` holds those in the binary.
-//! Pulling from registries and unpacking are not here: layers are handed out as archives.
+//! [`ImageStore`] is what others use. Names become complete in `reference`; `layout` is the store on disk, `lease` says
+//! what of it is in use and `collect` deletes what is not; `load` turns what is in it into an [`Image`]; `artifact` and
+//! `program` know WebAssembly programs, `platform` chooses among platforms, `builtin` holds the images in the binary.
+//! `registry` talks to registries; `pull` and `download` bring images from there, and tell of it by `progress`.
+//!
+//! Layers are handed out as archives, which a container of WebAssembly reads in place. For native containers, `unpack`
+//! makes directories of them.
 
+mod archive;
+mod archives;
+mod artifact;
+mod build;
 mod builtin;
+mod collect;
+mod compression;
+mod download;
+mod inspect;
 mod layout;
+mod lease;
 mod load;
+mod platform;
 mod program;
+mod progress;
+mod pull;
+mod push;
 mod reference;
+mod registry;
+mod signature;
 #[cfg(test)]
 mod tests;
+mod tree;
+#[cfg(target_os = "linux")]
+mod unpack;
 
+pub use self::archive::ArchiveError;
+pub use self::archives::SaveFormat;
+pub use self::build::{BuildError, BuildRequest};
 pub use self::builtin::tool_layers;
-use std::collections::{HashMap, HashSet};
+pub use self::collect::{Collected, Prune};
+pub use self::inspect::HistoryEntry;
+pub use self::platform::{PlatformChoice, host_platform};
+pub use self::progress::{BlobProgress, BlobState, Phase, Progress};
+pub use self::pull::{Pull, PullRequest, Pulled};
+pub use self::push::{Push, PushError, Pushed};
+#[cfg(target_os = "linux")]
+pub use self::unpack::{Ownership, Report, UnpackError, UnpackedImage};
+pub use self::registry::{Credentials, Keyring, PullError, Registries, RegistriesError, RegistryError, Said};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use oci_spec::image::Descriptor;
 
-use self::layout::Layout;
+use self::layout::{Layout, Sha256Hex};
+use self::lease::Lease;
 use self::reference::Reference;
 use crate::base::clock::Timestamp;
 
@@ -31,12 +66,29 @@ pub struct Image {
     pub reference: String,
     /// The digest that identifies the image (`sha256:…`), for `imageID`.
     pub id: String,
+    /// The repository with the digest of the manifest or index that the name stands for, where the image is stored.
+    pub repo_digest: Option<String>,
     /// When a built-in stands in for the name that was asked for: the built-in's name.
     pub stands_in: Option<String>,
+    /// Operating system and architecture, such as `wasip1/wasm` and `linux/amd64`.
+    pub platform: String,
+    /// Annotations of its manifest, and labels.
+    pub annotations: BTreeMap<String, String>,
     /// What the image says about running it.
     pub config: ImageConfig,
     /// Its layers, lowest first.
     pub layers: Vec<ImageLayer>,
+    /// Keeps what is stored of it from being deleted for as long as any copy of this value lives.
+    lease: Option<Arc<Lease>>,
+}
+
+impl Image {
+    /// Whether the image says that its program is WebAssembly: by its platform, or by the annotation that crun reads
+    /// (`module.wasm.image/variant`).
+    pub fn is_wasm(&self) -> bool {
+        let architecture = self.platform.split('/').nth(1).unwrap_or_default();
+        platform::is_wasm(architecture) || platform::says_wasm(&self.annotations)
+    }
 }
 
 /// The part of an OCI image configuration that a container start uses.
@@ -95,6 +147,14 @@ pub enum ImageError {
     /// Not in the store, and nothing to pull it from.
     #[error("image {0:?} not found: no such image in the local store")]
     NotFound(String),
+    /// None of the platforms that an image has can be used.
+    #[error("the image has {wanted}, {offered}")]
+    Platform {
+        /// What was looked for.
+        wanted: String,
+        /// What there is.
+        offered: String,
+    },
     /// The store is damaged or cannot be read or written.
     #[error("{context}: {error}")]
     Io {
@@ -111,8 +171,10 @@ pub enum ImageError {
 /// Where an image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageKind {
-    /// From the store on disk.
+    /// From the store on disk: imported, loaded or built.
     Stored,
+    /// From the store on disk, and before that from a registry.
+    Pulled,
     /// Part of the binary.
     BuiltIn,
     /// A name that a built-in image stands in for, whatever the tag.
@@ -133,6 +195,8 @@ pub struct ImageSummary {
     pub tag: String,
     /// `sha256:…`.
     pub id: String,
+    /// The digest of the manifest or index (`sha256:…`); empty for images in the binary.
+    pub digest: String,
     /// The size of the layers in bytes, as stored.
     pub size: u64,
     /// When it was imported, where known.
@@ -147,75 +211,168 @@ pub struct ImageStore {
     layout: Layout,
     use_aliases: bool,
     transient: Mutex<HashMap<String, Image>>,
+    /// By the digest of a manifest: what keeps an image that somebody in this process uses.
+    leases: Mutex<HashMap<String, Weak<Lease>>>,
+    registries: Registries,
+    pulls: pull::Pulls,
 }
 
 impl ImageStore {
     /// Opens (or creates, lazily, at the first write) the store at `root`. With `use_aliases`, names such as
     /// `busybox` and `nginx` resolve to built-in images.
     pub fn open(root: &Path, use_aliases: bool) -> Result<Arc<Self>, ImageError> {
-        Ok(Arc::new(Self { layout: Layout::new(root), use_aliases, transient: Mutex::default() }))
+        Ok(Self::with_registries(root, use_aliases, Registries::default()))
     }
 
-    /// Finds an image by name: transient ones first, then the store, then built-ins and their aliases.
+    /// As [`Self::open`], with what the user says about registries.
+    pub fn with_registries(root: &Path, use_aliases: bool, registries: Registries) -> Arc<Self> {
+        Arc::new(Self {
+            layout: Layout::new(root),
+            use_aliases,
+            transient: Mutex::default(),
+            leases: Mutex::default(),
+            registries,
+            pulls: pull::Pulls::default(),
+        })
+    }
+
+    /// A name as the user's short names have it.
+    fn parse(&self, name: &str) -> Result<Reference, ImageError> {
+        Reference::parse(&self.registries.expand(name))
+    }
+
+    /// Finds an image by name, of WebAssembly's platform if it has one and else of this machine's.
     pub fn resolve(&self, name: &str) -> Result<Image, ImageError> {
+        self.resolve_for(name, PlatformChoice::default())
+    }
+
+    /// Finds an image by name: transient ones first, then the store, then built-ins and their aliases. Reads, checks
+    /// and uncompresses files.
+    pub fn resolve_for(&self, name: &str, platform: PlatformChoice) -> Result<Image, ImageError> {
         if let Some(image) = self.transient().get(name) {
             return Ok(image.clone());
         }
-        let reference = Reference::parse(name)?;
+        let reference = self.parse(name)?;
         if let Some(image) = self.transient().get(&reference.to_string()) {
             return Ok(image.clone());
         }
         if !reference.is_built_in() {
-            // The common case, a store without the image, costs one read of the index.
-            let found = |index: Vec<Descriptor>| index.into_iter().find(|entry| is_named(entry, &reference));
-            if found(self.layout.read_index()?).is_some() {
-                self.layout.hold()?;
-                // Again, now that nothing can be deleted any more.
-                if let Some(entry) = found(self.layout.read_index()?) {
-                    return load::image(&self.layout, &reference, &entry);
-                }
+            if let Some((entry, lease)) = self.find_and_lease(&reference, platform)? {
+                let image = load::image(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
+                self.touch(&entry);
+                return Ok(image);
             }
         }
         builtin::find(&reference, self.use_aliases).ok_or_else(|| ImageError::NotFound(name.to_owned()))
     }
 
+    /// The entry of the index that `reference` names, and a lease of all that is stored of it.
+    fn find_and_lease(
+        &self,
+        reference: &Reference,
+        platform: PlatformChoice,
+    ) -> Result<Option<(Descriptor, Arc<Lease>)>, ImageError> {
+        // The common cases, a store without the image and an image in use, cost a read or two.
+        let Some(entry) = self.find(reference)? else { return Ok(None) };
+        if !self.is_trusted(reference, &entry) {
+            return Ok(None);
+        }
+        let key = |entry: &Descriptor| {
+            let offered = load::manifests(&self.layout, entry)?;
+            Ok::<_, ImageError>(load::choose(&offered, platform)?.digest().to_string())
+        };
+        if let Some(lease) = self.leases().get(&key(&entry)?).and_then(Weak::upgrade) {
+            return Ok(Some((entry, lease)));
+        }
+        let mut found = None;
+        let lease = self.layout.lease(|| {
+            let mut digests = HashSet::new();
+            found = self.find(reference)?;
+            if let Some(entry) = &found {
+                load::mark(&self.layout, entry, &mut digests)?;
+            }
+            Ok(digests)
+        })?;
+        let Some(entry) = found else { return Ok(None) };
+        let lease = Arc::new(lease);
+        let key = key(&entry)?;
+        let mut leases = self.leases();
+        leases.retain(|_, lease| lease.strong_count() > 0);
+        leases.insert(key, Arc::downgrade(&lease));
+        Ok(Some((entry, lease)))
+    }
+
+    /// Whether an image that came from a registry is signed as the user wants it now: if not, it counts as not there, and
+    /// has to be pulled. What was imported, loaded or built is the user's own.
+    fn is_trusted(&self, reference: &Reference, entry: &Descriptor) -> bool {
+        let (Some(paths), Source::Registry { signed_by }) = (self.registries.keys(reference), Source::of(entry)) else {
+            return true;
+        };
+        let keys = signature::read_keys(paths).unwrap_or_default();
+        signed_by.is_some_and(|signed_by| keys.iter().any(|key| key.fingerprint == signed_by))
+    }
+
+    fn find(&self, reference: &Reference) -> Result<Option<Descriptor>, ImageError> {
+        Ok(self.layout.read_index()?.into_iter().find(|entry| is_named(entry, reference)))
+    }
+
+    /// Notes that an image was used just now; when it cannot be noted, the image counts as not used.
+    fn touch(&self, entry: &Descriptor) {
+        let noted = Sha256Hex::of_descriptor(entry).and_then(|digest| {
+            let path = self.layout.blob_path(&digest);
+            let noted = std::fs::File::open(&path).and_then(|file| file.set_modified(Timestamp::now().into()));
+            noted.map_err(layout::failed("cannot note the use of", &path))
+        });
+        if let Err(error) = noted {
+            tracing::debug!(%error, "the use of an image was not noted");
+        }
+    }
+
     /// Makes a single-program image known under `name` for this process only (`husk run app.wasm`).
     pub fn add_transient(&self, name: &str, program: &Path) -> Result<(), ImageError> {
-        let (contents, _) = program::read(program)?;
+        let (contents, kind) = program::read(program)?;
         let reference = Reference::parse(name)?;
         // The name is part of the image, for it is the program's path.
         let mut hasher = blake3::Hasher::new();
         hasher.update(reference.short_name().as_bytes()).update(b"\0").update(&contents);
         let id = format!("blake3:{}", hasher.finalize().to_hex());
-        let image = load::single_program(reference.to_string(), id, reference.short_name(), contents);
+        let image = load::single_program(&reference, id, contents, kind);
         self.transient().insert(reference.to_string(), image);
         Ok(())
     }
 
     /// Makes an image of a WebAssembly program and stores it under `name`, replacing what had that name.
     pub fn import_wasm(&self, file: &Path, name: &str) -> Result<ImageSummary, ImageError> {
-        let reference = Reference::parse(name)?;
-        let refused = match &reference {
-            Reference { digest: Some(_), .. } => {
-                Some("an image cannot be imported under a digest, which is its content's")
-            }
-            reference if reference.is_built_in() => Some("names under builtin/ are those of the images in the binary"),
-            _ => None,
-        };
-        if let Some(detail) = refused {
-            return Err(ImageError::InvalidName { name: name.to_owned(), detail: detail.to_owned() });
-        }
+        let reference = Reference::parse_for_storing(name)?;
         let (contents, kind) = program::read(file)?;
+        let lease = self.layout.new_lease()?;
+        let manifest = program::store(&self.layout, &lease, &reference, &contents, kind)?;
+        self.name(&lease, Source::Local, vec![(reference, manifest)])?.remove(0)
+    }
+
+    /// Lets names stand for manifests that are stored, replacing what had these names, and deletes what nobody needs
+    /// any more. What was stored is in `lease` until then.
+    fn name(
+        &self,
+        _lease: &Lease,
+        source: Source,
+        named: Vec<(Reference, Descriptor)>,
+    ) -> Result<Vec<Result<ImageSummary, ImageError>>, ImageError> {
         let lock = self.layout.lock_for_change()?;
-        let mut manifest = program::store(&self.layout, &lock, &reference, &contents, kind)?;
-        let annotations = [(layout::REFERENCE, reference.to_string()), (layout::CREATED, Timestamp::now().to_string())];
-        manifest.set_annotations(Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()));
         let mut index = self.layout.read_index()?;
-        index.retain(|entry| !is_named(entry, &reference));
-        index.push(manifest.clone());
+        let mut added = Vec::new();
+        for (reference, mut manifest) in named {
+            let annotations = [(layout::REFERENCE, reference.to_string()), (layout::CREATED, Timestamp::now().to_string())];
+            let annotations = annotations.into_iter().chain(source.annotations());
+            manifest.set_annotations(Some(annotations.map(|(key, value)| (key.to_owned(), value)).collect()));
+            let name = reference.to_string();
+            index.retain(|entry| annotation(entry, layout::REFERENCE) != Some(&name));
+            index.push(manifest.clone());
+            added.push(manifest);
+        }
         self.layout.write_index(&lock, index.clone())?;
-        self.collect_garbage(&lock, &index)?;
-        self.summary(&manifest)
+        self.collect_unnamed(&lock, &index)?;
+        Ok(added.iter().map(|entry| self.summary(entry)).collect())
     }
 
     /// Every image: stored ones by name, then those in the binary, then the names these stand in for.
@@ -227,37 +384,64 @@ impl ImageStore {
         Ok(images)
     }
 
+    /// Gives a stored image another name.
+    pub fn tag(&self, name: &str, new_name: &str) -> Result<ImageSummary, ImageError> {
+        let reference = Reference::parse_for_storing(new_name)?;
+        let (entry, lease) = self.stored(name)?;
+        self.name(&lease, Source::Local, vec![(reference, entry)])?.remove(0)
+    }
+
     /// Removes a stored image by name, and what no other image needs. A pod that runs it keeps its files.
     pub fn remove(&self, name: &str) -> Result<(), ImageError> {
-        let reference = Reference::parse(name)?;
-        let index = self.layout.read_index()?;
-        if !index.iter().any(|entry| is_named(entry, &reference)) {
-            return Err(match builtin::find(&reference, self.use_aliases) {
-                Some(_) => ImageError::Invalid(format!("image {name:?} is part of husk and cannot be removed")),
-                None => ImageError::NotFound(name.to_owned()),
-            });
+        let reference = self.parse(name)?;
+        if self.find(&reference)?.is_none() {
+            return Err(self.not_stored(&reference, name));
         }
         let lock = self.layout.lock_for_change()?;
         let mut index = self.layout.read_index()?;
         index.retain(|entry| !is_named(entry, &reference));
         self.layout.write_index(&lock, index.clone())?;
-        self.collect_garbage(&lock, &index)
+        self.collect_unnamed(&lock, &index)
+    }
+
+    /// The entry of a stored image and a lease of all that is stored of it.
+    fn stored(&self, name: &str) -> Result<(Descriptor, Lease), ImageError> {
+        let reference = self.parse(name)?;
+        let mut found = None;
+        let lease = self.layout.lease(|| {
+            let mut digests = HashSet::new();
+            found = self.find(&reference)?;
+            if let Some(entry) = &found {
+                load::mark(&self.layout, entry, &mut digests)?;
+            }
+            Ok(digests)
+        })?;
+        match found {
+            Some(entry) => Ok((entry, lease)),
+            None => Err(self.not_stored(&reference, name)),
+        }
+    }
+
+    fn not_stored(&self, reference: &Reference, name: &str) -> ImageError {
+        match builtin::find(reference, self.use_aliases) {
+            Some(_) => ImageError::Invalid(format!("image {name:?} is part of husk and cannot be changed or removed")),
+            None => ImageError::NotFound(name.to_owned()),
+        }
+    }
+
+    /// All names of the image that an entry of the index is.
+    fn names(&self, entry: &Descriptor) -> Result<Vec<String>, ImageError> {
+        let index = self.layout.read_index()?;
+        let same = index.iter().filter(|other| other.digest() == entry.digest());
+        Ok(same.filter_map(|entry| annotation(entry, layout::REFERENCE)).map(str::to_owned).collect())
     }
 
     fn transient(&self) -> MutexGuard<'_, HashMap<String, Image>> {
         self.transient.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Deletes what no image of `index` needs. While an image is damaged, what it needs is unknown: nothing is deleted.
-    fn collect_garbage(&self, lock: &layout::WriteLock, index: &[Descriptor]) -> Result<(), ImageError> {
-        let mut kept = HashSet::new();
-        for entry in index {
-            if let Err(error) = load::mark(&self.layout, entry, &mut kept) {
-                tracing::warn!(%error, "unused image content is kept because an image is damaged");
-                return Ok(());
-            }
-        }
-        self.layout.delete_all_but(lock, &kept)
+    fn leases(&self) -> MutexGuard<'_, HashMap<String, Weak<Lease>>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn summary(&self, entry: &Descriptor) -> Result<ImageSummary, ImageError> {
@@ -269,7 +453,44 @@ impl ImageStore {
             Err(_) => (reference.clone(), "<none>".to_owned()),
         };
         let created = annotation(entry, layout::CREATED).and_then(|time| time.parse().ok());
-        Ok(ImageSummary { reference, repository, tag, id, size, created, kind: ImageKind::Stored })
+        let kind = match Source::of(entry) {
+            Source::Registry { .. } => ImageKind::Pulled,
+            Source::Local => ImageKind::Stored,
+        };
+        Ok(ImageSummary { reference, repository, tag, id, digest: entry.digest().to_string(), size, created, kind })
+    }
+}
+
+/// The annotation of an entry of the index that says where an image came from.
+const SOURCE: &str = "dev.husk.image.source";
+/// The annotation of an entry of the index that has the fingerprint of the key by which it was found to be signed.
+const SIGNED_BY: &str = "dev.husk.image.signed-by";
+
+/// Where a stored image came from: what came from a registry can be had again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    /// From a registry; the fingerprint of the key that has signed it, if one must have.
+    Registry { signed_by: Option<String> },
+    Local,
+}
+
+impl Source {
+    fn of(entry: &Descriptor) -> Self {
+        match annotation(entry, SOURCE) {
+            Some("registry") => Self::Registry { signed_by: annotation(entry, SIGNED_BY).map(str::to_owned) },
+            _ => Self::Local,
+        }
+    }
+
+    /// As annotations of an entry of the index.
+    fn annotations(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Registry { signed_by } => {
+                let signed_by = signed_by.iter().map(|key| (SIGNED_BY, key.clone()));
+                std::iter::once((SOURCE, "registry".to_owned())).chain(signed_by).collect()
+            }
+            Self::Local => vec![(SOURCE, "local".to_owned())],
+        }
     }
 }
 
@@ -283,7 +504,7 @@ fn is_named(entry: &Descriptor, wanted: &Reference) -> bool {
     match &wanted.digest {
         None => name == wanted.to_string(),
         Some(digest) => {
-            let same_repository = name.rsplit_once(':').is_some_and(|(repository, _)| repository == wanted.repository);
+            let same_repository = Reference::parse(name).is_ok_and(|named| named.repository == wanted.repository);
             same_repository && entry.digest().as_ref() == digest
         }
     }

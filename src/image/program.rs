@@ -7,12 +7,11 @@ use std::path::Path;
 use bytes::Bytes;
 use oci_spec::image::{
     Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder, ImageManifestBuilder, MediaType, Os, RootFsBuilder,
-    Sha256Digest,
 };
-use serde::Serialize;
 
 use super::ImageError;
-use super::layout::{Layout, Sha256Hex, WriteLock, failed};
+use super::layout::{Layout, failed};
+use super::lease::Lease;
 use super::reference::Reference;
 
 /// Largest program.
@@ -43,8 +42,13 @@ impl ProgramKind {
         }
     }
 
+    /// The platform of an image of such a program.
+    pub(super) fn platform(self) -> String {
+        format!("{}/wasm", self.os())
+    }
+
     /// The `os` of an image: what runwasi and the CNCF's guidance for WebAssembly artifacts use.
-    fn os(self) -> &'static str {
+    pub(super) fn os(self) -> &'static str {
         match self {
             Self::Module => "wasip1",
             Self::Component => "wasip2",
@@ -73,13 +77,13 @@ pub(super) fn read(path: &Path) -> Result<(Bytes, ProgramKind), ImageError> {
 /// The same program under the same name is the same image, whenever it is imported.
 pub(super) fn store(
     layout: &Layout,
-    lock: &WriteLock,
+    lease: &Lease,
     reference: &Reference,
     contents: &[u8],
     kind: ProgramKind,
 ) -> Result<Descriptor, ImageError> {
     let file_name = format!("{}.wasm", reference.short_name());
-    let (diff_id, layer_size) = layout.write_blob_with(lock, |layer| {
+    let (diff_id, layer_size) = layout.write_blob_with(lease, |layer| {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(0o755);
@@ -101,35 +105,18 @@ pub(super) fn store(
         .history(Vec::new())
         .build()
         .map_err(impossible)?;
-    let config = document(layout, lock, MediaType::ImageConfig, &configuration)?;
+    let config = layout.write_document(lease, MediaType::ImageConfig, &configuration)?;
     let manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::ImageManifest)
         .config(config)
-        .layers(vec![descriptor(MediaType::ImageLayer, &diff_id, layer_size)?])
+        .layers(vec![diff_id.descriptor(MediaType::ImageLayer, layer_size)])
         .build()
         .map_err(impossible)?;
-    document(layout, lock, MediaType::ImageManifest, &manifest)
-}
-
-fn document(
-    layout: &Layout,
-    lock: &WriteLock,
-    media_type: MediaType,
-    value: &impl Serialize,
-) -> Result<Descriptor, ImageError> {
-    let text = serde_json::to_vec(value).map_err(|error| ImageError::Invalid(error.to_string()))?;
-    let (digest, size) = layout.write_blob(lock, &text)?;
-    descriptor(media_type, &digest, size)
-}
-
-fn descriptor(media_type: MediaType, digest: &Sha256Hex, size: u64) -> Result<Descriptor, ImageError> {
-    let text = digest.to_string();
-    let hex: Sha256Digest = text.trim_start_matches("sha256:").parse().map_err(impossible)?;
-    Ok(Descriptor::new(media_type, size, hex))
+    layout.write_document(lease, MediaType::ImageManifest, &manifest)
 }
 
 /// The builders fail only when a required field was not given, and all are.
-fn impossible(error: oci_spec::OciSpecError) -> ImageError {
+pub(super) fn impossible(error: oci_spec::OciSpecError) -> ImageError {
     ImageError::Invalid(error.to_string())
 }

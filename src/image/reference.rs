@@ -37,6 +37,27 @@ impl Reference {
         Self::parse_parts(name).map_err(|detail| ImageError::InvalidName { name: name.to_owned(), detail })
     }
 
+    /// Parses the name under which an image is to be stored: one with a tag, and not one of the binary's.
+    pub(super) fn parse_for_storing(name: &str) -> Result<Self, ImageError> {
+        let reference = Self::parse(name)?;
+        let detail = match &reference {
+            Self { digest: Some(_), .. } => "an image cannot be stored under a digest, which is its content's",
+            reference if reference.is_built_in() => "names under builtin/ are those of the images in the binary",
+            _ => return Ok(reference),
+        };
+        Err(ImageError::InvalidName { name: name.to_owned(), detail: detail.to_owned() })
+    }
+
+    /// The registry, such as `docker.io` and `localhost:5000`.
+    pub(super) fn registry(&self) -> &str {
+        self.repository.split_once('/').map_or("", |(registry, _)| registry)
+    }
+
+    /// The repository without its registry.
+    pub(super) fn path(&self) -> &str {
+        self.repository.split_once('/').map_or("", |(_, path)| path)
+    }
+
     fn parse_parts(name: &str) -> Result<Self, String> {
         if name.is_empty() {
             return Err(INVALID.to_owned());

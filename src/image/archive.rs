@@ -1,0 +1,310 @@
+//! Reading a tar archive as a stream: entries with what GNU and pax extension records say of them, sparse files with
+//! where their data goes. Nothing that an archive declares decides how much memory is taken.
+
+use std::io::{self, Read};
+
+use tar::{EntryType, GnuExtSparseHeader, Header, PaxExtensions};
+
+
+const BLOCK: usize = 512;
+/// The most bytes one extension record (long name, pax attributes) may have.
+const MAX_EXTENSION: u64 = 1 << 20;
+/// The most extended attributes of one entry, and the bytes of the value of one.
+const MAX_XATTRS: usize = 64;
+const MAX_XATTR: usize = 64 * 1024;
+/// The most pieces of a sparse file.
+const MAX_PIECES: usize = 65_536;
+/// What pax attributes for extended attributes begin with.
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// Why an archive cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The stream under it fails.
+    #[error("cannot read the archive: {0}")]
+    Read(#[source] io::Error),
+    /// It ends within an entry.
+    #[error("the archive ends within an entry")]
+    Truncated,
+    /// A header that is none, or says what cannot be.
+    #[error("header {number} of the archive is invalid: {what}")]
+    BadHeader {
+        /// Which one, from 1.
+        number: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// One entry as the archive has it; names are not checked yet. Its data is read from the archive before the next entry.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) path: Vec<u8>,
+    pub(super) link: Vec<u8>,
+    pub(super) kind: EntryType,
+    pub(super) mode: u32,
+    pub(super) uid: u64,
+    pub(super) gid: u64,
+    /// Seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+    /// Of the file, holes included.
+    pub(super) size: u64,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where the data goes, if the file is sparse: offset and length.
+    pub(super) pieces: Option<Vec<(u64, u64)>>,
+}
+
+/// What extension records say about the entry that follows them.
+#[derive(Default)]
+struct Extensions {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    modified: Option<(i64, i64)>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A stream of entries.
+pub(super) struct Archive<R> {
+    source: R,
+    /// Of the current entry: bytes of data not read yet, and of padding after them.
+    left: u64,
+    padding: u64,
+    entries: usize,
+    position: u64,
+}
+
+impl<R: Read> Archive<R> {
+    pub(super) fn new(source: R) -> Self {
+        Self { source, left: 0, padding: 0, entries: 0, position: 0 }
+    }
+
+    /// Where the data of the current entry begins, counted in bytes of the stream.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next entry; `None` at the end of the archive.
+    pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, ArchiveError> {
+        let mut extensions = Extensions::default();
+        loop {
+            self.skip()?;
+            let mut block = [0; BLOCK];
+            if !self.read_block(&mut block)? || block.iter().all(|byte| *byte == 0) {
+                return Ok(None);
+            }
+            self.entries += 1;
+            let header = Header::from_byte_slice(&block);
+            self.check_sum(header)?;
+            let declared = header.entry_size().map_err(|_| self.bad("its size"))?;
+            let kind = header.entry_type();
+            self.begin(declared);
+            match kind {
+                EntryType::GNULongName => extensions.path = Some(without_nul(self.extension()?)),
+                EntryType::GNULongLink => extensions.link = Some(without_nul(self.extension()?)),
+                EntryType::XHeader => self.pax(&mut extensions)?,
+                EntryType::XGlobalHeader => {}
+                _ => return self.entry(header, extensions).map(Some),
+            }
+        }
+    }
+
+    /// Reads data of the current entry; 0 at its end.
+    pub(super) fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        match self.source.read(&mut buffer[..wanted]).map_err(ArchiveError::Read)? {
+            0 => Err(ArchiveError::Truncated),
+            count => {
+                self.left -= count as u64;
+                self.position += count as u64;
+                Ok(count)
+            }
+        }
+    }
+
+    /// Reads on to the end of the stream, past the end of the archive. What was read is given back.
+    pub(super) fn drain(mut self) -> Result<R, ArchiveError> {
+        io::copy(&mut self.source, &mut io::sink()).map_err(ArchiveError::Read)?;
+        Ok(self.source)
+    }
+
+    fn begin(&mut self, size: u64) {
+        self.left = size;
+        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+    }
+
+    fn skip(&mut self) -> Result<(), ArchiveError> {
+        let length = self.left.saturating_add(self.padding);
+        let skipped = io::copy(&mut (&mut self.source).take(length), &mut io::sink()).map_err(ArchiveError::Read)?;
+        self.position += skipped;
+        // The padding of the last entry may be missing, and the zeros at the end.
+        if skipped < self.left { Err(ArchiveError::Truncated) } else { Ok(self.begin(0)) }
+    }
+
+    /// A block of headers; `false` at the end of the stream.
+    fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, ArchiveError> {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.source.read(&mut block[filled..]).map_err(ArchiveError::Read)? {
+                0 if filled == 0 => return Ok(false),
+                0 => return Err(ArchiveError::Truncated),
+                count => filled += count,
+            }
+        }
+        self.position += BLOCK as u64;
+        Ok(true)
+    }
+
+    fn check_sum(&self, header: &Header) -> Result<(), ArchiveError> {
+        let bytes = header.as_bytes();
+        let sum = bytes[..148].iter().chain(&bytes[156..]).fold(8 * 32_u32, |sum, byte| sum + u32::from(*byte));
+        match header.cksum() {
+            Ok(expected) if expected == sum => Ok(()),
+            _ => Err(self.bad("its checksum")),
+        }
+    }
+
+    fn bad(&self, what: &'static str) -> ArchiveError {
+        ArchiveError::BadHeader { number: self.entries, what }
+    }
+
+    /// The data of an extension record.
+    fn extension(&mut self) -> Result<Vec<u8>, ArchiveError> {
+        if self.left > MAX_EXTENSION {
+            return Err(self.bad("an extension of more than 1 MiB"));
+        }
+        let mut data = vec![0; usize::try_from(self.left).unwrap_or(0)];
+        let mut filled = 0;
+        while filled < data.len() {
+            filled += self.read_data(&mut data[filled..])?;
+        }
+        Ok(data)
+    }
+
+    fn pax(&mut self, extensions: &mut Extensions) -> Result<(), ArchiveError> {
+        let data = self.extension()?;
+        for record in PaxExtensions::new(&data) {
+            let record = record.map_err(|_| self.bad("a pax record"))?;
+            let (key, value) = (record.key_bytes(), record.value_bytes());
+            let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+            match key {
+                b"path" => extensions.path = Some(value.to_vec()),
+                b"linkpath" => extensions.link = Some(value.to_vec()),
+                b"size" => extensions.size = Some(number().ok_or_else(|| self.bad("a pax size"))?),
+                b"uid" => extensions.uid = Some(number().ok_or_else(|| self.bad("a pax uid"))?),
+                b"gid" => extensions.gid = Some(number().ok_or_else(|| self.bad("a pax gid"))?),
+                b"mtime" => extensions.modified = Some(time(value).ok_or_else(|| self.bad("a pax mtime"))?),
+                key if key.starts_with(XATTR) => {
+                    if extensions.xattrs.len() >= MAX_XATTRS || value.len() > MAX_XATTR {
+                        return Err(self.bad("too many or too large extended attributes"));
+                    }
+                    extensions.xattrs.push((key[XATTR.len()..].to_vec(), value.to_vec()));
+                }
+                key if key.starts_with(b"GNU.sparse.") => return Err(self.bad("a sparse file in pax format")),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry, ArchiveError> {
+        if let Some(size) = extensions.size {
+            self.begin(size);
+        }
+        let field = |value: io::Result<u64>, what| value.map_err(|_| ArchiveError::BadHeader { number: self.entries, what });
+        let seconds = field(header.mtime(), "its time")?;
+        let mut entry = Entry {
+            path: extensions.path.unwrap_or_else(|| header.path_bytes().into_owned()),
+            link: extensions.link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
+            kind: header.entry_type(),
+            mode: header.mode().map_err(|_| self.bad("its mode"))?,
+            uid: extensions.uid.map_or_else(|| field(header.uid(), "its owner"), Ok)?,
+            gid: extensions.gid.map_or_else(|| field(header.gid(), "its group"), Ok)?,
+            modified: extensions.modified.unwrap_or((i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
+            size: self.left,
+            xattrs: extensions.xattrs,
+            pieces: None,
+        };
+        if entry.kind == EntryType::GNUSparse {
+            self.sparse(header, &mut entry)?;
+        } else if !matches!(entry.kind, EntryType::Regular | EntryType::Continuous) && !is_old_file(header) {
+            // Links and directories may declare a size that stands for nothing.
+            entry.size = 0;
+            if matches!(entry.kind, EntryType::Link | EntryType::Symlink | EntryType::Directory) && header.as_ustar().is_some() {
+                self.begin(extensions.size.unwrap_or(self.left));
+            }
+        }
+        Ok(entry)
+    }
+
+    /// The map of a sparse file in GNU's old format, which goes on in blocks after the header.
+    fn sparse(&mut self, header: &Header, entry: &mut Entry) -> Result<(), ArchiveError> {
+        let gnu = header.as_gnu().ok_or_else(|| self.bad("a sparse file without a map"))?;
+        entry.size = gnu.real_size().map_err(|_| self.bad("the size of a sparse file"))?;
+        let mut pieces: Vec<(u64, u64)> = Vec::new();
+        let mut add = |found: &tar::GnuSparseHeader, number: usize| {
+            let bad = || ArchiveError::BadHeader { number, what: "the map of a sparse file" };
+            if found.is_empty() {
+                return Ok(());
+            }
+            let piece = (found.offset().map_err(|_| bad())?, found.length().map_err(|_| bad())?);
+            pieces.push(piece);
+            if pieces.len() > MAX_PIECES { Err(bad()) } else { Ok(()) }
+        };
+        for found in &gnu.sparse {
+            add(found, self.entries)?;
+        }
+        let mut more = gnu.is_extended();
+        while more {
+            let mut extended = GnuExtSparseHeader::new();
+            if !self.read_block(extended.as_mut_bytes())? {
+                return Err(ArchiveError::Truncated);
+            }
+            for found in extended.sparse() {
+                add(found, self.entries)?;
+            }
+            more = extended.is_extended();
+        }
+        let mut end = 0;
+        let mut total = 0_u64;
+        for (offset, length) in &pieces {
+            let fits = *offset >= end && offset.checked_add(*length).is_some_and(|end| end <= entry.size);
+            if !fits {
+                return Err(self.bad("the map of a sparse file"));
+            }
+            end = offset + length;
+            total += length;
+        }
+        if total != self.left {
+            return Err(self.bad("the map of a sparse file"));
+        }
+        entry.pieces = Some(pieces);
+        Ok(())
+    }
+}
+
+fn is_old_file(header: &Header) -> bool {
+    header.as_bytes()[156] == 0
+}
+
+fn without_nul(mut name: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = name.iter().position(|byte| *byte == 0) {
+        name.truncate(end);
+    }
+    name
+}
+
+/// `seconds[.fraction]`, as pax has times.
+fn time(value: &[u8]) -> Option<(i64, i64)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = seconds.parse().ok()?;
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanoseconds: i64 = digits.parse().ok().filter(|nanoseconds| *nanoseconds >= 0)?;
+    Some(if text.starts_with('-') && nanoseconds > 0 { (seconds - 1, 1_000_000_000 - nanoseconds) } else { (seconds, nanoseconds) })
+}

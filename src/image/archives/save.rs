@@ -1,0 +1,247 @@
+//! Saving images to files that other tools read.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, MediaType};
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use crate::image::compression::Compression;
+use crate::image::layout::{self, Sha256Hex, failed};
+use crate::image::lease::Lease;
+use crate::image::load::{self, Layer};
+use crate::image::platform::is_index;
+use crate::image::{ImageError, ImageStore, artifact};
+
+/// How images are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaveFormat {
+    /// Docker's archive.
+    DockerArchive,
+    /// An OCI layout as an archive.
+    OciArchive,
+    /// An OCI layout as a directory.
+    OciDir,
+}
+
+/// An image to save.
+struct Saved {
+    name: String,
+    entry: Descriptor,
+    #[expect(dead_code, reason = "keeps what is read from being deleted")]
+    lease: Lease,
+}
+
+impl ImageStore {
+    /// Saves images. An archive appears complete or not at all, and goes to standard output if the path is `-`; a
+    /// directory must not be there yet, or be empty.
+    pub fn save(&self, names: &[String], format: SaveFormat, output: &Path) -> Result<(), ImageError> {
+        let saved = names.iter().map(|name| {
+            let (entry, lease) = self.stored(name)?;
+            let name = self.parse(name)?.to_string();
+            Ok(Saved { name, entry: self.complete(&entry)?, lease })
+        });
+        let saved = saved.collect::<Result<Vec<_>, ImageError>>()?;
+        match format {
+            SaveFormat::OciDir => self.save_directory(&saved, output),
+            SaveFormat::OciArchive => to_file(output, |out| self.write_oci(&saved, out)),
+            SaveFormat::DockerArchive => to_file(output, |out| self.write_docker(&saved, out)),
+        }
+    }
+
+    /// What can be saved of an image: an index if all of its platforms are stored, else the manifest of one.
+    pub(in crate::image) fn complete(&self, entry: &Descriptor) -> Result<Descriptor, ImageError> {
+        let manifests = load::manifests(&self.layout, entry)?;
+        if is_index(entry.media_type()) && !manifests.iter().all(|manifest| self.layout.has_blob(manifest)) {
+            return Ok(load::present_manifest(&self.layout, entry)?.descriptor);
+        }
+        Ok(entry.clone())
+    }
+
+    /// Every blob of a manifest or index, what refers after what it refers to.
+    pub(in crate::image) fn blobs_of(&self, entry: &Descriptor) -> Result<Vec<Descriptor>, ImageError> {
+        let mut blobs = Vec::new();
+        for manifest in load::manifests(&self.layout, entry)? {
+            let found: oci_spec::image::ImageManifest = load::document(&self.layout, &manifest)?;
+            blobs.extend(found.layers().iter().cloned());
+            blobs.push(found.config().clone());
+            blobs.push(manifest);
+        }
+        if is_index(entry.media_type()) {
+            blobs.push(entry.clone());
+        }
+        let mut seen = HashSet::new();
+        blobs.retain(|blob| seen.insert(blob.digest().to_string()));
+        Ok(blobs)
+    }
+
+    fn all_blobs(&self, saved: &[Saved]) -> Result<Vec<(Descriptor, PathBuf)>, ImageError> {
+        let mut seen = HashSet::new();
+        let mut blobs = Vec::new();
+        for image in saved {
+            for blob in self.blobs_of(&image.entry)? {
+                if seen.insert(blob.digest().to_string()) {
+                    let path = self.layout.checked_blob_path(&blob)?;
+                    blobs.push((blob, path));
+                }
+            }
+        }
+        Ok(blobs)
+    }
+
+    fn save_directory(&self, saved: &[Saved], output: &Path) -> Result<(), ImageError> {
+        match fs::read_dir(output) {
+            Ok(mut entries) if entries.next().is_some() => {
+                return Err(ImageError::Invalid(format!("{} is there and not empty", output.display())));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("cannot read", output)(error)),
+            _ => {}
+        }
+        let blobs = output.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(failed("cannot create", &blobs))?;
+        for (blob, path) in self.all_blobs(saved)? {
+            let to = blobs.join(Sha256Hex::of_descriptor(&blob)?.hex());
+            fs::copy(&path, &to).map_err(failed("cannot write", &to))?;
+        }
+        let put = |name: &str, contents: &[u8]| {
+            let path = output.join(name);
+            fs::write(&path, contents).map_err(failed("cannot write", &path))
+        };
+        put("oci-layout", OCI_LAYOUT)?;
+        put("index.json", &oci_index(saved)?)
+    }
+
+    fn write_oci(&self, saved: &[Saved], out: &mut dyn Write) -> Result<(), ImageError> {
+        let mut archive = TarWriter::new(out);
+        archive.contents("oci-layout", OCI_LAYOUT)?;
+        for (blob, path) in self.all_blobs(saved)? {
+            let file = File::open(&path).map_err(failed("cannot open", &path))?;
+            archive.file(&format!("blobs/sha256/{}", Sha256Hex::of_descriptor(&blob)?.hex()), file, blob.size())?;
+        }
+        archive.contents("index.json", &oci_index(saved)?)?;
+        archive.finish()
+    }
+
+    fn write_docker(&self, saved: &[Saved], out: &mut dyn Write) -> Result<(), ImageError> {
+        let mut archive = TarWriter::new(out);
+        let mut seen = HashSet::new();
+        let mut images: BTreeMap<String, (Vec<String>, Vec<String>)> = BTreeMap::new();
+        for image in saved {
+            let found = load::present_manifest(&self.layout, &image.entry)?;
+            if !artifact::is_ordinary(&found.manifest) {
+                let name = &image.name;
+                return Err(ImageError::Invalid(format!("image {name} is a WebAssembly artifact, which Docker's archive cannot hold: save it as an OCI archive")));
+            }
+            let configuration: ImageConfiguration = load::document(&self.layout, found.manifest.config())?;
+            let config = Sha256Hex::of_descriptor(found.manifest.config())?;
+            let layers = load::layers(&found.manifest, &configuration).map_err(ImageError::Invalid)?;
+            for layer in &layers {
+                if seen.insert(layer.diff_id.clone()) {
+                    self.write_docker_layer(&mut archive, layer)?;
+                }
+            }
+            if seen.insert(config.clone()) {
+                let contents = self.layout.read_blob(found.manifest.config(), layout::MAX_DOCUMENT)?;
+                archive.contents(&format!("{}.json", config.hex()), &contents)?;
+            }
+            let files = layers.iter().map(|layer| format!("{}.tar", layer.diff_id.hex())).collect();
+            images.entry(config.hex().to_owned()).or_insert_with(|| (Vec::new(), files)).0.push(image.name.clone());
+        }
+        let manifest = images.iter().map(|(config, (names, layers))| {
+            json!({ "Config": format!("{config}.json"), "RepoTags": names, "Layers": layers })
+        });
+        archive.contents("manifest.json", serde_json::Value::from_iter(manifest).to_string().as_bytes())?;
+        archive.finish()
+    }
+
+    /// Docker's archive has layers uncompressed; how large one is must be known before it is written.
+    fn write_docker_layer(&self, archive: &mut TarWriter<'_>, layer: &Layer) -> Result<(), ImageError> {
+        let name = format!("{}.tar", layer.diff_id.hex());
+        let compression = Compression::of_media_type(layer.descriptor.media_type())?;
+        let mut plain = load::open_layer(&self.layout, layer, compression)?;
+        if compression == Compression::None {
+            return archive.file(&name, plain, layer.descriptor.size());
+        }
+        let mut file = self.layout.nameless()?;
+        let mut writer = layout::HashingWriter::new(&mut file);
+        let copied = io::copy(&mut plain, &mut writer).map(|_| ());
+        let (digest, size) = writer.finish();
+        load::check_layer(layer, compression, copied, (&digest, size))?;
+        io::Seek::rewind(&mut file).map_err(failed("cannot read", Path::new(&name)))?;
+        archive.file(&name, file, size)
+    }
+}
+
+fn oci_index(saved: &[Saved]) -> Result<Vec<u8>, ImageError> {
+    let entries = saved.iter().map(|image| {
+        let mut entry = image.entry.clone();
+        // The annotation is what tools find an image by; skopeo and podman want the name as it is.
+        entry.set_annotations(Some([(layout::REFERENCE.to_owned(), image.name.clone())].into()));
+        entry
+    });
+    let mut index = ImageIndex::default();
+    index.set_schema_version(2).set_media_type(Some(MediaType::ImageIndex)).set_manifests(entries.collect());
+    serde_json::to_vec(&index).map_err(|error| ImageError::Invalid(error.to_string()))
+}
+
+const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Writes to a file that appears when it is complete, or to standard output.
+fn to_file(
+    output: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), ImageError>,
+) -> Result<(), ImageError> {
+    if output == Path::new("-") {
+        let mut out = BufWriter::new(io::stdout().lock());
+        write(&mut out)?;
+        return out.flush().map_err(failed("cannot write", output));
+    }
+    let directory = match output.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut temporary = NamedTempFile::new_in(directory).map_err(failed("cannot write in", directory))?;
+    let mut out = BufWriter::with_capacity(256 * 1024, temporary.as_file_mut());
+    write(&mut out)?;
+    out.flush().map_err(failed("cannot write", output))?;
+    drop(out);
+    // As any file that a program makes for its user.
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::fchmod(temporary.as_file(), mode).map_err(|error| failed("cannot write", output)(error.into()))?;
+    temporary.persist(output).map_err(|error| failed("cannot write", output)(error.error))?;
+    Ok(())
+}
+
+/// An archive of files that is the same whenever it is written.
+struct TarWriter<'a> {
+    builder: tar::Builder<&'a mut dyn Write>,
+}
+
+impl<'a> TarWriter<'a> {
+    fn new(out: &'a mut dyn Write) -> Self {
+        Self { builder: tar::Builder::new(out) }
+    }
+
+    fn contents(&mut self, name: &str, contents: &[u8]) -> Result<(), ImageError> {
+        self.file(name, contents, contents.len() as u64)
+    }
+
+    fn file(&mut self, name: &str, contents: impl Read, size: u64) -> Result<(), ImageError> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(size);
+        let appended = self.builder.append_data(&mut header, name, contents.take(size));
+        appended.map_err(failed("cannot write", Path::new(name)))
+    }
+
+    fn finish(mut self) -> Result<(), ImageError> {
+        self.builder.finish().map_err(failed("cannot finish", Path::new("the archive")))
+    }
+}

@@ -1,0 +1,145 @@
+//! Deleting what is not needed: content that no name leads to, after every change of names; and, to keep within a
+//! limit, copies that can be made again and images that can be pulled again, those first that were not used for
+//! longest. What somebody uses is never deleted (`lease`).
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use oci_spec::image::Descriptor;
+
+use super::layout::{ChangeLock, Sha256Hex};
+use super::{ImageError, ImageStore, Source, annotation, layout, load};
+
+/// What a collection has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// The names that are gone.
+    pub names: Vec<String>,
+    /// Bytes that were freed, by the sizes of blobs and archives.
+    pub bytes: u64,
+}
+
+/// What `prune` removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Only what no name leads to, and what interrupted downloads have left.
+    Unnamed,
+    /// Also every image that nobody uses.
+    Unused,
+}
+
+impl ImageStore {
+    /// Removes what is not needed.
+    pub fn prune(&self, what: Prune) -> Result<Collected, ImageError> {
+        let lock = self.layout.lock_for_change()?;
+        let mut index = self.layout.read_index()?;
+        let mut collected = Collected::default();
+        if what == Prune::Unused {
+            let used = self.in_use()?;
+            index.retain(|entry| {
+                let keep = Sha256Hex::of_descriptor(entry).is_ok_and(|digest| used.contains(&digest));
+                if !keep {
+                    collected.names.extend(annotation(entry, layout::REFERENCE).map(str::to_owned));
+                }
+                keep
+            });
+            self.layout.write_index(&lock, index.clone())?;
+        }
+        if let Some(kept) = self.needed(&index) {
+            collected.bytes = self.layout.delete_all_but(&lock, kept, true)?;
+        }
+        Ok(collected)
+    }
+
+    /// Deletes until no more than `limit` bytes are stored, or until nothing is left that may be deleted: images that
+    /// came from a registry and that nobody uses, those first that were not used for longest. Images that were
+    /// imported, loaded or built stay, for they may exist nowhere else.
+    pub fn collect_to_limit(&self, limit: u64) -> Result<Collected, ImageError> {
+        let mut collected = Collected::default();
+        if !self.layout.exists() || self.layout.size() <= limit {
+            return Ok(collected);
+        }
+        let lock = self.layout.lock_for_change()?;
+        let mut index = self.layout.read_index()?;
+        // First what can be made again from what stays.
+        if let Some(mut kept) = self.needed(&index) {
+            for entry in &index {
+                load::unmark_copies(&self.layout, entry, &mut kept);
+            }
+            collected.bytes += self.layout.delete_all_but(&lock, kept, false)?;
+        }
+        let used = self.in_use()?;
+        let mut candidates: Vec<Descriptor> = index.iter().filter(|entry| self.is_expendable(entry, &used)).cloned().collect();
+        candidates.sort_by_key(|entry| self.last_used(entry));
+        for candidate in candidates {
+            if self.layout.size() <= limit {
+                break;
+            }
+            index.retain(|entry| entry != &candidate);
+            collected.names.extend(annotation(&candidate, layout::REFERENCE).map(str::to_owned));
+            self.layout.write_index(&lock, index.clone())?;
+            let Some(kept) = self.needed(&index) else { break };
+            collected.bytes += self.layout.delete_all_but(&lock, kept, false)?;
+        }
+        Ok(collected)
+    }
+
+    /// How much the store takes.
+    pub fn size(&self) -> u64 {
+        self.layout.size()
+    }
+
+    /// Deletes what no image of `index` needs.
+    pub(super) fn collect_unnamed(&self, lock: &ChangeLock, index: &[Descriptor]) -> Result<(), ImageError> {
+        if let Some(kept) = self.needed(index) {
+            self.layout.delete_all_but(lock, kept, false)?;
+        }
+        Ok(())
+    }
+
+    /// What the images of `index` need. While one is damaged, what it needs is unknown, and nothing may be deleted.
+    fn needed(&self, index: &[Descriptor]) -> Option<HashSet<Sha256Hex>> {
+        let mut kept = HashSet::new();
+        for entry in index {
+            if let Err(error) = load::mark(&self.layout, entry, &mut kept) {
+                tracing::warn!(%error, "unused image content is kept because an image is damaged");
+                return None;
+            }
+        }
+        Some(kept)
+    }
+
+    /// What anybody uses, in whatever process.
+    fn in_use(&self) -> Result<HashSet<Sha256Hex>, ImageError> {
+        self.layout.leased()
+    }
+
+    fn is_expendable(&self, entry: &Descriptor, used: &HashSet<Sha256Hex>) -> bool {
+        let pulled = matches!(Source::of(entry), Source::Registry { .. });
+        pulled && Sha256Hex::of_descriptor(entry).is_ok_and(|digest| !used.contains(&digest))
+    }
+
+    /// When an image was last resolved: the time of its manifest or index.
+    fn last_used(&self, entry: &Descriptor) -> Option<std::time::SystemTime> {
+        let digest = Sha256Hex::of_descriptor(entry).ok()?;
+        fs::metadata(self.layout.blob_path(&digest)).ok()?.modified().ok()
+    }
+}
+
+/// The bytes of all files in a tree, as far as they can be told. Names of one file count once for each.
+pub(super) fn tree_size(path: &Path) -> u64 {
+    let mut waiting = vec![path.to_owned()];
+    let mut size = 0;
+    while let Some(directory) = waiting.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
+                Ok(metadata) => size += metadata.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    size
+}

@@ -1,0 +1,249 @@
+//! Real registries for tests: Debian's `docker-registry` on loopback, with TLS and passwords as a test wants, and a
+//! proxy in front of it that does what networks and bad registries do.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+/// `husk` with the password `correct-horse`.
+const HTPASSWD: &str = "husk:$2y$05$.Hm.S12zokETJt0hN4ipPeO.xXYSuaET09ERNwi.9Mj6YBMUVBUW2\n";
+
+/// What a registry is to be like.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) tls: bool,
+    pub(super) password: bool,
+}
+
+/// A registry that runs until this is dropped.
+pub(super) struct TestRegistry {
+    pub(super) address: String,
+    directory: TempDir,
+    process: Child,
+}
+
+impl TestRegistry {
+    /// Starts one; `None`, and a line that says so, where there is none to start.
+    pub(super) fn start(wanted: Wanted) -> Option<Self> {
+        if !has_tool("docker-registry") {
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp:\n  addr: 127.0.0.1:0\n",
+            at("data").display()
+        );
+        if wanted.tls {
+            let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+            fs::write(at("ca.pem"), certified.cert.pem()).unwrap();
+            fs::write(at("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+            config += &format!("  tls: {{certificate: {}, key: {}}}\n", at("ca.pem").display(), at("key.pem").display());
+        }
+        if wanted.password {
+            fs::write(at("htpasswd"), HTPASSWD).unwrap();
+            config += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("htpasswd").display());
+        }
+        fs::write(at("config.yml"), config).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(at("config.yml")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.env("OTEL_TRACES_EXPORTER", "none").spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| {
+            let rest = line.split("listening on ").nth(1)?;
+            Some(rest.split([',', '"', ' ']).next()?.to_owned())
+        });
+        // Its log is read on, so that it is never stuck for it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(Self { address: address.expect("docker-registry did not start"), directory, process })
+    }
+
+    /// The certificate of one with TLS.
+    pub(super) fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// Where it keeps a blob.
+    pub(super) fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        self.directory.path().join("data/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+}
+
+impl Drop for TestRegistry {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// Whether a program is installed; else says that what needs it is not run.
+pub(super) fn has_tool(name: &str) -> bool {
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
+    if !found {
+        eprintln!("not run here: {name} is not installed");
+    }
+    found
+}
+
+/// Runs a tool of others; its standard output.
+pub(super) fn tool(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {out}{err}");
+    out.into_owned()
+}
+
+/// `oci:PATH:NAME` and the like.
+pub(super) fn place(kind: &str, path: &Path, name: &str) -> String {
+    format!("{kind}:{}:{name}", path.display())
+}
+
+/// What a proxy does to an answer.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// Ends the connection after so many bytes of the body.
+    CutAfter(usize),
+    /// Changes a byte of the body.
+    Corrupt,
+    /// Answers this, with these headers, instead.
+    Answer(u16, Vec<(&'static str, String)>, &'static str),
+    /// Sends the body without `Range` being honoured.
+    IgnoreRange,
+}
+
+/// A fault, and which requests get it.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    /// A part of the path.
+    pub(super) path: &'static str,
+    /// How many requests.
+    pub(super) times: usize,
+    pub(super) fault: Fault,
+}
+
+/// A proxy in front of a registry.
+pub(super) struct FaultyProxy {
+    pub(super) address: String,
+    /// Method, path and `Range` of every request.
+    pub(super) seen: Arc<Mutex<Vec<(String, String, Option<String>)>>>,
+    accepting: AbortHandle,
+}
+
+impl Drop for FaultyProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl FaultyProxy {
+    pub(super) async fn start(upstream: &str, rules: Vec<Rule>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let state = Arc::new(Proxy { upstream: upstream.to_owned(), rules: Mutex::new(rules.into()), seen: Arc::clone(&seen) });
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let state = Arc::clone(&state);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let state = Arc::clone(&state);
+                        async move { Ok::<_, Infallible>(state.answer(request).await) }
+                    });
+                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    // A connection that is cut is the point.
+                    let _cut = server.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { address, seen, accepting: task.abort_handle() }
+    }
+
+    pub(super) fn requests(&self, method: &str, part: &str) -> Vec<Option<String>> {
+        let seen = self.seen.lock().unwrap();
+        let matching = seen.iter().filter(|(found, path, _)| found == method && path.contains(part));
+        matching.map(|(_, _, range)| range.clone()).collect()
+    }
+}
+
+struct Proxy {
+    upstream: String,
+    rules: Mutex<VecDeque<Rule>>,
+    seen: Arc<Mutex<Vec<(String, String, Option<String>)>>>,
+}
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+impl Proxy {
+    fn fault(&self, request: &Request<Incoming>) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap();
+        let path = request.uri().path();
+        let rule = rules.iter_mut().find(|rule| rule.times > 0 && path.contains(rule.path) && request.method() == "GET")?;
+        rule.times -= 1;
+        Some(rule.fault.clone())
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let range = request.headers().get("range").map(|range| range.to_str().unwrap().to_owned());
+        self.seen.lock().unwrap().push((request.method().to_string(), request.uri().path().to_owned(), range));
+        let fault = self.fault(&request);
+        if let Some(Fault::Answer(status, headers, body)) = fault {
+            let response = headers.into_iter().fold(Response::builder().status(status), |r, (name, value)| r.header(name, value));
+            return response.body(full(body)).unwrap();
+        }
+        let (parts, body) = request.into_parts();
+        let url = format!("http://{}{}", self.upstream, parts.uri.path_and_query().unwrap());
+        let mut headers = parts.headers;
+        headers.remove("host");
+        if matches!(fault, Some(Fault::IgnoreRange)) {
+            headers.remove("range");
+        }
+        let body = body.collect().await.unwrap().to_bytes();
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let client = client.tls_backend_preconfigured((*crate::base::tls::trust_anyone().unwrap()).clone()).build().unwrap();
+        let answered = client.request(parts.method, url).headers(headers).body(body).send().await.unwrap();
+        let mut response = Response::builder().status(answered.status());
+        for (name, value) in answered.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
+            response = response.header(name, value);
+        }
+        let mut contents = answered.bytes().await.unwrap().to_vec();
+        let body = match fault {
+            Some(Fault::CutAfter(length)) => {
+                contents.truncate(length);
+                let pieces = [Ok(Frame::data(Bytes::from(contents))), Err(std::io::Error::other("cut"))];
+                StreamBody::new(futures::stream::iter(pieces)).boxed()
+            }
+            Some(Fault::Corrupt) => {
+                let middle = contents.len() / 2;
+                contents[middle] ^= 1;
+                full(contents)
+            }
+            _ => full(contents),
+        };
+        response.body(body).unwrap()
+    }
+}
+
+/// Long enough for anything a test waits for.
+pub(super) const ENOUGH: Duration = Duration::from_secs(60);
