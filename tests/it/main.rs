@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
+mod churn;
 mod client;
+mod clients;
 mod cluster;
 mod crash;
 mod environment;
@@ -17,6 +19,7 @@ mod kubectl;
 mod levels;
 mod lifecycle;
 mod manifests;
+mod mask;
 mod nettools;
 mod network;
 mod output;
@@ -32,6 +35,8 @@ mod siege;
 mod sockets;
 mod story;
 mod support;
+mod terminal;
 mod tidy;
 mod tools;
+mod transcript;
 mod web;
