@@ -29,6 +29,7 @@ const CLIENT_IP_SECONDS: i32 = 10_800;
 
 /// Fills in everything that is not set. Objects without a namespace get `namespace`.
 pub fn apply_defaults(object: &mut Object, namespace: &str) {
+    drop_empty(object);
     if object.is_namespaced() {
         let metadata = object.metadata_mut();
         if metadata.namespace.as_deref().unwrap_or_default().is_empty() {
@@ -70,6 +71,26 @@ pub fn apply_defaults(object: &mut Object, namespace: &str) {
         | Object::Event(_)
         | Object::Lease(_)
         | Object::RuntimeClass(_) => {}
+    }
+}
+
+/// What is empty is as good as not there, and left out when Kubernetes writes it (`omitempty`): what remains when the last
+/// label, annotation or finalizer is removed, and the last entry of a ConfigMap or Secret.
+fn drop_empty(object: &mut Object) {
+    fn take<T>(field: &mut Option<T>, is_empty: impl FnOnce(&T) -> bool) {
+        field.take_if(|value| is_empty(value));
+    }
+    let metadata = object.metadata_mut();
+    take(&mut metadata.labels, BTreeMap::is_empty);
+    take(&mut metadata.annotations, BTreeMap::is_empty);
+    take(&mut metadata.finalizers, Vec::is_empty);
+    take(&mut metadata.owner_references, Vec::is_empty);
+    if let Object::ConfigMap(map) = object {
+        take(&mut map.data, BTreeMap::is_empty);
+        take(&mut map.binary_data, BTreeMap::is_empty);
+    }
+    if let Object::Secret(secret) = object {
+        take(&mut secret.data, BTreeMap::is_empty);
     }
 }
 
@@ -313,6 +334,7 @@ fn default_claim(claim: &mut PersistentVolumeClaim) {
 
 /// Fills in everything that a Service does not set, except its namespace and addresses.
 pub fn default_service(service: &mut Service) {
+    service.status.get_or_insert_default().load_balancer.get_or_insert_default();
     let spec = service.spec.get_or_insert_default();
     set_text(&mut spec.session_affinity, "None");
     set_text(&mut spec.type_, "ClusterIP");

@@ -114,9 +114,17 @@ impl Drop for Cluster<'_> {
 }
 
 async fn serve(husk: &Husk) -> kube::Client {
+    client(start(husk).await)
+}
+
+/// Starts a server, and gives what a client of it has to know.
+pub(crate) async fn start(husk: &Husk) -> kube::Config {
     let kubeconfig = husk.husk(["serve", "--detach", "--port", "0"]).ok();
     let config = Kubeconfig::read_from(kubeconfig.trim_end()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+    kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap()
+}
+
+pub(crate) fn client(config: kube::Config) -> kube::Client {
     kube::Client::try_from(config).unwrap()
 }
 

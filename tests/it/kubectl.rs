@@ -1,141 +1,202 @@
-//! The real `kubectl` against a server, as a user types it. Where there is none, the test says so.
+//! The real `kubectl` against a server, as a user types it: the transcripts of `tests/data/kubectl/`, and what somebody at a
+//! terminal does. Where there is no kubectl, the tests say so.
 
+#![cfg(unix)]
+
+use std::ffi::OsString;
+use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::mask::Masks;
 use crate::support::Husk;
+use crate::terminal::Terminal;
+use crate::transcript::{Compare, check};
+
+/// The minor version of the kubectl whose words the transcripts have. Of another, the exit codes are compared.
+const VERSION: &str = "32";
+/// Names a program to be used as kubectl, so that others than the one on the path can be tried.
+const KUBECTL: &str = "HUSK_TEST_KUBECTL";
 
 /// A server, and kubectl with its kubeconfig.
-struct Kubectl<'h> {
-    husk: &'h Husk,
-    kubeconfig: PathBuf,
+struct Kubectl {
+    husk: Husk,
+    /// The minor version of the program: of a dispatcher, the one that it takes for this server.
+    version: String,
 }
 
-impl<'h> Kubectl<'h> {
+impl Kubectl {
     /// `None` where there is no kubectl.
-    fn start(husk: &'h Husk, test: &str) -> Option<Self> {
-        if Command::new("kubectl").args(["version", "--client"]).output().is_err() {
+    fn start(test: &str) -> Option<Self> {
+        let program = std::env::var_os(KUBECTL).unwrap_or_else(|| "kubectl".into());
+        if Command::new(&program).args(["version", "--client"]).output().is_err() {
             let _ = writeln!(std::io::stderr(), "not run here: {test}: there is no kubectl");
             return None;
         }
-        let said = husk.husk(["serve", "--detach", "--port", "0"]).ok();
-        Some(Self { husk, kubeconfig: said.trim_end().into() })
+        let husk = Husk::new();
+        husk.husk(["serve", "--detach", "--port", "0"]).ok();
+        if program != "kubectl" {
+            husk.write("bin/.keep", "");
+            std::os::unix::fs::symlink(program, husk.dir().join("bin/kubectl")).unwrap();
+        }
+        for entry in fs::read_dir(data()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                fs::copy(&path, husk.dir().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let mut kubectl = Self { husk, version: String::new() };
+        let output = kubectl.command("kubectl", &["version", "-o", "json"]).output().unwrap();
+        let versions: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        kubectl.version = versions["clientVersion"]["minor"].as_str().unwrap().trim_end_matches('+').to_owned();
+        Some(kubectl)
     }
 
-    fn run(&self, args: &[&str], stdin: &str) -> (i32, String, String) {
-        let mut child = Command::new("kubectl")
+    /// A program of a user who has only this server.
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let dir = self.husk.dir();
+        let mut path = OsString::from(dir.join("bin"));
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new(program);
+        command
             .args(args)
-            .current_dir(self.husk.dir())
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", self.husk.dir().join("kubecache"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+            .current_dir(dir)
+            .env("PATH", path)
+            .env("HOME", dir)
+            .env("KUBECONFIG", dir.join("data/kubeconfig"))
+            .env("KUBECACHEDIR", dir.join("kubecache"))
+            .env("TMPDIR", dir)
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .env_remove("UPDATE");
+        command
     }
 
-    /// Asserts success and gives standard output.
+    /// kubectl on a terminal of 30 rows and 90 columns.
+    fn on_a_terminal(&self, args: &[&str]) -> Terminal {
+        Terminal::spawn(self.command("kubectl", args), 30, 90)
+    }
+
     #[track_caller]
     fn ok(&self, args: &[&str]) -> String {
-        let (code, stdout, stderr) = self.run(args, "");
-        assert_eq!(code, 0, "{args:?}: {stdout}{stderr}");
-        stdout
-    }
-
-    /// Asserts failure and gives standard error.
-    #[track_caller]
-    fn fails(&self, args: &[&str]) -> String {
-        let (code, stdout, stderr) = self.run(args, "");
-        assert_eq!(code, 1, "{args:?}: {stdout}{stderr}");
-        stderr
+        let output = self.command("kubectl", args).stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 }
 
-impl Drop for Kubectl<'_> {
+impl Drop for Kubectl {
     fn drop(&mut self) {
         self.husk.husk(["stop", "--timeout", "10s"]);
     }
 }
 
-const WEB: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: {app: web}}\nspec:\n  containers:\n  \
-                   - {name: c, image: nginx, ports: [{containerPort: 80}]}\n";
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/kubectl")
+}
 
-#[test]
-fn objects_are_made_shown_changed_and_deleted() {
-    let husk = Husk::new();
-    let Some(kubectl) = Kubectl::start(&husk, "objects_are_made_shown_changed_and_deleted") else { return };
-    let lines = |text: String| {
-        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+/// Does what the transcript of this name says.
+fn transcript(name: &str) {
+    let Some(kubectl) = Kubectl::start(name) else { return };
+    let compare = if kubectl.version == VERSION {
+        Compare::Everything
+    } else {
+        let other = &kubectl.version;
+        let _ = writeln!(
+            std::io::stderr(),
+            "not run here: {name}: what is shown is compared for kubectl 1.{VERSION}, not 1.{other}; exit codes are"
+        );
+        Compare::Codes
     };
-    assert!(kubectl.ok(&["cluster-info"]).contains("control plane"));
-    assert_eq!(lines(kubectl.ok(&["get", "nodes", "--no-headers"])).len(), 1);
-    assert_eq!(kubectl.ok(&["create", "configmap", "m", "--from-literal=a=1"]), "configmap/m created\n");
-    assert_eq!(kubectl.ok(&["patch", "cm", "m", "-p", r#"{"data":{"b":"2"}}"#]), "configmap/m patched\n");
-    let json = r#"[{"op":"add","path":"/data/c","value":"3"}]"#;
-    assert_eq!(kubectl.ok(&["patch", "cm", "m", "--type", "json", "-p", json]), "configmap/m patched\n");
-    assert_eq!(kubectl.ok(&["get", "cm", "m", "-o", "jsonpath={.data}"]), r#"{"a":"1","b":"2","c":"3"}"#);
-    assert_eq!(kubectl.ok(&["label", "cm", "m", "x=y"]), "configmap/m labeled\n");
-    assert_eq!(kubectl.ok(&["annotate", "cm", "m", "x=y"]), "configmap/m annotated\n");
-    assert_eq!(kubectl.ok(&["get", "cm", "-l", "x=y", "-o", "name"]), "configmap/m\n");
-    assert_eq!(
-        kubectl.fails(&["create", "configmap", "m"]),
-        "error: failed to create configmap: configmaps \"m\" already exists\n"
-    );
-    assert_eq!(kubectl.fails(&["get", "pod", "x"]), "Error from server (NotFound): pods \"x\" not found\n");
-    husk.write("bad.yaml", WEB.replace("image:", "imagee: x, image:"));
-    assert!(kubectl.fails(&["apply", "-f", "bad.yaml"]).contains(r#"unknown field "spec.containers[0].imagee""#));
-    husk.write("invalid.yaml", WEB.replace("containerPort: 80", "containerPort: 70000"));
-    let invalid = kubectl.fails(&["apply", "-f", "invalid.yaml"]);
-    assert!(invalid.contains("Invalid value: 70000: must be between 1 and 65535, inclusive"), "{invalid}");
-    assert_eq!(kubectl.ok(&["create", "namespace", "n"]), "namespace/n created\n");
-    assert!(kubectl.ok(&["create", "token", "default", "-n", "n"]).starts_with("eyJ"));
-    assert_eq!(kubectl.ok(&["delete", "namespace", "n"]), "namespace \"n\" deleted\n");
-    assert!(
-        kubectl.ok(&["explain", "pod.spec.restartPolicy"]).contains("Restart policy for all containers within the pod")
-    );
-    assert_eq!(kubectl.ok(&["auth", "can-i", "create", "pods"]), "yes\n");
-    assert_eq!(kubectl.ok(&["delete", "cm", "m"]), "configmap \"m\" deleted\n");
+    let state = fs::read(kubectl.husk.dir().join("data/server/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let url = state["server"]["url"].as_str().unwrap();
+    let node = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let dir = fs::canonicalize(kubectl.husk.dir()).unwrap();
+    let masks = Masks::new(vec![
+        (url.to_owned(), "<server>".to_owned()),
+        (url.trim_start_matches("https://").to_owned(), "<server>".to_owned()),
+        (dir.display().to_string(), "<home>".to_owned()),
+        (format!("node-debugger-{node}"), "node-debugger-<node>".to_owned()),
+        (format!("default-scheduler-{node}"), "default-scheduler-<node>".to_owned()),
+        (node, "<node>".to_owned()),
+    ]);
+    check(&data().join(format!("{name}.txt")), kubectl.command("sh", &[]), &masks, compare);
+}
+
+/// One test of each transcript.
+macro_rules! transcripts {
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { transcript(stringify!($name)); })*
+
+        #[test]
+        fn every_transcript_is_checked() {
+            for entry in fs::read_dir(data()).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|extension| extension == "txt") {
+                    let name = path.file_stem().unwrap().to_string_lossy();
+                    assert!([$(stringify!($name)),*].contains(&&*name), "no test does what {} says", path.display());
+                }
+            }
+        }
+    };
+}
+
+transcripts!(apply cluster describe discovery get objects pods);
+
+/// What somebody types into a shell that runs in a container, on a terminal of 30 rows and 90 columns, and what it answers.
+fn use_shell(shell: &mut Terminal) {
+    shell.enter("echo $((6*7))-is\r", &["42-is\r", "# "]);
+    shell.enter("stty size\r", &["30 90\r", "# "]);
+    shell.resize(40, 100);
+    // The news of it travels beside what is typed.
+    shell.enter("until stty size | grep -q '40 100'; do sleep 0.1; done; echo resi''zed\r", &["resized\r", "# "]);
+    shell.enter("sleep 1000\r", &["sleep 1000\r"]);
+    shell.enter("\x03", &["# "]);
+    shell.enter("echo code $?\r", &["code 130\r", "# "]);
 }
 
 #[test]
-fn pods_are_run_reached_and_stopped() {
-    let husk = Husk::new();
-    let Some(kubectl) = Kubectl::start(&husk, "pods_are_run_reached_and_stopped") else { return };
-    husk.write("web.yaml", WEB);
-    assert_eq!(kubectl.ok(&["apply", "-f", "web.yaml"]), "pod/web created\n");
-    assert_eq!(kubectl.ok(&["wait", "pod/web", "--for=condition=Ready", "--timeout=90s"]), "pod/web condition met\n");
-    assert_eq!(kubectl.ok(&["apply", "-f", "web.yaml"]), "pod/web unchanged\n");
-    let row: Vec<String> = kubectl.ok(&["get", "pods", "--no-headers"]).split_whitespace().map(str::to_owned).collect();
-    assert_eq!(row[..4], ["web", "1/1", "Running", "0"]);
-    let described = kubectl.ok(&["describe", "pod", "web"]);
-    for line in ["Successfully assigned default/web to", "Container started", "QoS Class:                   BestEffort"]
-    {
-        assert!(described.contains(line), "no {line:?} in {described}");
-    }
-    assert_eq!(kubectl.ok(&["exec", "web", "--", "sh", "-c", "echo out"]), "out\n");
-    let (code, _, said) = kubectl.run(&["exec", "web", "--", "sh", "-c", "exit 7"], "");
-    assert_eq!((code, said.as_str()), (7, "command terminated with exit code 7\n"));
-    assert_eq!(kubectl.run(&["exec", "-i", "web", "--", "cat"], "typed").1, "typed");
-    husk.write("file", "contents");
-    kubectl.ok(&["cp", "file", "web:/tmp/file"]);
-    kubectl.ok(&["cp", "web:/tmp/file", "back"]);
-    assert_eq!(std::fs::read_to_string(husk.dir().join("back")).unwrap(), "contents");
-    assert_eq!(kubectl.ok(&["expose", "pod", "web", "--port", "80"]), "service/web exposed\n");
-    // The Service leads to the pod a moment after it is there.
-    let script =
-        "until wget -qO- http://web >page 2>/dev/null; do sleep 0.1; done; head -1 page; read line; echo got $line";
-    let run = ["run", "once", "-i", "--rm", "--image=busybox", "--restart=Never", "--", "sh", "-c", script];
-    let (code, stdout, stderr) = kubectl.run(&run, "a line\n");
-    assert_eq!(code, 0, "{stdout}{stderr}");
-    assert!(stdout.contains("<!DOCTYPE html>") && stdout.contains("got a line"), "{stdout}{stderr}");
-    assert!(kubectl.ok(&["logs", "web"]).contains("start worker processes"));
-    assert!(kubectl.ok(&["get", "events"]).contains("Container started"));
-    assert_eq!(kubectl.ok(&["delete", "pod", "web", "--now"]), "pod \"web\" deleted\n");
+fn a_shell_is_worked_in_from_a_terminal() {
+    let Some(kubectl) = Kubectl::start("a_shell_is_worked_in_from_a_terminal") else { return };
+    kubectl.ok(&["run", "sleeper", "--image=busybox", "--restart=Never", "--", "sleep", "3600"]);
+    kubectl.ok(&["wait", "pod/sleeper", "--for=condition=Ready", "--timeout=90s"]);
+    let mut shell = kubectl.on_a_terminal(&["exec", "-it", "sleeper", "--", "sh"]);
+    shell.see("# ");
+    use_shell(&mut shell);
+    shell.enter("exit 3\r", &["command terminated with exit code 3"]);
+    assert_eq!(shell.end().0, 3);
+    // Ctrl-D is the end of what is typed, at which a program that reads ends well.
+    let mut cat = kubectl.on_a_terminal(&["exec", "-it", "sleeper", "--", "cat"]);
+    cat.enter("typed\r", &["typed\r\n", "typed\r\n"]);
+    cat.enter("\x04", &[]);
+    assert_eq!(cat.end().0, 0);
+    let mut debug =
+        kubectl.on_a_terminal(&["debug", "-it", "sleeper", "--image=busybox", "--target=sleeper", "--", "sh"]);
+    // Whoever comes late presses Enter for a prompt.
+    debug.see("If you don't see a command prompt, try pressing enter.");
+    debug.enter("\r", &["# "]);
+    debug.enter("echo $((6*7))-is\r", &["42-is\r", "# "]);
+    debug.enter("exit\r", &[]);
+    assert_eq!(debug.end().0, 0);
+}
+
+#[test]
+fn a_pod_is_run_for_a_terminal_and_attached_to_from_another() {
+    let Some(kubectl) = Kubectl::start("a_pod_is_run_for_a_terminal_and_attached_to_from_another") else { return };
+    let run = ["run", "-it", "--rm", "shell", "--image=busybox", "--restart=Never", "--", "sh"];
+    let mut shell = kubectl.on_a_terminal(&run);
+    shell.see("If you don't see a command prompt, try pressing enter.");
+    shell.enter("\r", &["# "]);
+    use_shell(&mut shell);
+    // What is typed at one terminal shows at the other.
+    let mut other = kubectl.on_a_terminal(&["attach", "-it", "shell"]);
+    other.see("If you don't see a command prompt, try pressing enter.");
+    other.enter("echo from the $((1+1))nd\r", &["from the 2nd\r", "# "]);
+    shell.see("from the 2nd\r");
+    shell.enter("exit\r", &["pod \"shell\" deleted"]);
+    assert_eq!((shell.end().0, other.end().0), (0, 0));
     assert_eq!(kubectl.ok(&["get", "pods", "-o", "name"]), "");
 }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
+mod churn;
 mod client;
+mod clients;
 mod cluster;
 mod crash;
 mod environment;
@@ -18,6 +20,7 @@ mod levels;
 mod lifecycle;
 mod manifests;
 #[cfg(target_os = "linux")]
+mod mask;
 mod native;
 mod nettools;
 mod network;
@@ -34,6 +37,8 @@ mod siege;
 mod sockets;
 mod story;
 mod support;
+mod terminal;
 mod tidy;
 mod tools;
+mod transcript;
 mod web;

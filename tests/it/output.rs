@@ -1,14 +1,11 @@
 //! What the user sees.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
 use std::process::Command;
 
 use k8s_openapi::api::core::v1::Pod;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::{Husk, pod};
+use crate::terminal::Terminal;
 
 const TWO: &str = "apiVersion: v1
 kind: Pod
@@ -143,23 +140,10 @@ fn a_reader_that_leaves_ends_the_run() {
 }
 
 /// What a run would have shown on a terminal.
-fn on_a_terminal(mut command: Command) -> String {
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap();
-    let inner = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
-    let mut child = command.stdout(inner.try_clone().unwrap()).stderr(inner).spawn().unwrap();
-    // Once nobody has the inner side open, reading fails.
-    drop(command);
-    let (mut terminal, mut shown, mut buffer) = (File::from(terminal), Vec::new(), [0; 4096]);
-    while let Ok(count @ 1..) = terminal.read(&mut buffer) {
-        shown.extend_from_slice(&buffer[..count]);
-    }
-    assert!(child.wait().unwrap().success());
-    String::from_utf8(shown).unwrap()
+fn on_a_terminal(command: Command) -> String {
+    let (code, shown) = Terminal::spawn(command, 24, 100).end();
+    assert_eq!(code, 0, "{shown}");
+    shown
 }
 
 #[test]
@@ -192,54 +176,29 @@ spec:
   containers:
     - {name: c, image: busybox, command: [sh], stdin: true, tty: true}
 ";
-    let mut command = husk.run_command(yaml, &["-q"]);
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    tcsetwinsize(&terminal, Winsize { ws_row: 30, ws_col: 90, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap();
-    let inner = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    command.env("TERM", "xterm-256color").stdin(inner.try_clone().unwrap());
-    let mut child = command.stdout(inner.try_clone().unwrap()).stderr(inner).spawn().unwrap();
-    drop(command);
-    let (mut reading, mut writing) = (File::from(terminal.try_clone().unwrap()), File::from(terminal));
-    let mut shown = String::new();
-    let mut see = |text: &str| {
-        let mut buffer = [0; 4096];
-        while !shown.contains(text) {
-            let count = reading.read(&mut buffer).unwrap_or_else(|error| panic!("{error}: no {text:?} in {shown:?}"));
-            assert!(count > 0, "no {text:?} in {shown:?}");
-            shown.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        }
-        shown.drain(..shown.find(text).unwrap() + text.len());
-    };
+    let mut shell = Terminal::spawn(husk.run_command(yaml, &["-q"]), 30, 90);
     // Once the prompt shows, keys are the shell's; before, they are the terminal's.
-    let mut type_in = |typed: &str, expected: &[&str]| {
-        writing.write_all(typed.as_bytes()).unwrap();
-        expected.iter().for_each(|text| see(text));
-    };
-    type_in("", &["# "]);
-    type_in("echo $((6*7))-is\r", &["42-is\r", "# "]);
-    type_in("stty size\r", &["30 90\r", "# "]);
+    shell.see("# ");
+    shell.enter("echo $((6*7))-is\r", &["42-is\r", "# "]);
+    shell.enter("stty size\r", &["30 90\r", "# "]);
     // Corrected with the left arrow, Backspace and Ctrl-E; then once more by the up arrow.
-    type_in("ecko\x1b[D\x7fh\x05 sum $((2+2))\r", &["sum 4\r", "# "]);
-    type_in("\x1b[A\r", &["sum 4\r", "# "]);
+    shell.enter("ecko\x1b[D\x7fh\x05 sum $((2+2))\r", &["sum 4\r", "# "]);
+    shell.enter("\x1b[A\r", &["sum 4\r", "# "]);
     // Ctrl-C ends what runs, from the moment on at which it was started.
-    type_in("sleep 1000\r", &["sleep 1000\r"]);
-    type_in("\x03", &["\n\r", "# "]);
-    type_in("echo code $?\r", &["code 130\r", "# "]);
+    shell.enter("sleep 1000\r", &["sleep 1000\r"]);
+    shell.enter("\x03", &["\n\r", "# "]);
+    shell.enter("echo code $?\r", &["code 130\r", "# "]);
     // Ctrl-C drops a line, Tab completes commands and files, Ctrl-R finds an earlier line.
-    type_in("echo never\x03echo after\r", &["\nafter\r", "# "]);
-    type_in("touch /tmp/a-long-name; echo made\r", &["\nmade\r", "# "]);
-    type_in("hostn\t; ls /tmp/a-l\t\r", &["\np\r", "\n/tmp/a-long-name\r", "# "]);
-    type_in("\x12six\x07\x12stty\r", &["30 90\r", "# "]);
+    shell.enter("echo never\x03echo after\r", &["\nafter\r", "# "]);
+    shell.enter("touch /tmp/a-long-name; echo made\r", &["\nmade\r", "# "]);
+    shell.enter("hostn\t; ls /tmp/a-l\t\r", &["\np\r", "\n/tmp/a-long-name\r", "# "]);
+    shell.enter("\x12six\x07\x12stty\r", &["30 90\r", "# "]);
     // What is typed ahead is for what reads it first. Ctrl-D ends that, and at an empty line the shell.
-    type_in("cat > /tmp/typed\rsome text\r\x04", &["cat > /tmp/typed\r", "# "]);
-    type_in("cat /tmp/typed\r", &["\nsome text\r", "# "]);
-    type_in("sh\r", &["# ", "# "]);
-    type_in("\x04", &["# "]);
-    type_in("echo outer $$\r", &["outer 1\r", "# "]);
-    writing.write_all(b"exit 3\r").unwrap();
-    while matches!(reading.read(&mut [0; 4096]), Ok(1..)) {}
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    shell.enter("cat > /tmp/typed\rsome text\r\x04", &["cat > /tmp/typed\r", "# "]);
+    shell.enter("cat /tmp/typed\r", &["\nsome text\r", "# "]);
+    shell.enter("sh\r", &["# ", "# "]);
+    shell.enter("\x04", &["# "]);
+    shell.enter("echo outer $$\r", &["outer 1\r", "# "]);
+    shell.enter("exit 3\r", &[]);
+    assert_eq!(shell.end().0, 3);
 }

@@ -153,11 +153,10 @@ pub const TABLE: &[Row] = &[
     yes("spec.containers[*].terminationMessagePolicy"),
     yes_because(
         "spec.containers[*].stdin",
-        "the first app container that asks gets husk's own standard input, all others read end of file",
+        "what is attached to it; `husk run` gives the first app container that asks its own, and others the end of it",
     ),
-    warned("spec.containers[*].stdinOnce", "ignored: standard input ends when its source ends").when(When::True),
-    warned("spec.containers[*].tty", "the program is told that it has a terminal, but none is allocated yet")
-        .when(When::True),
+    yes("spec.containers[*].stdinOnce"),
+    yes("spec.containers[*].tty"),
     yes_because(
         "spec.containers[*].securityContext.allowPrivilegeEscalation",
         "there are no privileges to gain inside the sandbox",

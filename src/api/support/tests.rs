@@ -212,9 +212,9 @@ const JUDGED: &[(&str, &[&str], &[&str])] = &[
     ("{containers: [{name: a, securityContext: {privileged: false}}], hostNetwork: false}", &[], &[]),
     ("{hostNetwork: true, hostPID: true, hostIPC: true}", &["spec.hostIPC", "spec.hostNetwork", "spec.hostPID"], &[]),
     (
-        "{initContainers: [{name: i, tty: true}, {name: j, securityContext: {capabilities: {add: [A], drop: [B]}}}]}",
+        "{initContainers: [{name: i, securityContext: {runAsUser: 1}}, {name: j, securityContext: {capabilities: {add: [A], drop: [B]}}}]}",
         &["spec.initContainers[1].securityContext.capabilities.add"],
-        &["spec.initContainers[0].tty"],
+        &["spec.initContainers[0].securityContext.runAsUser"],
     ),
     (
         "{volumes: [{name: a, nfs: {}}, {name: b, csi: {driver: d}}, {name: c, emptyDir: {}}]}",

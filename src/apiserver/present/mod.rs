@@ -80,6 +80,11 @@ impl Presenter {
         Ok(Self { resource, form, include, now })
     }
 
+    /// The same at another time, which ages are counted to.
+    pub(super) fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
     /// The object as it is.
     pub(super) fn plain(&self, object: &StoredObject) -> Bytes {
         match self.resource.nature {

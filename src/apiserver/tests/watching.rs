@@ -154,6 +154,16 @@ async fn a_watch_of_a_table_says_its_columns_once() {
     assert_eq!(second["rows"][0]["object"]["metadata"]["name"], "b");
 }
 
+#[tokio::test(start_paused = true)]
+async fn ages_are_those_of_the_moment_not_of_the_watch() {
+    let cluster = Cluster::new().await;
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
+    let mut watch = Watching::begin(&cluster, &format!("{MAPS}?watch=1"), &accept).await;
+    tokio::time::advance(Duration::from_secs(100)).await;
+    cluster.config_map("late", json!({})).await;
+    assert_eq!(watch.next().await.unwrap()["object"]["rows"][0]["cells"][2], "0s");
+}
+
 #[tokio::test]
 async fn options_that_make_no_sense_are_refused() {
     let cluster = Cluster::new().await;

@@ -41,7 +41,7 @@ pub(super) async fn patch(call: &Call<'_>, bytes: &Bytes) -> Result<Response, Ap
         let old = current.value();
         let shown = call.shown(Value::clone(&old));
         let patched = patch.apply(&shown, (call.info.resource.group, call.info.resource.kind));
-        let mut patched = patched.map_err(|error| not_patched(call, &error))?;
+        let mut patched = patched.map_err(|error| not_patched(&error))?;
         let warnings = body::fit(call, &mut patched, &options)?;
         let mut draft = call.draft_update(current, call.accept(patched)?, part(call))?;
         draft.warnings.extend(warnings);
@@ -83,7 +83,7 @@ async fn apply(
     let resource = call.info.resource.stored();
     let exists = || call.server.store.get_object(resource, call.info.namespace(), call.info.name()).is_some();
     if !exists() && part(call) == Part::Main {
-        let new = manager.apply(None, &configuration, options.force).map_err(|error| not_applied(call, &error))?;
+        let new = manager.apply(None, &configuration, options.force).map_err(|error| not_applied(&error))?;
         match insert(call, new, options, Managers::Named).await {
             // Somebody else was faster.
             Err(error) if error.reason == "AlreadyExists" => {}
@@ -97,7 +97,7 @@ async fn apply(
     let draft = |current: &StoredObject| {
         let live = current.value();
         let applied = manager.apply(Some(&live), &configuration, options.force);
-        let applied = applied.map_err(|error| not_applied(call, &error))?;
+        let applied = applied.map_err(|error| not_applied(&error))?;
         call.draft_update(current, applied, part(call))
     };
     let (written, mut more) = change(call, options, &draft).await?;
@@ -136,13 +136,14 @@ fn check_options(options: &WriteOptions, call: &Call<'_>, is_apply: bool) -> Res
     Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[error]))
 }
 
-fn not_patched(call: &Call<'_>, error: &PatchError) -> ApiError {
+fn not_patched(error: &PatchError) -> ApiError {
     match error {
         PatchError::Malformed(message) => ApiError::bad_request(message.as_str()),
         PatchError::Inapplicable(message) => {
             let code = StatusCode::UNPROCESSABLE_ENTITY;
             let message = format!("the server rejected our request due to an error in our request: {message}");
-            ApiError::new(code, "Invalid", message).about(call.info.resource, call.info.name())
+            // Without the name of the object: kubectl shows either that or the message.
+            ApiError::new(code, "Invalid", message)
         }
         PatchError::TooLarge(message) => {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message.as_str())
@@ -150,9 +151,9 @@ fn not_patched(call: &Call<'_>, error: &PatchError) -> ApiError {
     }
 }
 
-fn not_applied(call: &Call<'_>, error: &ApplyError) -> ApiError {
+fn not_applied(error: &ApplyError) -> ApiError {
     match error {
-        ApplyError::Patch(error) => not_patched(call, error),
+        ApplyError::Patch(error) => not_patched(error),
         ApplyError::Conflicts(conflicts) => {
             let error = ApiError::new(StatusCode::CONFLICT, "Conflict", conflicts.to_string());
             conflicts.iter().fold(error, |error, conflict| {

@@ -23,6 +23,7 @@ use crate::apiserver::request::Query;
 use crate::apiserver::selection::Selection;
 use crate::apiserver::status::ApiError;
 use crate::apiserver::{Call, answer};
+use crate::base::clock::Clock;
 use crate::store::{Expired, Store, StoredObject, Watch, WatchEvent, WatchKind};
 
 /// How long a watch goes on where the client does not say: between this and twice as long
@@ -53,6 +54,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
     let events = Events {
         store: call.server.store.clone(),
         presenter,
+        clock: call.server.config.clock,
         selection,
         changes,
         initial: initial.into(),
@@ -151,6 +153,7 @@ fn error_line(error: &ApiError) -> Bytes {
 struct Events {
     store: Store,
     presenter: Presenter,
+    clock: Clock,
     selection: Selection,
     changes: Watch,
     /// What is there already.
@@ -253,7 +256,8 @@ impl Events {
     }
 
     fn tell(&mut self, lines: &mut BytesMut, kind: &str, object: &StoredObject) {
-        let shown = self.presenter.watched(object, std::mem::take(&mut self.first));
+        // A watch may go on for hours, and ages with it.
+        let shown = self.presenter.at(self.clock.now()).watched(object, std::mem::take(&mut self.first));
         lines.put_slice(format!("{{\"type\":\"{kind}\",\"object\":").as_bytes());
         lines.put_slice(&shown);
         lines.put_slice(b"}\n");

@@ -53,8 +53,15 @@ pub(super) fn ensure(store: &Store, now: Timestamp, node_ip: IpAddr) -> Result<(
     }
     for (name, value, description) in PRIORITIES {
         let metadata = named("", name, &[]);
-        let description = Some(description.to_owned());
-        create(store, PriorityClass { metadata, value: Some(value), description, ..PriorityClass::default() }, now)?;
+        let class = PriorityClass {
+            metadata,
+            value: Some(value),
+            description: Some(description.to_owned()),
+            // The default of those that clients make; `kubectl describe` relies on there being one.
+            preemption_policy: Some("PreemptLowerPriority".to_owned()),
+            ..PriorityClass::default()
+        };
+        create(store, class, now)?;
     }
     for name in RUNTIMES {
         let metadata = named("", name, &[]);
