@@ -12,6 +12,8 @@ use crate::cli::Global;
 pub(super) struct Paths {
     /// Images, in OCI layout.
     pub(super) images: PathBuf,
+    /// What the user says about registries.
+    pub(super) registries: PathBuf,
     /// Files of running pods: a folder for each husk that runs some.
     pub(super) pods: PathBuf,
     /// What outlives pods: claims have their directories in `volumes/`.
@@ -37,9 +39,14 @@ impl Paths {
             Some(dir) => std::path::absolute(dir)?,
             None => base()?.cache_dir().join("husk"),
         };
+        let registries = match &global.registries {
+            Some(file) => std::path::absolute(file)?,
+            None => base().map_or_else(|_| data.join("registries.toml"), |base| base.config_dir().join("husk/registries.toml")),
+        };
         let usual_data = base().is_ok_and(|base| base.data_dir().join("husk") == data);
         Ok(Self {
             images: data.join("images"),
+            registries,
             pods: data.join("pods"),
             code: cache.join("code"),
             cache,

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::cluster::PodKey;
 use super::console::Console;
+use super::images;
 use super::local;
 use super::manifests::{self, Input};
 use super::paths::Paths;
@@ -22,9 +23,9 @@ use crate::api::{self, LoadOptions, Object};
 use crate::base::clock::Timestamp;
 use crate::base::id::PodUid;
 use crate::cli::run::{PublishSpec, RunArgs};
-use crate::cli::{Global, Switch as OnOff};
+use crate::cli::Global;
 use crate::controller::stamp;
-use crate::image::ImageStore;
+use crate::image::{ImageError, ImageStore};
 use crate::node::{Publish, host_ports};
 use crate::pod::PodSnapshot;
 use crate::store::{self, Store};
@@ -100,7 +101,7 @@ impl Session {
     /// Loads and checks everything the command line names.
     pub(super) fn prepare(global: &Global, args: RunArgs) -> anyhow::Result<Self> {
         let paths = Paths::new(global)?;
-        let images = ImageStore::open(&paths.images, global.image_aliases == OnOff::On)?;
+        let images = images::open(global, &paths)?;
         let input = manifests::read(&args.files)?;
         let mut session = Self {
             program: matches!(input, Input::Program(_)),
@@ -270,18 +271,32 @@ impl Session {
         Ok(())
     }
 
-    /// Images that cannot be had would keep their pods waiting for ever; nothing here can pull them.
+    /// Images that cannot be had would keep their pods waiting for ever. Those that are missing are pulled now, where
+    /// somebody sees it; pods that bring credentials pull by themselves.
     fn check_images(&self) -> anyhow::Result<()> {
-        let mut problems = Vec::new();
+        let (mut problems, mut missing) = (Vec::new(), BTreeMap::new());
         for pod in &self.pods {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             let spec = pod.spec.iter();
+            let has_credentials = spec.clone().any(|spec| spec.image_pull_secrets.iter().flatten().next().is_some());
             for container in spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers)) {
                 let image = container.image.as_deref().unwrap_or_default();
-                if let Err(error) = self.images.resolve(image) {
-                    problems.push(format!("pod {name}, container {}: {error}", container.name));
+                let place = format!("pod {name}, container {}", container.name);
+                let may_pull = container.image_pull_policy.as_deref() != Some("Never");
+                match self.images.resolve(image) {
+                    Err(ImageError::NotFound(_)) if may_pull && has_credentials => {}
+                    Err(ImageError::NotFound(_)) if may_pull => {
+                        missing.entry(image).or_insert(place);
+                    }
+                    Err(error) => problems.push(format!("{place}: {error}")),
+                    Ok(_) => {}
                 }
             }
+        }
+        if problems.is_empty() && !missing.is_empty() {
+            let pulled = images::pull_each(&self.images, missing.keys().copied(), self.args.quiet)?;
+            let failed = missing.values().zip(pulled).filter_map(|(place, pulled)| Some((place, pulled.err()?)));
+            problems.extend(failed.map(|(place, error)| format!("{place}: {error}")));
         }
         if problems.is_empty() {
             return Ok(());

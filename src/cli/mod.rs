@@ -64,6 +64,9 @@ pub struct Global {
     /// Where compiled code is kept
     #[arg(long, env = "HUSK_CACHE_DIR", hide_env_values = true, value_name = "DIR", global = true, help_heading = GLOBAL)]
     pub cache_dir: Option<PathBuf>,
+    /// Mirrors, plain registries, short names and keys for signatures [default: husk/registries.toml where configurations are]
+    #[arg(long, env = "HUSK_REGISTRIES", hide_env_values = true, value_name = "FILE", global = true, help_heading = GLOBAL)]
+    pub registries: Option<PathBuf>,
     /// Whether built-in images stand in for names such as busybox and nginx
     #[arg(
         long,

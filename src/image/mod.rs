@@ -214,6 +214,7 @@ pub struct ImageStore {
     /// By the digest of a manifest: what keeps an image that somebody in this process uses.
     leases: Mutex<HashMap<String, Weak<Lease>>>,
     registries: Registries,
+    keyring: Keyring,
     pulls: pull::Pulls,
 }
 
@@ -226,12 +227,18 @@ impl ImageStore {
 
     /// As [`Self::open`], with what the user says about registries.
     pub fn with_registries(root: &Path, use_aliases: bool, registries: Registries) -> Arc<Self> {
+        Self::with_credentials(root, use_aliases, registries, Keyring::default())
+    }
+
+    /// As [`Self::with_registries`], with credentials that are tried after those of whoever asks for an image.
+    pub fn with_credentials(root: &Path, use_aliases: bool, registries: Registries, keyring: Keyring) -> Arc<Self> {
         Arc::new(Self {
             layout: Layout::new(root),
             use_aliases,
             transient: Mutex::default(),
             leases: Mutex::default(),
             registries,
+            keyring,
             pulls: pull::Pulls::default(),
         })
     }
@@ -266,6 +273,22 @@ impl ImageStore {
         builtin::find(&reference, self.use_aliases).ok_or_else(|| ImageError::NotFound(name.to_owned()))
     }
 
+    /// Where an image is, if it is here at all.
+    pub fn presence(&self, name: &str, platform: PlatformChoice) -> Result<Presence, ImageError> {
+        let reference = self.parse(name)?;
+        if self.transient().contains_key(&reference.to_string()) || self.transient().contains_key(name) {
+            return Ok(Presence::Local);
+        }
+        if let Some((entry, _lease)) = self.find_and_lease(&reference, platform)? {
+            return Ok(match Source::of(&entry) {
+                Source::Registry { .. } => Presence::Pulled,
+                Source::Local => Presence::Local,
+            });
+        }
+        let built_in = builtin::find(&reference, self.use_aliases).is_some();
+        Ok(if built_in { Presence::BuiltIn } else { Presence::Absent })
+    }
+
     /// The entry of the index that `reference` names, and a lease of all that is stored of it.
     fn find_and_lease(
         &self,
@@ -279,9 +302,13 @@ impl ImageStore {
         }
         let key = |entry: &Descriptor| {
             let offered = load::manifests(&self.layout, entry)?;
-            Ok::<_, ImageError>(load::choose(&offered, platform)?.digest().to_string())
+            let chosen = load::choose(&offered, platform)?;
+            // An index may have been pulled for another of its platforms.
+            let is_there = entry == &chosen || self.layout.has_blob(&chosen);
+            Ok::<_, ImageError>(is_there.then(|| chosen.digest().to_string()))
         };
-        if let Some(lease) = self.leases().get(&key(&entry)?).and_then(Weak::upgrade) {
+        let Some(known) = key(&entry)? else { return Ok(None) };
+        if let Some(lease) = self.leases().get(&known).and_then(Weak::upgrade) {
             return Ok(Some((entry, lease)));
         }
         let mut found = None;
@@ -295,7 +322,7 @@ impl ImageStore {
         })?;
         let Some(entry) = found else { return Ok(None) };
         let lease = Arc::new(lease);
-        let key = key(&entry)?;
+        let Some(key) = key(&entry)? else { return Ok(None) };
         let mut leases = self.leases();
         leases.retain(|_, lease| lease.strong_count() > 0);
         leases.insert(key, Arc::downgrade(&lease));
@@ -459,6 +486,19 @@ impl ImageStore {
         };
         Ok(ImageSummary { reference, repository, tag, id, digest: entry.digest().to_string(), size, created, kind })
     }
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// In the binary.
+    BuiltIn,
+    /// Imported, loaded, built, or known to this process only. A registry may have another one of the same name, or none.
+    Local,
+    /// In the store, from a registry.
+    Pulled,
+    /// Nowhere.
+    Absent,
 }
 
 /// The annotation of an entry of the index that says where an image came from.

@@ -100,7 +100,10 @@ impl Pull {
 impl ImageStore {
     /// Begins to pull an image, whether or not it is stored already, or joins a pull of it that goes on. Must be called
     /// inside a tokio runtime.
-    pub fn pull(self: &Arc<Self>, request: PullRequest) -> Result<Pull, PullError> {
+    pub fn pull(self: &Arc<Self>, mut request: PullRequest) -> Result<Pull, PullError> {
+        if self.keyring != Keyring::default() {
+            Arc::make_mut(&mut request.keyring).extend(self.keyring.clone());
+        }
         let reference = self.parse(&request.image).map_err(|error| invalid_name(&request.image, error))?;
         let image = reference.to_string();
         if reference.is_built_in() {

@@ -81,9 +81,11 @@ struct Prepared {
 
 impl ImageStore {
     /// Prepares to push the image `name` as `target`.
-    pub fn push(self: &Arc<Self>, name: &str, target: &str, keyring: Arc<Keyring>) -> Push {
+    pub fn push(self: &Arc<Self>, name: &str, target: &str, mut keyring: Keyring) -> Push {
         let (reporter, progress) = Reporter::new();
         let (name, target) = (name.to_owned(), target.to_owned());
+        keyring.extend(self.keyring.clone());
+        let keyring = Arc::new(keyring);
         Push { store: Arc::clone(self), name, target, keyring, reporter, progress }
     }
 

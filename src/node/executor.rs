@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::attach::Streams;
 use super::context::{self, PodContext};
+use super::images;
 use super::instance::{StartingInstance, catch_panic};
 use super::logs::PodLogs;
 use super::outcomes::Reports;
@@ -21,9 +22,9 @@ use super::run_directory;
 use super::upkeep::{self, Upkeep};
 use super::{NodeState, Publish, PublishedPorts, host_ports};
 use crate::base::id::PodUid;
-use crate::image::{Image, ImageError};
+use crate::image::Image;
 use crate::net::PodNetwork;
-use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, StopSignal, VolumeFailure};
+use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, Pulled, StopSignal, VolumeFailure};
 use crate::runtime::{Container, PodSandbox, ResourceUsage, Signal};
 use crate::volume::{PodVolumes, VolumeError};
 
@@ -220,7 +221,7 @@ impl Executor {
         match action {
             Action::SetUpVolumes => self.set_up_volumes(pod),
             Action::CreateSandbox => self.create_sandbox(pod),
-            Action::PullImage { container, image, policy } => self.find_image(container, image, policy),
+            Action::PullImage { container, image, policy } => self.find_image(pod, container, image, policy),
             Action::StartContainer { container, attempt, kind } => self.start(pod, container, attempt, kind),
             Action::CancelStart { container, attempt } => {
                 if let Some(instance) = self.shared.state().instances.get(&(container, attempt)) {
@@ -366,19 +367,13 @@ impl Executor {
         Vec::new()
     }
 
-    /// Off the worker's task: an image may have to be read, checked and uncompressed.
-    fn find_image(&mut self, container: String, image: String, policy: PullPolicy) -> Vec<Event> {
-        let shared = Arc::clone(&self.shared);
+    fn find_image(&mut self, pod: &Arc<Pod>, container: String, image: String, policy: PullPolicy) -> Vec<Event> {
+        let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
         let name = container.clone();
         let work = async move {
-            let images = Arc::clone(&shared.node.config.images);
-            let wanted = image.clone();
-            let found = match tokio::task::spawn_blocking(move || images.resolve(&wanted)).await {
-                Ok(found) => found.map_err(|error| image_failure(&error, policy)),
-                Err(panic) => Err(ImageFailure::Inspect(panic.to_string())),
-            };
-            match found {
-                Ok(found) => image_present(&shared, container, &image, found),
+            let started = async || shared.report(Event::PullStarted { container: container.clone() }).await;
+            match images::find(&shared.node.config, &pod, &image, policy, started).await {
+                Ok((found, pulled)) => image_present(&shared, container, &image, found, pulled),
                 Err(failure) => Event::ImageFailed { container, failure },
             }
         };
@@ -437,23 +432,14 @@ impl Executor {
     }
 }
 
-fn image_present(shared: &Shared, container: String, image: &str, found: Image) -> Event {
+fn image_present(shared: &Shared, container: String, image: &str, found: Image, pulled: Option<Pulled>) -> Event {
     let note = found
         .stands_in
         .as_ref()
         .map(|built_in| format!("Image \"{image}\" is served by the built-in image \"{built_in}\""));
     let (resolved, image_id) = (found.reference.clone(), found.id.clone());
     shared.state().images.insert(container.clone(), found);
-    Event::ImagePresent { container, resolved, image_id, pulled: None, note }
-}
-
-fn image_failure(error: &ImageError, policy: PullPolicy) -> ImageFailure {
-    match error {
-        ImageError::InvalidName { detail, .. } => ImageFailure::InvalidName(detail.clone()),
-        ImageError::NotFound(_) if policy == PullPolicy::Never => ImageFailure::NeverPull,
-        ImageError::NotFound(_) => ImageFailure::Pull(error.to_string()),
-        ImageError::Io { .. } | ImageError::Invalid(_) => ImageFailure::Inspect(error.to_string()),
-    }
+    Event::ImagePresent { container, resolved, image_id, pulled, note }
 }
 
 /// Takes a sandbox that is ready into the pod's possession, where a stop finds it.

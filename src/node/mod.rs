@@ -7,6 +7,7 @@ mod container;
 mod context;
 mod executor;
 mod hook;
+mod images;
 mod instance;
 mod journal;
 mod logs;

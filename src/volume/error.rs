@@ -83,6 +83,15 @@ impl SetUpError {
 /// Why a container's mounts cannot be had: the message of `CreateContainerConfigError`.
 #[derive(Debug, thiserror::Error)]
 pub enum MountsError {
+    /// A volume that native containers cannot mount.
+    #[error(
+        "volume {volume:?} is in husk's own memory (emptyDir with medium Memory), where only WebAssembly containers reach \
+         it: leave the medium out"
+    )]
+    InMemory {
+        /// The volume.
+        volume: String,
+    },
     /// The mount names a volume that is not set up.
     #[error("volume {volume:?} is not set up")]
     UnknownVolume {

@@ -93,6 +93,19 @@ impl Mount {
     }
 }
 
+/// One mount of a native container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostMount {
+    /// Absolute, in the container.
+    pub path: String,
+    /// The volume: a file or directory of the host.
+    pub source: PathBuf,
+    /// What of it is mounted, to be resolved within it.
+    pub sub_path: Option<PathBuf>,
+    /// Whether the container may only read.
+    pub read_only: bool,
+}
+
 /// The volumes of one pod that are set up.
 #[derive(Debug)]
 pub struct PodVolumes {
@@ -104,6 +117,8 @@ pub struct PodVolumes {
 #[derive(Debug)]
 struct SetUpVolume {
     source: MountSource,
+    /// Where it is on the host; none of a volume in husk's own memory.
+    host: Option<PathBuf>,
     read_only: bool,
     kind: Kind,
 }
@@ -152,7 +167,7 @@ impl PodVolumes {
 
     /// Adds a volume that was set up elsewhere, such as an image volume.
     pub fn insert(&self, name: &str, source: MountSource, read_only: bool) {
-        let volume = SetUpVolume { source, read_only, kind: Kind::Plain };
+        let volume = SetUpVolume { source, host: None, read_only, kind: Kind::Plain };
         self.volumes().insert(name.to_owned(), Arc::new(volume));
     }
 
@@ -167,10 +182,13 @@ impl PodVolumes {
             self.prepare_empty_dir(&volume.name, empty_dir, context)
         } else if let Some(host_path) = &volume.host_path {
             let source = host_path::prepare(host_path)?;
-            Ok(SetUpVolume { source, read_only: false, kind: Kind::Plain })
+            let host = Some(PathBuf::from(&host_path.path));
+            Ok(SetUpVolume { source, host, read_only: false, kind: Kind::Plain })
         } else if let Some(claim) = &volume.persistent_volume_claim {
-            let source = prepare_claim(&claim.claim_name, context)?;
-            Ok(SetUpVolume { source, read_only: claim.read_only.unwrap_or(false), kind: Kind::Plain })
+            let directory = prepare_claim(&claim.claim_name, context)?;
+            let source = open(&directory)?.into();
+            let read_only = claim.read_only.unwrap_or(false);
+            Ok(SetUpVolume { source, host: Some(directory), read_only, kind: Kind::Plain })
         } else {
             let kind = payload::kind(volume)?;
             let files = payload::gather(volume, context, &self.tokens)?;
@@ -180,6 +198,7 @@ impl PodVolumes {
             let source = open(&directory)?.into();
             Ok(SetUpVolume {
                 source,
+                host: Some(directory.clone()),
                 read_only: true,
                 kind: Kind::Written { directory, volume: Box::new(volume.clone()) },
             })
@@ -225,13 +244,14 @@ impl PodVolumes {
                         filesystem.with_quota(*bytes).map_err(|error| SetUpError::io("measure", &directory, error))?;
                 }
                 let source = MountSource::from(&filesystem);
-                Ok(SetUpVolume { source, read_only: false, kind: Kind::Disk { filesystem, limit } })
+                let kind = Kind::Disk { filesystem, limit };
+                Ok(SetUpVolume { source, host: Some(directory), read_only: false, kind })
             }
             "Memory" => {
                 // Differs from Kubernetes: it is husk's own memory, and lost with it; a tmpfs outlives a kubelet.
                 let bytes = limit.map_or(u64::MAX, |(bytes, _)| bytes).min(context.memory_limit);
                 let source = TreeFs::in_memory(bytes).into();
-                Ok(SetUpVolume { source, read_only: false, kind: Kind::Plain })
+                Ok(SetUpVolume { source, host: None, read_only: false, kind: Kind::Plain })
             }
             medium => Err(SetUpError::Unsupported(format!("emptyDir medium {medium:?}"))),
         }
@@ -253,27 +273,56 @@ impl PodVolumes {
         mount: &VolumeMount,
         expand: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<Mount, MountsError> {
-        let volume =
-            self.volume(&mount.name).ok_or_else(|| MountsError::UnknownVolume { volume: mount.name.clone() })?;
-        let sub_path = match mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty()) {
-            Some(expression) => expand(expression).map_err(MountsError::Expansion)?,
-            None => mount.sub_path.clone().unwrap_or_default(),
-        };
+        let (volume, sub_path) = self.mounted(mount, expand)?;
         let source = match sub_path.as_str() {
             "" => volume.source.clone(),
-            path if path.starts_with('/') => return Err(MountsError::AbsoluteSubPath { path: sub_path }),
-            path if path.split('/').any(|name| name == "..") => {
-                return Err(MountsError::BackstepSubPath { path: sub_path });
-            }
             path => volume.source.descend(path).map_err(|reason: DescendError| MountsError::SubPath {
                 volume: mount.name.clone(),
                 container: container.to_owned(),
                 reason,
             })?,
         };
-        let path =
-            if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) };
-        Ok(Mount { path, source, read_only: volume.read_only || mount.read_only.unwrap_or(false) })
+        Ok(Mount { path: mount_path(mount), source, read_only: volume.read_only || mount.read_only.unwrap_or(false) })
+    }
+
+    /// The mounts of a native container, in the order of `mounts`. `expand` expands a `subPathExpr`.
+    pub fn host_mounts_for(
+        &self,
+        mounts: &[VolumeMount],
+        expand: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Vec<HostMount>, MountsError> {
+        let host_mount = |mount: &VolumeMount| {
+            let (volume, sub_path) = self.mounted(mount, expand)?;
+            let in_memory = || MountsError::InMemory { volume: mount.name.clone() };
+            Ok(HostMount {
+                path: mount_path(mount),
+                source: volume.host.clone().ok_or_else(in_memory)?,
+                sub_path: (!sub_path.is_empty()).then(|| PathBuf::from(sub_path)),
+                read_only: volume.read_only || mount.read_only.unwrap_or(false),
+            })
+        };
+        mounts.iter().map(host_mount).collect()
+    }
+
+    /// The volume of a mount, and its `subPath`, which leads nowhere but down.
+    fn mounted(
+        &self,
+        mount: &VolumeMount,
+        expand: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<(Arc<SetUpVolume>, String), MountsError> {
+        let volume =
+            self.volume(&mount.name).ok_or_else(|| MountsError::UnknownVolume { volume: mount.name.clone() })?;
+        let sub_path = match mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty()) {
+            Some(expression) => expand(expression).map_err(MountsError::Expansion)?,
+            None => mount.sub_path.clone().unwrap_or_default(),
+        };
+        if sub_path.starts_with('/') {
+            return Err(MountsError::AbsoluteSubPath { path: sub_path });
+        }
+        if sub_path.split('/').any(|name| name == "..") {
+            return Err(MountsError::BackstepSubPath { path: sub_path });
+        }
+        Ok((volume, sub_path))
     }
 
     /// Brings every volume written from objects up to date: an atomic swap where anything changed, nothing where
@@ -327,6 +376,10 @@ impl PodVolumes {
     }
 }
 
+fn mount_path(mount: &VolumeMount) -> String {
+    if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) }
+}
+
 fn volumes_directory(pod_directory: &Path) -> PathBuf {
     pod_directory.join("volumes")
 }
@@ -371,7 +424,7 @@ fn open(directory: &Path) -> Result<HostDirFs, SetUpError> {
 }
 
 /// A claim is a directory kept by its name, beyond the pod.
-fn prepare_claim(name: &str, context: &VolumeContext<'_>) -> Result<MountSource, SetUpError> {
+fn prepare_claim(name: &str, context: &VolumeContext<'_>) -> Result<PathBuf, SetUpError> {
     check_name(name)?;
     check_name(context.namespace)?;
     if !context.sources.has_claim(context.namespace, name) {
@@ -384,7 +437,7 @@ fn prepare_claim(name: &str, context: &VolumeContext<'_>) -> Result<MountSource,
             .and_then(|()| set_group(&directory, context.fs_group))
             .map_err(|error| SetUpError::io("make", &directory, error))?;
     }
-    Ok(open(&directory)?.into())
+    Ok(directory)
 }
 
 /// Whole bytes, rounded up; none where it is no quantity or negative.

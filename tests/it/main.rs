@@ -19,8 +19,8 @@ mod kubectl;
 mod levels;
 mod lifecycle;
 mod manifests;
-#[cfg(target_os = "linux")]
 mod mask;
+#[cfg(target_os = "linux")]
 mod native;
 mod nettools;
 mod network;

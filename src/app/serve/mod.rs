@@ -33,7 +33,7 @@ use crate::apiserver::ApiServer;
 use crate::base::clock::Clock;
 use crate::cli::serve::ServeArgs;
 use crate::cli::stop::StopArgs;
-use crate::cli::{Global, Switch as OnOff};
+use crate::cli::Global;
 use crate::image::{self, ImageStore};
 use crate::net::{NetError, Switch, TcpListener};
 use crate::node::{Contents, Journal, RunDirectory};
@@ -63,7 +63,7 @@ pub(super) fn run(global: &Global, mut args: ServeArgs) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let images = ImageStore::open(&paths.images, global.image_aliases == OnOff::On)?;
+    let images = super::images::open(global, &paths)?;
     let code = runtime.block_on(serve(places, paths, images, args));
     runtime.shutdown_background();
     code

@@ -28,7 +28,7 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 /// How often a request is tried.
-const MAX_TRIES: u32 = 5;
+const MAX_TRIES: u32 = 4;
 /// The first wait before another try; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest that a registry's `Retry-After` is obeyed here; longer waits are those of who asked for the image.

@@ -1,8 +1,10 @@
 //! The image store as its users see it: import, resolve, list, remove; damage, interruption and company; images that
 //! other tools have put into the layout.
 
+mod archives;
 mod pull;
 mod registry;
+mod store;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
