@@ -129,6 +129,8 @@ pub(super) struct LocalCluster {
     api: Option<TcpListener>,
     pods: Pods,
     _tasks: Vec<AbortOnDropHandle<()>>,
+    /// Where nobody else keeps them.
+    _node_ports: Vec<NodePort>,
 }
 
 impl LocalCluster {
@@ -146,8 +148,9 @@ impl LocalCluster {
         };
         // Before pods run that look for Services.
         tasks.push(services::keep(&store, clock, switch, DOMAIN));
+        let node_ports = std::mem::take(&mut config.foreground.node_ports);
         let pods = pods(config);
-        Ok(Self { node_name, api, pods, _tasks: tasks })
+        Ok(Self { node_name, api, pods, _tasks: tasks, _node_ports: node_ports })
     }
 
     /// The node's name.

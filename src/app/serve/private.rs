@@ -56,7 +56,7 @@ pub(in crate::app) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
 }
 
 /// Puts a private file in place, instead of one that may be there.
-pub(in crate::app) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let replace = || -> io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
         // Only the user may read and write temporary files.
