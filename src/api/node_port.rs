@@ -71,25 +71,61 @@ impl NodePorts {
         if !has_node_ports(service) {
             return Ok(());
         }
-        let ports = service.spec.iter_mut().flat_map(|spec| spec.ports.iter_mut().flatten()).enumerate();
-        for (index, port) in ports.filter(|(_, port)| port.node_port.unwrap_or_default() == 0) {
-            let protocol = port.protocol.clone().unwrap_or_default();
-            let free = RANGE.clone().find(|number| !self.taken.contains(&(protocol.clone(), *number)));
-            let Some(number) = free else {
+        let ports = service.spec.iter_mut().flat_map(|spec| spec.ports.iter_mut().flatten());
+        let mut ports: Vec<_> = ports.collect();
+        for index in 0..ports.len() {
+            if ports[index].node_port.unwrap_or_default() != 0 {
+                continue;
+            }
+            let number = self.number_for(&ports, index).ok_or_else(|| {
                 let path = format!("spec.ports[{index}].nodePort");
                 let detail = "failed to allocate a nodePort: range is full".to_owned();
-                return Err(FieldError { path, kind: ErrorKind::Invalid, value: Some(BadValue::from(0)), detail });
-            };
-            self.taken.insert((protocol, number));
-            port.node_port = Some(number);
+                FieldError { path, kind: ErrorKind::Invalid, value: Some(BadValue::from(0)), detail }
+            })?;
+            self.taken.insert((protocol(ports[index]), number));
+            ports[index].node_port = Some(number);
         }
         Ok(())
     }
+
+    /// The node port for one of a Service's ports: that which the same port has with another protocol, if it can be, else
+    /// the first that is free with all protocols with which the port is waiting for one.
+    fn number_for(&self, ports: &[&mut ServicePort], index: usize) -> Option<i32> {
+        let wanted = &ports[index];
+        let of_same = || ports.iter().filter(|port| port.port == wanted.port);
+        let is_free = |protocol: String, number: i32| !self.taken.contains(&(protocol, number));
+        let has = of_same().filter_map(|port| port.node_port.filter(|number| *number != 0));
+        if let Some(number) = has.into_iter().find(|number| is_free(protocol(wanted), *number)) {
+            return Some(number);
+        }
+        let waiting: Vec<String> =
+            of_same().filter(|port| port.node_port.unwrap_or_default() == 0).map(|port| protocol(port)).collect();
+        let for_all = RANGE.clone().find(|number| waiting.iter().all(|protocol| is_free(protocol.clone(), *number)));
+        for_all.or_else(|| RANGE.clone().find(|number| is_free(protocol(wanted), *number)))
+    }
+}
+
+fn protocol(port: &ServicePort) -> String {
+    port.protocol.clone().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_with_two_protocols_gets_one_node_port() {
+        let mut ports = NodePorts::default();
+        // The first is taken with one protocol.
+        ports.taken.insert(("UDP".to_owned(), 30_000));
+        let text = "{metadata: {}, spec: {type: NodePort, ports: [{port: 53, protocol: TCP}, {port: 53, protocol: UDP}, \
+            {port: 80, protocol: TCP, nodePort: 30080}, {port: 80, protocol: UDP}, {port: 81, protocol: TCP}]}}";
+        let mut service: Service = serde_yaml::from_str(text).unwrap();
+        assert!(ports.take(&service).is_empty());
+        ports.complete(&mut service).unwrap();
+        let given: Vec<_> = node_ports(&service).map(|(_, number)| number).collect();
+        assert_eq!(given, [30_001, 30_001, 30_080, 30_080, 30_000]);
+    }
 
     #[test]
     fn a_node_port_is_given_once_and_within_the_range() {

@@ -31,6 +31,23 @@ pub fn pod_requests(spec: &PodSpec) -> BTreeMap<String, Quantity> {
     requests
 }
 
+/// What a pod is limited to, counted like what it requests (component-helpers `resource.PodLimits`).
+pub fn pod_limits(spec: &PodSpec) -> BTreeMap<String, Quantity> {
+    let mut spec = spec.clone();
+    let containers = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
+    let all = containers.filter_map(|container| container.resources.as_mut()).chain(&mut spec.resources);
+    all.for_each(|resources| resources.requests = resources.limits.take());
+    // What is not limited does not become so by the overhead.
+    let limited = PodSpec { overhead: None, ..spec.clone() };
+    let mut limits = pod_requests(&limited);
+    for (name, amount) in spec.overhead.iter().flatten() {
+        if let (Some(total), Ok(amount)) = (limits.get_mut(name), Quantity::of(amount)) {
+            *total = total.plus(&amount);
+        }
+    }
+    limits
+}
+
 /// A port of the host that a pod takes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
@@ -69,6 +86,15 @@ pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_counted_like_requests() {
+        let spec = "overhead: {cpu: 1, memory: 1Gi}, containers: [{name: a, resources: {limits: {cpu: 2}, \
+            requests: {cpu: 1, memory: 1Mi}}}, {name: b}], initContainers: [{name: i, resources: {limits: {cpu: 5}}}]";
+        let limits = pod_limits(pod(spec).spec.as_ref().unwrap());
+        let shown: Vec<_> = limits.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
+        assert_eq!(shown, ["cpu 6"]);
+    }
 
     fn pod(spec: &str) -> Pod {
         serde_yaml::from_str(&format!("{{metadata: {{name: p}}, spec: {{{spec}}}}}")).unwrap()

@@ -1,6 +1,9 @@
 //! The resources an API server has: how each is called in URLs, in manifests and on the command line, and which verbs
 //! and subresources it has. The one table that discovery, routes, storage and the command line read; what a resource
 //! does beyond that stands with whoever does it.
+//!
+//! A resource that is served in several versions of its group has an entry for each. The first is the version that clients
+//! prefer and in which objects are kept; in the others, objects differ in their `apiVersion` only.
 
 use k8s_openapi::Resource;
 
@@ -81,21 +84,38 @@ impl ResourceType {
         self.subresources.iter().find(|subresource| subresource.name == name)
     }
 
-    /// The resource whose objects are kept for this one: itself, unless it is a view of another.
+    /// The resource whose objects are kept for this one: itself, unless it is a view of another, or another version.
     pub fn stored(&'static self) -> &'static ResourceType {
         match self.nature {
             Nature::ViewOf(group) => find(group, self.plural).unwrap_or(self),
-            _ => self,
+            _ => self.preferred(),
         }
+    }
+
+    /// The same resource in the version that clients prefer.
+    pub fn preferred(&self) -> &'static ResourceType {
+        // There is this one, if no other.
+        find(self.group, self.plural).unwrap_or(&RESOURCES[0])
+    }
+
+    /// Whether its objects are kept in another version than the one in which this entry shows them.
+    pub fn is_other_version(&self) -> bool {
+        self.version != self.preferred().version
     }
 }
 
-/// The resource of a group, by its plural.
+/// The resource of a group in one of its versions, by its plural.
+pub fn find_version(group: &str, version: &str, plural: &str) -> Option<&'static ResourceType> {
+    let mut all = RESOURCES.iter();
+    all.find(|resource| (resource.group, resource.version, resource.plural) == (group, version, plural))
+}
+
+/// The resource of a group, by its plural, in the version that clients prefer.
 pub fn find(group: &str, plural: &str) -> Option<&'static ResourceType> {
     RESOURCES.iter().find(|resource| resource.group == group && resource.plural == plural)
 }
 
-/// The resource of a kind, by group and kind.
+/// The resource of a kind, by group and kind, in the version that clients prefer.
 pub fn of_kind(group: &str, kind: &str) -> Option<&'static ResourceType> {
     RESOURCES.iter().find(|resource| resource.group == group && resource.kind == kind)
 }
@@ -189,6 +209,8 @@ pub static RESOURCES: &[ResourceType] = &[
     },
     answered("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
     answered("authentication.k8s.io", "TokenReview", "tokenreviews"),
+    // For `kubectl auth whoami` up to 1.27.
+    ResourceType { version: "v1beta1", ..answered("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews") },
     ResourceType {
         namespaced: true,
         ..answered("authorization.k8s.io", "LocalSubjectAccessReview", "localsubjectaccessreviews")
@@ -235,9 +257,24 @@ mod tests {
 
     #[test]
     fn every_resource_is_there_once() {
-        let names: BTreeSet<_> = RESOURCES.iter().map(ResourceType::group_resource).collect();
+        let names: BTreeSet<_> =
+            RESOURCES.iter().map(|resource| (resource.group_resource(), resource.version)).collect();
         assert_eq!(names.len(), RESOURCES.len());
-        assert!(RESOURCES.is_sorted_by_key(|resource| (resource.group, resource.plural)));
+        // Other versions of a group come behind the one that is preferred, each by itself.
+        let preferred = |group: &str| RESOURCES.iter().find(|resource| resource.group == group).unwrap().version;
+        assert!(RESOURCES.is_sorted_by_key(|resource| {
+            let other = Some(resource.version).filter(|version| *version != preferred(resource.group));
+            (resource.group, other, resource.plural)
+        }));
+    }
+
+    #[test]
+    fn another_version_is_kept_as_the_preferred_one() {
+        let [new, old] = ["v1", "v1beta1"]
+            .map(|version| find_version("authentication.k8s.io", version, "selfsubjectreviews").unwrap());
+        assert!(!new.is_other_version() && old.is_other_version());
+        assert_eq!((old.stored(), new.stored(), find(new.group, new.plural)), (new, new, Some(new)));
+        assert!(find_version("", "v2", "pods").is_none());
     }
 
     #[test]

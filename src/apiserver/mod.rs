@@ -100,6 +100,7 @@ impl Call<'_> {
     fn shown(&self, value: serde_json::Value) -> serde_json::Value {
         match self.info.resource.nature {
             Nature::ViewOf(_) => present::event_from_core(&value),
+            _ if self.info.resource.is_other_version() => present::in_version_of(self.info.resource, value),
             _ => value,
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   /api/v1/namespaces/NS/pods/NAME/log        /apis/GROUP/VERSION/namespaces/NS/PLURAL/NAME/SUB
 //!   /api/v1/nodes/NAME/status                  /apis/GROUP/VERSION/PLURAL
+//!   /api/v1/watch/namespaces/NS/pods/NAME      (of old, for PLURAL?watch=1)
 //! ```
 //!
 //! A segment is decoded once, and one that could be taken for a path is refused, so that what follows handles plain names.
@@ -83,17 +84,27 @@ impl Target {
         if !RESOURCES.iter().any(|resource| (resource.group, resource.version) == (group, version)) {
             return Err(ApiError::no_such_path());
         }
-        Self::of_resource(group, &raw[at..], request, query)
+        Self::of_resource((group, version), &raw[at..], request, query)
     }
 
-    fn of_resource(group: &str, raw: &[&str], request: &Parts, query: &Query) -> Result<Self, ApiError> {
+    fn of_resource(
+        (group, version): (&str, &str),
+        raw: &[&str],
+        request: &Parts,
+        query: &Query,
+    ) -> Result<Self, ApiError> {
+        // The form of old: what is watched is told by the path.
+        let (watches, raw) = match raw {
+            ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+            raw => (false, raw),
+        };
         // A namespace is both an object and what others are in.
         let (namespace, raw) = match raw {
             ["namespaces", name, after, ..] if !is_below_namespace(after) => (Some(decode(name)?), &raw[2..]),
             _ => (None, raw),
         };
         let plural = raw.first().copied().unwrap_or_default();
-        let resource = resources::find(group, plural).ok_or_else(ApiError::no_such_path)?;
+        let resource = resources::find_version(group, version, plural).ok_or_else(ApiError::no_such_path)?;
         if namespace.is_some() && !resource.namespaced {
             return Err(ApiError::no_such_path());
         }
@@ -113,8 +124,13 @@ impl Target {
         if name.is_some() && resource.namespaced && namespace.is_none() {
             return Err(ApiError::no_such_path());
         }
-        let verb =
-            verb(&request.method, name.is_some(), query).ok_or_else(|| ApiError::method_not_allowed(resource))?;
+        let verb = match watches {
+            false => verb(&request.method, name.is_some(), query),
+            // Nothing but objects can be watched.
+            true if subresource.is_some() => return Err(ApiError::no_such_path()),
+            true => (request.method == Method::GET).then_some("watch"),
+        };
+        let verb = verb.ok_or_else(|| ApiError::method_not_allowed(resource))?;
         let verbs = subresource.map_or_else(|| resource.verbs(), |subresource| subresource.verbs);
         // Only reading goes across namespaces.
         let across = resource.namespaced && namespace.is_none() && !["list", "watch"].contains(&verb);
@@ -255,6 +271,16 @@ mod tests {
             ("GET", "/api/v1/pods?&watch=true", "watch pods // "),
             ("GET", "/api/v1/pods?watch=false", "list pods // "),
             ("GET", "/api/v1/namespaces/n/pods?watch", "watch pods n// "),
+            ("GET", "/api/v1/watch/pods", "watch pods // "),
+            ("GET", "/api/v1/watch/namespaces/n/pods", "watch pods n// "),
+            ("GET", "/api/v1/watch/namespaces/n/pods/p", "watch pods n/p/ "),
+            ("GET", "/api/v1/watch/namespaces/n", "watch namespaces /n/ "),
+            ("GET", "/apis/coordination.k8s.io/v1/watch/leases", "watch leases.coordination.k8s.io // "),
+            (
+                "POST",
+                "/apis/authentication.k8s.io/v1beta1/selfsubjectreviews",
+                "create selfsubjectreviews.authentication.k8s.io // ",
+            ),
             ("HEAD", "/api/v1/namespaces/n/pods/p", "get pods n/p/ "),
             ("GET", "/api/v1/namespaces/n/pods/p/log", "get pods n/p/log "),
             ("PUT", "/api/v1/namespaces/n", "update namespaces /n/ "),
@@ -282,6 +308,10 @@ mod tests {
         for (method, uri, expected) in [
             ("GET", "/api/v1/unicorns", "404"),
             ("GET", "/api/v2/pods", "404"),
+            ("GET", "/api/v1/watch", "404"),
+            ("GET", "/api/v1/watch/namespaces/n/pods/p/log", "404"),
+            ("POST", "/api/v1/watch/pods", "405"),
+            ("POST", "/apis/authentication.k8s.io/v1beta1/tokenreviews", "404"),
             ("GET", "/apis/apps/v1/deployments", "404"),
             ("GET", "/api/v1/pods/p", "404"),
             ("GET", "/api/v1/namespaces/n/nodes", "404"),

@@ -17,7 +17,11 @@ impl Selection {
     pub(super) fn of(info: &RequestInfo, query: &Query) -> Result<Self, ApiError> {
         let labels = LabelQuery::parse(query.get("labelSelector").unwrap_or_default());
         let fields = FieldQuery::parse(query.get("fieldSelector").unwrap_or_default(), info.resource);
-        let (labels, fields) = (labels.map_err(not_understood)?, fields.map_err(not_understood)?);
+        let (labels, mut fields) = (labels.map_err(not_understood)?, fields.map_err(not_understood)?);
+        // A watch of one object, by its path.
+        if let Some(name) = &info.name {
+            fields = fields.and_name(name);
+        }
         Ok(Self { labels, fields })
     }
 
@@ -42,7 +46,7 @@ impl Selection {
         // Most selectors of fields name one object; only for others does the object have to be looked into.
         self.fields.is_everything()
             || self.fields.required("metadata.name").is_none_or(|name| name == object.name())
-                && self.fields.matches_object(&object.value())
+                && self.fields.matches_json(object.json())
     }
 }
 

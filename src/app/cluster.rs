@@ -82,6 +82,26 @@ impl StoreCluster {
     }
 }
 
+impl StoreCluster {
+    /// Whether the status of a pod is stored; of one that is gone, it need not be.
+    fn store_status(&self, pod: &Pod, status: &PodStatus) -> bool {
+        let PodKey { namespace, name } = PodKey::of(pod);
+        let updated = self.store.update::<Pod>(&namespace, &name, |stored| {
+            // Of another pod of that name, this is not the status.
+            if stored.metadata.uid == pod.metadata.uid {
+                stored.status = Some(merge_status(stored.status.as_ref(), status));
+            }
+        });
+        match updated {
+            Ok(_) | Err(StoreError::NotFound { .. }) => true,
+            Err(error) => {
+                warn!(%error, namespace, name, "the status of a pod is not published");
+                false
+            }
+        }
+    }
+}
+
 impl Cluster for StoreCluster {
     fn config_map(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>> {
         self.store.get(namespace, name)
@@ -105,29 +125,26 @@ impl Cluster for StoreCluster {
     }
 
     fn update_status(&self, pod: &Pod, status: &PodStatus) -> bool {
-        let PodKey { namespace, name } = PodKey::of(pod);
-        let updated = self.store.update::<Pod>(&namespace, &name, |stored| {
-            // Of another pod of that name, this is not the status.
-            if stored.metadata.uid == pod.metadata.uid {
-                stored.status = Some(merge_status(stored.status.as_ref(), status));
-            }
-        });
-        match updated {
-            Ok(_) => {}
-            // A pod that is gone needs no status.
-            Err(StoreError::NotFound { .. }) => {}
-            Err(error) => {
-                warn!(%error, namespace, name, "the status of a pod is not published");
-                return false;
-            }
+        let stored = self.store_status(pod, status);
+        if stored {
+            self.observer.status(pod, status, self.clock.now());
         }
-        self.observer.status(pod, status, self.clock.now());
-        true
+        stored
     }
 
     fn post_event(&self, pod: &Pod, event: &PostedEvent) {
         self.kubelet.post(pod, event);
         self.observer.event(pod, event);
+    }
+
+    fn publish(&self, pod: &Pod, status: Option<&PodStatus>, events: &[PostedEvent]) -> bool {
+        let stored = status.is_none_or(|status| self.store_status(pod, status));
+        events.iter().for_each(|event| self.post_event(pod, event));
+        // A story tells first what was done, and then what came of it.
+        if let Some(status) = status.filter(|_| stored) {
+            self.observer.status(pod, status, self.clock.now());
+        }
+        stored
     }
 }
 

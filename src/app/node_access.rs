@@ -37,10 +37,14 @@ struct State {
     pods: HashMap<PodRef, Entry>,
     /// Of this process.
     node: Samples,
+    /// When it was last looked at what is used.
+    sampled: Option<Timestamp>,
 }
 
 struct Entry {
     access: PodAccess,
+    /// Since when the pod is known.
+    since: Timestamp,
     /// By container and attempt.
     samples: HashMap<(String, u32), Samples>,
 }
@@ -53,7 +57,8 @@ impl Pods {
 
     /// Enters a pod; one with the same name and another UID is another pod.
     pub(super) fn insert(&self, pod: PodRef, access: PodAccess) {
-        self.state().pods.insert(pod, Entry { access, samples: HashMap::new() });
+        let since = self.0.clock.now();
+        self.state().pods.insert(pod, Entry { access, since, samples: HashMap::new() });
     }
 
     /// Takes a pod out that nobody knows any more. What is under way to it ends with its `PodHandle`.
@@ -91,6 +96,7 @@ impl Pods {
     fn sample(&self) {
         let now = self.0.clock.now();
         let mut state = self.state();
+        state.sampled = Some(now);
         state.node.push(Sample::of(now, own_usage()));
         for entry in state.pods.values_mut() {
             let usage = entry.access.usage();
@@ -205,8 +211,11 @@ impl NodeAccess for Pods {
         let now = self.0.clock.now();
         let state = self.state();
         let pods = state.pods.iter().map(|(pod, entry)| {
+            // Of which there is no sample, that did not run when they were taken: it had used nothing then.
+            let before = Sample { at: entry.since.max(state.sampled.unwrap_or(entry.since)), cpu_time: Duration::ZERO };
             let measured = entry.access.usage().into_iter().filter_map(|one| {
-                let samples = entry.samples.get(&(one.container.clone(), one.attempt))?;
+                let samples = entry.samples.get(&(one.container.clone(), one.attempt)).copied();
+                let samples = samples.unwrap_or(Samples([Some(before), None]));
                 Some((one.container, samples.measured(now, one.usage)?))
             });
             let mut containers: Vec<_> = measured.collect();

@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, EnvVar, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde_json::json;
 
 use super::cluster::PodKey;
 use super::console::Console;
@@ -102,9 +103,9 @@ impl Session {
     pub(super) fn prepare(global: &Global, args: RunArgs) -> anyhow::Result<Self> {
         let paths = Paths::new(global)?;
         let images = images::open(global, &paths)?;
-        let input = manifests::read(&args.files)?;
+        let input = if args.image.is_some() { None } else { Some(manifests::read(&args.files)?) };
         let mut session = Self {
-            program: matches!(input, Input::Program(_)),
+            program: matches!(input, Some(Input::Program(_))),
             stdin_free: args.files.iter().all(|file| file.as_os_str() != "-"),
             args,
             paths,
@@ -119,8 +120,9 @@ impl Session {
             resumptions: Vec::new(),
         };
         match input {
-            Input::Manifests(texts) => session.load(&texts)?,
-            Input::Program(file) => session.add_program(&file)?,
+            Some(Input::Manifests(texts)) => session.load(&texts)?,
+            Some(Input::Program(file)) => session.add_program(&file)?,
+            None => session.add_image()?,
         }
         if session.args.resume {
             session.resume()?;
@@ -214,6 +216,42 @@ impl Session {
         Ok(())
     }
 
+    /// `husk run NAME --image IMAGE -- ARGS`: the pod that `kubectl run` makes, but that it is not started again.
+    fn add_image(&mut self) -> anyhow::Result<()> {
+        let [name] = &self.args.files[..] else { bail!("with --image, one argument names the pod") };
+        let name = name.to_str().context("the pod's name is not text")?;
+        let image = self.args.image.as_deref().unwrap_or_default();
+        let words = if self.args.command { "command" } else { "args" };
+        let mut container = json!({"name": name, "image": image, "stdin": self.args.stdin, "tty": self.args.tty});
+        if !self.args.args.is_empty() {
+            container[words] = json!(self.args.args);
+        }
+        container["env"] = serde_json::to_value(self.variables()?)?;
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"run": name}},
+            "spec": {"containers": [container], "restartPolicy": self.args.restart.policy()},
+        });
+        let mut name_suffix = random_name_suffix;
+        let mut options =
+            LoadOptions { namespace: &self.args.namespace, runtime: RuntimeKind::Wasm, name_suffix: &mut name_suffix };
+        // As what is written in a manifest, it is checked.
+        let loaded = api::load("--image", &pod.to_string(), &mut options).map_err(|errors| {
+            anyhow!("{}", errors.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "))
+        })?;
+        let services = services::Creator::new(self.store.clone())?;
+        loaded.into_iter().try_for_each(|loaded| self.add(loaded.object, &services))
+    }
+
+    /// What `--env` says.
+    fn variables(&self) -> anyhow::Result<Vec<EnvVar>> {
+        let variables = self.args.env.iter().map(|variable| {
+            let (name, value) =
+                variable.split_once('=').with_context(|| format!("--env {variable}: write NAME=VALUE"))?;
+            Ok(EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None })
+        });
+        variables.collect()
+    }
+
     /// `husk run app.wasm -- args`: the pod people would write for it.
     fn add_program(&mut self, file: &Path) -> anyhow::Result<()> {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -222,16 +260,11 @@ impl Session {
         let name = if label.is_empty() { "program" } else { label };
         let image = format!("localhost/{name}:latest");
         self.images.add_transient(&image, file)?;
-        let env = self.args.env.iter().map(|variable| {
-            let (name, value) =
-                variable.split_once('=').with_context(|| format!("--env {variable}: write NAME=VALUE"))?;
-            Ok(EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None })
-        });
         let container = ContainerSpec {
             name: name.to_owned(),
             image: Some(image),
             args: Some(self.args.args.clone()),
-            env: Some(env.collect::<anyhow::Result<_>>()?),
+            env: Some(self.variables()?),
             stdin: Some(true),
             ..ContainerSpec::default()
         };
@@ -262,7 +295,11 @@ impl Session {
             });
             let name = names.pod(&key.namespace, &key.name);
             self.resumptions.push(format!("{name}: {}", resume::notice(left.as_ref())));
-            let Some(Resumed { pod: left, snapshot }) = left else { continue };
+            let Some(Resumed { pod: mut left, snapshot }) = left else { continue };
+            if let Some(spec) = &mut left.spec {
+                // Whatever the machine was called then.
+                spec.node_name = Some(local::name_of_machine(&self.host.name));
+            }
             *pod = self.store.update(&key.namespace, &key.name, |stored| *stored = left)?;
             self.snapshots.extend(snapshot.map(|snapshot| (key, snapshot)));
         }

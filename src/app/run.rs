@@ -1,6 +1,6 @@
 //! `husk run`: runs prepared pods until they end, watched by signals and a time limit, and tells how it went.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,14 +177,17 @@ impl Session {
             cluster.post_scheduled(pod);
         }
         let (own, finished) = self.own_pods();
-        let keyboard = console.clone();
+        let (keyboard, uids) = (console.clone(), own.keys().cloned().collect::<HashSet<_>>());
         let foreground = Foreground {
             own,
             node_ports,
             logs: Some(logs),
-            // What a program prints that is run as if there were no husk, nobody asks for a second time.
-            keeps_logs: !self.program,
-            stdin: Box::new(move |pod, container| keyboard.keyboard(pod, container)),
+            keeps_logs: self.has_api(),
+            stdin: Box::new(move |pod, container| {
+                // What others have started, they can attach to.
+                let is_own = pod.metadata.uid.as_ref().is_some_and(|uid| uids.contains(uid));
+                if is_own { keyboard.keyboard(pod, container) } else { None }
+            }),
         };
         let cluster = LocalCluster::start(ClusterConfig {
             store: self.store.clone(),
@@ -200,10 +203,11 @@ impl Session {
             images: Arc::clone(&self.images),
             switch,
             access: access.clone(),
+            has_api: self.has_api(),
             ca_certificate: None,
             foreground,
         })?;
-        let api = if self.program { None } else { self.offer_api(&access, &directory, clock) };
+        let api = if self.has_api() { self.offer_api(&access, &directory, clock) } else { None };
         let measuring = access.measure();
         let resizing = tokio::spawn(pass_on_sizes(console.clone(), self.pods.clone(), access));
         let at_work = AtWork { cluster, api, _tasks: [measuring, AbortOnDropHandle::new(resizing)] };
@@ -270,6 +274,12 @@ impl Session {
             Some(leftovers) => leftovers.strike_out(&pods),
             None => resume::remove_all(&directory),
         })
+    }
+
+    /// Whether the pods are reached by other commands. A program that runs as if there were no husk is not: it starts
+    /// sooner.
+    fn has_api(&self) -> bool {
+        cfg!(unix) && !self.program
     }
 
     fn node_name(&self) -> String {

@@ -46,11 +46,18 @@ pub(super) struct RunUnderWay {
 impl RunUnderWay {
     /// Says in the directory of a run what it is, once it can be reached.
     pub(super) fn announce(&self, directory: &Path) {
-        let said = serde_json::to_vec_pretty(self).map_err(anyhow::Error::from);
-        if let Err(error) = said.and_then(|said| private::write(&directory.join(STATE), &said)) {
+        if let Err(error) = self.write(directory) {
             // The pods run all the same.
             warn!(%error, "other commands will not find these pods");
         }
+    }
+
+    /// It need not outlive the machine, and so does not wait for the disk.
+    fn write(&self, directory: &Path) -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.persist(directory.join(STATE))?;
+        Ok(())
     }
 
     /// Those of a data directory, the oldest first.

@@ -22,15 +22,32 @@ Examples:
   husk run pod.yaml                   run a pod
   husk run -p 8080:80 web/            run a folder's manifests, port 80 on 127.0.0.1:8080
   husk run hello.wasm -- --name you   run one program in a pod of its own
+  husk run box --image busybox -it    run one pod, called box, of an image
   husk run --resume pod.yaml          go on with the pod after husk was killed
   kustomize build . | husk run -      read manifests from standard input")]
 pub struct RunArgs {
-    /// Manifest files, folders of them (not their subfolders), `-` for standard input, or one .wasm program
-    #[arg(required = true, value_name = "FILE|DIR|-")]
+    /// Manifest files, folders of them (not their subfolders), `-` for standard input, or one .wasm program; with --image
+    /// the name of a pod
+    #[arg(required = true, value_name = "FILE|DIR|-|NAME")]
     pub files: Vec<PathBuf>,
-    /// Arguments for the .wasm program
+    /// Arguments for the .wasm program, or for the container of --image
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
+    /// Run a pod with one container of this image instead of manifests
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// With --image: the arguments are the command, instead of those of the image's
+    #[arg(long, requires = "image")]
+    pub command: bool,
+    /// With --image: the container reads standard input
+    #[arg(short = 'i', long, requires = "image")]
+    pub stdin: bool,
+    /// With --image: the container has this terminal
+    #[arg(short, long, requires = "image")]
+    pub tty: bool,
+    /// With --image: whether the container is started again when it has ended
+    #[arg(long, requires = "image", value_name = "POLICY", default_value = "Never")]
+    pub restart: RestartArg,
     /// Publish a pod's TCP (or /udp) port on this machine: on 127.0.0.1 unless ADDR is given, on a free port if
     /// HOST is 0, on the same port if HOST is left out. With several pods, POD says whose. Repeatable
     #[arg(short, long, value_name = "[ADDR:]HOST:[POD:]PORT[/udp]")]
@@ -38,7 +55,7 @@ pub struct RunArgs {
     /// Whether pods may reach what is outside of them through this machine: connections and DNS
     #[arg(long, value_enum, value_name = "allow|deny", hide_possible_values = true, default_value_t = EgressArg::Allow)]
     pub egress: EgressArg,
-    /// Set an environment variable of the .wasm program. Repeatable
+    /// Set an environment variable of the .wasm program, or of the container of --image. Repeatable
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
     /// Go on with these pods where a husk that was killed has left them: with the same UIDs, volumes and restart
@@ -69,6 +86,31 @@ pub struct RunArgs {
     /// Namespace for objects that name none
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
+}
+
+/// `--restart`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RestartArg {
+    /// Whatever its exit code was.
+    #[value(name = "Always")]
+    Always,
+    /// If it has failed.
+    #[value(name = "OnFailure")]
+    OnFailure,
+    /// No.
+    #[value(name = "Never")]
+    Never,
+}
+
+impl RestartArg {
+    /// The restart policy of a pod.
+    pub fn policy(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::OnFailure => "OnFailure",
+            Self::Never => "Never",
+        }
+    }
 }
 
 /// `--egress`.

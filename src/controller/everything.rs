@@ -14,7 +14,7 @@ pub(super) struct Everything {
 
 /// The resources whose objects are kept.
 pub(super) fn stored_resources() -> impl Iterator<Item = &'static ResourceType> {
-    RESOURCES.iter().filter(|resource| resource.nature == Nature::Stored)
+    RESOURCES.iter().filter(|resource| resource.nature == Nature::Stored && !resource.is_other_version())
 }
 
 impl Everything {

@@ -67,6 +67,14 @@ pub trait Cluster: Send + Sync {
     fn update_status(&self, pod: &Pod, status: &PodStatus) -> bool;
     /// Posts a Kubernetes event about a pod: a new one, or the next of a series that was posted before.
     fn post_event(&self, pod: &Pod, event: &PostedEvent);
+
+    /// Does both, so that whoever sees one of the events finds the status that goes with it: a kubelet, too, sets the status
+    /// of a round before it does what it posts events of (kubelet v1.36 `SyncPod`). Whether the status is published.
+    fn publish(&self, pod: &Pod, status: Option<&PodStatus>, events: &[PostedEvent]) -> bool {
+        let published = status.is_none_or(|status| self.update_status(pod, status));
+        events.iter().for_each(|event| self.post_event(pod, event));
+        published
+    }
 }
 
 /// What feeds a container that has `stdin: true`.

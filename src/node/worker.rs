@@ -240,16 +240,15 @@ impl Worker {
     }
 
     fn publish(&mut self, pod: &Pod, plan: &Plan, now: Timestamp) {
-        for event in &plan.events {
-            if let Some(event) = self.correlator.observe(event.clone(), now) {
-                self.node.config.cluster.post_event(pod, &event);
-            }
-        }
+        let posted = plan.events.iter().filter_map(|event| self.correlator.observe(event.clone(), now));
+        let events: Vec<_> = posted.collect();
         let is_published =
             |published: &Arc<PodStatus>| Arc::ptr_eq(published, &plan.status) || *published == plan.status;
-        if !self.published.as_ref().is_some_and(is_published)
-            && self.node.config.cluster.update_status(pod, &plan.status)
-        {
+        let status = (!self.published.as_ref().is_some_and(is_published)).then_some(&*plan.status);
+        if status.is_none() && events.is_empty() {
+            return;
+        }
+        if self.node.config.cluster.publish(pod, status, &events) && status.is_some() {
             self.published = Some(Arc::clone(&plan.status));
         }
     }

@@ -1,4 +1,4 @@
-//! husk's own verbs against a server: what somebody without kubectl types and sees.
+//! husk's own verbs against a server, or a run in another terminal: what somebody without kubectl types and sees.
 
 #![cfg(unix)]
 
@@ -122,4 +122,96 @@ fn a_server_tells_of_itself() {
 fn without_a_server_verbs_say_how_to_start_one() {
     let husk = Husk::new();
     husk.husk(["get", "pods"]).exits(1).says("start one with `husk serve --detach");
+}
+
+#[test]
+fn a_run_in_another_terminal_is_like_a_server() {
+    let husk = Husk::new();
+    let mut run = husk.start(MANIFEST, &[]);
+    run.wait_for("hello");
+    let on = |line: &str| husk.husk(line.split_whitespace());
+    assert_eq!(on("wait --for=condition=Ready pod/web --timeout=60s").ok(), "pod/web condition met\n");
+    let table = on("get pods").ok();
+    assert!(
+        table.starts_with("NAME   READY   STATUS    RESTARTS   AGE\nweb    2/2     Running   0          "),
+        "{table}"
+    );
+    assert_eq!(on("logs web -c talker").ok(), "hello\n");
+    assert_eq!(on("logs svc/front -c talker").ok(), "hello\n");
+    assert_eq!(on("exec svc/front -c talker -- busybox echo spoken").ok(), "spoken\n");
+    on("get pod nope").exits(1).says("Error from server (NotFound): pods \"nope\" not found");
+    assert!(on("events --for pod/web").ok().contains("Successfully assigned default/web to"));
+    assert!(on("describe node").ok().contains("Non-terminated Pods:          (1 in total)"));
+    let mut forward = Running::spawn(&mut husk.command(["port-forward", "svc/front", "0:8080"]));
+    let line = forward.wait_for("Forwarding from 127.0.0.1:");
+    let port = line.split([':', ' ']).find_map(|word| word.parse().ok()).unwrap();
+    assert!(http_get(port, "/").starts_with("HTTP/1.1 200"));
+    drop(forward);
+    // What is made beside its pods lives as long as they do.
+    husk.write("beside.yaml", MANIFEST.replace("name: web,", "name: beside,").replace("name: front", "name: other"));
+    assert_eq!(on("apply -f beside.yaml").ok(), "pod/beside created\nservice/other created\n");
+    let met = "pod/beside condition met\npod/beside condition met\n";
+    assert_eq!(on("wait --for=condition=PodScheduled --for=condition=Ready pod/beside --timeout=60s").ok(), met);
+    assert_eq!(on("delete pod web").ok(), "pod \"web\" deleted from default namespace\n");
+    let (_, lines) = run.end();
+    assert!(lines.iter().any(|line| line.starts_with("web ")), "its table has the pod: {lines:#?}");
+    on("get pods").exits(1).says("no husk server and no `husk run` is at work on ");
+    let left = fs::read_dir(husk.dir().join("data/pods")).unwrap().count();
+    assert_eq!(left, 0, "files of pods go with the run");
+}
+
+#[test]
+fn of_several_runs_one_is_chosen() {
+    let husk = Husk::new();
+    let sleeper = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  containers:\n  - {{name: c, image: busybox, \
+             command: [sh, -c, 'echo {name} runs; sleep 3600']}}\n"
+        )
+    };
+    let [mut one, mut other] = ["one", "other"].map(|name| {
+        let file = husk.write(&format!("{name}.yaml"), sleeper(name));
+        Running::spawn(husk.command(["run", "--timeout", "120s"]).arg(file))
+    });
+    one.wait_for("one runs");
+    other.wait_for("other runs");
+    let asked = husk.husk(["get", "pods"]).exits(1).says("several `husk run` are under way: choose one with --run=PID");
+    let row = asked.stderr.lines().find(|line| line.ends_with("other.yaml")).unwrap();
+    let run = format!("--run={}", row.split_whitespace().next().unwrap());
+    assert_eq!(husk.husk(["get", "pods", &run, "-o", "name"]).ok(), "pod/other\n");
+    husk.husk(["get", "pods", "--run=1"]).exits(1).says("is process 1");
+    // A server is what is meant before any of them.
+    husk.husk(["serve", "--detach", "--port", "0"]).ok();
+    husk.husk(["get", "pods"]).exits(0).says("No resources found in default namespace.");
+    assert_eq!(husk.husk(["get", "pods", &run, "-o", "name"]).ok(), "pod/other\n");
+    husk.husk(["stop"]).exits(0);
+    drop(other);
+    assert_eq!(husk.husk(["get", "pods", "-o", "name"]).ok(), "pod/one\n");
+}
+
+#[test]
+fn objects_are_made_of_options_and_edited() {
+    let served = Served::start();
+    assert_eq!(served.run("create configmap settings --from-literal=a=b").ok(), "configmap/settings created\n");
+    served
+        .run("create configmap settings")
+        .exits(1)
+        .says("Error from server (AlreadyExists): failed to create configmap: configmaps \"settings\" already exists");
+    assert_eq!(served.run("create service clusterip web --tcp=80:8080 -o name").ok(), "service/web\n");
+    let dry = served.run("create secret generic s --from-literal=k=v --dry-run=client -o yaml").ok();
+    assert!(dry.contains("k: dg==") && dry.contains("kind: Secret"), "{dry}");
+    served.run("get secret s").exits(1).says("not found");
+    let edit = |script: &str, target: &str| served.0.husk_with([("EDITOR", script)], ["edit", target]);
+    assert_eq!(edit("sed -i s/'a: b'/'a: c'/", "configmap/settings").ok(), "configmap/settings edited\n");
+    assert_eq!(served.run("get configmap settings -o jsonpath={.data.a}").ok(), "c");
+    edit("true", "configmap/settings").exits(0).says("Edit cancelled, no changes made.");
+    edit("sed -i s/'a: c'/'a: [d]'/", "configmap/settings")
+        .exits(1)
+        .says("A copy of your changes has been stored to ")
+        .says("Error from server (BadRequest)");
+    let mut watched = Running::spawn(&mut served.0.command(["events", "-w", "--types=Normal"]));
+    watched.wait_for("Pod/web");
+    served.0.write("late.yaml", MANIFEST.replace("name: web,", "name: late,"));
+    served.run("apply -f late.yaml").ok();
+    watched.wait_for("Pod/late");
 }

@@ -69,6 +69,15 @@ impl Husk {
         self.command(args).output().unwrap().into()
     }
 
+    /// The same, with variables in its environment.
+    pub(crate) fn husk_with<I: AsRef<OsStr>>(
+        &self,
+        variables: impl IntoIterator<Item = (&'static str, I)>,
+        args: impl IntoIterator<Item = I>,
+    ) -> Outcome {
+        self.command(args).envs(variables).output().unwrap().into()
+    }
+
     /// Makes an image of a test guest and gives its name: `test/p2/print` for `("p2", "print")`.
     pub(crate) fn image(&self, level: &str, guest: &str) -> String {
         let name = format!("test/{level}/{guest}");

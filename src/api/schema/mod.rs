@@ -23,7 +23,7 @@ pub use conform::Misfit;
 pub(in crate::api) use conform::shortened;
 use types::{TYPES, TypeId};
 
-use super::resources::{ResourceType, Subresource};
+use super::resources::{RESOURCES, ResourceType, Subresource};
 
 /// A kind of object in one version of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,7 +83,19 @@ pub fn is_known(kind: GroupVersionKind<'_>) -> bool {
 
 /// The type of a kind's objects.
 pub(in crate::api) fn type_of(kind: GroupVersionKind<'_>) -> Option<TypeId> {
-    KINDS.get(&kind).copied()
+    KINDS.get(&kind).or_else(|| KINDS.get(&preferred(kind)?)).copied()
+}
+
+/// The kind in the version that clients prefer, if it is served in another one.
+fn preferred(kind: GroupVersionKind<'_>) -> Option<GroupVersionKind<'static>> {
+    let found = RESOURCES.iter().find(|resource| GroupVersionKind::of(resource) == kind)?;
+    Some(GroupVersionKind::of(found.preferred()))
+}
+
+/// The kind whose schema a resource's objects have: that of the preferred version, unless there is one of its own.
+fn described(resource: &ResourceType) -> GroupVersionKind<'static> {
+    let kind = GroupVersionKind::of(resource);
+    if KINDS.contains_key(&kind) { kind } else { GroupVersionKind::of(resource.preferred()) }
 }
 
 /// All schemas by name, such as `io.k8s.api.core.v1.Pod`.

@@ -105,15 +105,23 @@ fn document_v3(schemas: &Map<String, Value>, group: &'static str, version: &'sta
     let below = of_it().flat_map(|resource| {
         resource.subresources.iter().map(|subresource| GroupVersionKind::of_subresource(resource, subresource))
     });
-    let kinds: BTreeSet<_> = of_it().map(GroupVersionKind::of).chain(below).chain([super::DELETE_OPTIONS]).collect();
+    let kinds: BTreeSet<_> = of_it().map(super::described).chain(below).chain([super::DELETE_OPTIONS]).collect();
     let mut names = BTreeSet::new();
     for (name, schema) in schemas {
         if kind_of(schema).is_some_and(|kind| kinds.contains(&kind)) {
             add_with_references(name, schemas, &mut names);
         }
     }
-    let schemas: Map<String, Value> =
+    let mut schemas: Map<String, Value> =
         schemas.iter().filter(|(name, _)| names.contains(name.as_str())).map(owned).collect();
+    // A schema that several versions share says so in each of their documents.
+    for resource in of_it().filter(|resource| super::described(resource) != GroupVersionKind::of(resource)) {
+        let described = super::described(resource);
+        let schema = schemas.values_mut().find(|schema| kind_of(schema) == Some(described));
+        if let Some(Value::Array(kinds)) = schema.and_then(|schema| schema.get_mut(super::KIND_EXTENSION)) {
+            kinds.push(json!({"group": resource.group, "kind": resource.kind, "version": resource.version}));
+        }
+    }
     let paths = of_it().flat_map(|resource| operations::paths(resource, Dialect::V3));
     let document = json!({
         "openapi": "3.0.0",

@@ -73,7 +73,8 @@ impl Dialect {
 /// The paths of a resource.
 pub(super) fn paths(resource: &ResourceType, dialect: Dialect) -> Map<String, Value> {
     let kind = GroupVersionKind::of(resource);
-    let Some((component, _)) = components().iter().find(|(_, schema)| kind_of(schema) == Some(kind)) else {
+    let described = super::described(resource);
+    let Some((component, _)) = components().iter().find(|(_, schema)| kind_of(schema) == Some(described)) else {
         return Map::new();
     };
     let describer = Describer { resource, dialect, object: dialect.reference(component) };

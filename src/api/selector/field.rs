@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 
+use serde::de::DeserializeSeed;
 use serde_json::Value;
 
+use super::part::Part;
 use super::{MAX_SELECTOR, SelectorError};
 use crate::api::resources::ResourceType;
 use crate::api::validate::go_quoted;
@@ -161,6 +163,19 @@ impl FieldQuery {
         self.terms.iter().all(|term| (field(term.field).unwrap_or_default() == term.value) == term.equal)
     }
 
+    /// The same, for the one object of that name only.
+    pub fn and_name(mut self, name: &str) -> Self {
+        self.terms.push(Term { field: "metadata.name", equal: true, value: name.to_owned() });
+        self
+    }
+
+    /// Whether an object is picked, by its JSON as it is stored. Of that, no more is looked at than has to be.
+    pub fn matches_json(&self, json: &[u8]) -> bool {
+        let paths: Vec<&str> = self.terms.iter().flat_map(|term| paths(&term.field)).copied().collect();
+        let part = Part(&paths).deserialize(&mut serde_json::Deserializer::from_slice(json));
+        self.matches_object(&part.unwrap_or_default())
+    }
+
     /// Whether an object, as it is stored, is picked.
     pub fn matches_object(&self, object: &Value) -> bool {
         self.matches(|field| selectable_value(object, field))
@@ -181,6 +196,14 @@ fn stored_field(resource: &ResourceType, written: &str) -> Result<&'static str, 
             go_quoted(written)
         ),
     }))
+}
+
+/// Where the value of a field is, in an object as it is stored.
+fn paths<'f>(field: &'f &'static str) -> &'f [&'static str] {
+    match *field {
+        "source" => &["source.component", "reportingComponent"],
+        _ => std::slice::from_ref(field),
+    }
 }
 
 /// The value of a field that can be selected by, in an object as it is stored.
@@ -254,6 +277,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn json_is_looked_into_as_objects_are() {
+        let object = json!({
+            "metadata": {"name": "a", "labels": {"spec.nodeName": "x"}, "annotations": {"a": ["b", {"c": null}]}},
+            "spec": {"hostNetwork": true, "containers": [{"nodeName": "x"}], "nodeName": "n\u{e4}"},
+            "status": {"phase": "Running", "podIP": null},
+        });
+        let text = object.to_string();
+        for selector in [
+            "spec.nodeName=n\u{e4}",
+            "spec.nodeName=x",
+            "spec.hostNetwork=true",
+            "spec.hostNetwork=false",
+            "status.phase!=Running",
+            "status.phase=Running,spec.nodeName!=x",
+            "status.podIP=",
+            "metadata.name=a",
+            "metadata.name=a,status.podIP!=",
+        ] {
+            let query = FieldQuery::parse(selector, find("", "pods").unwrap()).unwrap();
+            assert_eq!(query.matches_json(text.as_bytes()), query.matches_object(&object), "{selector}");
+        }
+        let event = json!({"metadata": {}, "source": {"host": "h"}, "reportingComponent": "kubelet"}).to_string();
+        let query = FieldQuery::parse("source=kubelet", find("", "events").unwrap()).unwrap();
+        assert!(query.matches_json(event.as_bytes()) && !query.and_name("x").matches_json(event.as_bytes()));
+    }
     use crate::api::resources::{RESOURCES, find};
 
     fn parse(plural: &str, text: &str) -> Result<FieldQuery, SelectorError> {

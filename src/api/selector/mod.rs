@@ -4,6 +4,7 @@
 
 mod field;
 mod label;
+mod part;
 
 use std::collections::BTreeMap;
 

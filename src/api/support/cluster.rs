@@ -10,6 +10,7 @@ const HONOURED: &[&str] = &[
     "metadata",
     "spec.affinity",
     "spec.automountServiceAccountToken",
+    "spec.containers[*].stdinOnce",
     "spec.nodeName",
     "spec.nodeSelector",
     "spec.overhead",
@@ -20,6 +21,7 @@ const HONOURED: &[&str] = &[
     "spec.schedulerName",
     "spec.schedulingGates",
     "spec.tolerations",
+    "spec.topologySpreadConstraints",
     "spec.volumes[*].projected.sources[*].serviceAccountToken",
     // Validation and the server's own rules speak of these.
     "spec.ephemeralContainers",
@@ -71,6 +73,9 @@ mod tests {
         };
         let none = (String::new(), String::new());
         assert_eq!(check("nodeName: node, priorityClassName: p, schedulingGates: [{name: a/b}]"), none);
+        let spread = "{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule}";
+        let once = "containers: [{name: c, stdin: true, stdinOnce: true}]";
+        assert_eq!(check(&format!("topologySpreadConstraints: [{spread}], {once}")), none);
         let token = "{projected: {sources: [{serviceAccountToken: {path: t}}]}, name: v}";
         assert_eq!(check(&format!("volumes: [{token}]")), none);
         assert_eq!(check("hostPID: true").0, "spec.hostPID");

@@ -46,6 +46,7 @@ impl Call<'_> {
         of_kind(&mut value, &resource.api_version(), resource.kind)?;
         let value = match resource.nature {
             Nature::ViewOf(_) => present::event_to_core(&value),
+            _ if resource.is_other_version() => present::in_version_of(resource.preferred(), value),
             _ => value,
         };
         if value["metadata"].is_null() || value["metadata"].is_object() {

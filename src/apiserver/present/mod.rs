@@ -89,6 +89,10 @@ impl Presenter {
     pub(super) fn plain(&self, object: &StoredObject) -> Bytes {
         match self.resource.nature {
             Nature::ViewOf(_) => serde_json::to_vec(&events::from_core(&object.value())).unwrap_or_default().into(),
+            _ if self.resource.is_other_version() => {
+                let value = in_version_of(self.resource, Value::clone(&object.value()));
+                serde_json::to_vec(&value).unwrap_or_default().into()
+            }
             _ => object.json().clone(),
         }
     }
@@ -212,6 +216,12 @@ impl Presenter {
         }
         to.push(b'}');
     }
+}
+
+/// An object, as it is in the version of its group for which `resource` stands.
+pub(super) fn in_version_of(resource: &ResourceType, mut object: Value) -> Value {
+    object["apiVersion"] = resource.api_version().into();
+    object
 }
 
 fn list_head(kind: &str, api_version: &str, metadata: &ListMetadata) -> String {

@@ -206,6 +206,10 @@ async fn the_server_says_what_it_is_and_how() {
 #[tokio::test]
 async fn reviews_say_who_one_is_and_what_one_may_do() {
     let cluster = Cluster::new().await;
+    let older = json!({"apiVersion": "authentication.k8s.io/v1beta1", "kind": "SelfSubjectReview"});
+    let older = cluster.post("/apis/authentication.k8s.io/v1beta1/selfsubjectreviews", older).await.good();
+    assert_eq!(older["apiVersion"], "authentication.k8s.io/v1beta1");
+    assert_eq!(older["status"]["userInfo"]["username"], Identity::admin().username);
     let own = cluster.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await;
     assert_eq!(own.code, StatusCode::CREATED);
     let own = own.good();

@@ -292,3 +292,26 @@ async fn containers_are_added_and_resized_through_their_subresources() {
     let limited = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]}});
     assert!(patch("resize", limited).await.error().2.contains("must be less than or equal to cpu limit of 1"));
 }
+
+#[tokio::test]
+async fn a_status_is_made_of_what_a_status_can_have() {
+    let cluster = Cluster::new().await;
+    let created = cluster.post(PODS, pod("a")).await.good();
+    let path = format!("{PODS}/a/status");
+    for status in [
+        json!({"phase": 5}),
+        json!({"conditions": "none"}),
+        json!({"containerStatuses": [{"name": "c", "restartCount": "many"}]}),
+        json!({"startTime": "yesterday"}),
+    ] {
+        let mut sent = created.clone();
+        sent["status"] = status.clone();
+        assert_eq!(cluster.put(&path, sent).await.code, StatusCode::BAD_REQUEST, "{status}");
+        for patch in ["application/merge-patch+json", "application/strategic-merge-patch+json"] {
+            let body = json!({"status": status}).to_string();
+            let answer = cluster.send("PATCH", &path, &[("content-type", patch)], body).await;
+            assert!(answer.code.is_client_error(), "{patch} {status}: {}", answer.text);
+        }
+    }
+    assert_eq!(cluster.get(&path).await.good()["status"], created["status"]);
+}

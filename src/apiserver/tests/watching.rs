@@ -199,3 +199,17 @@ async fn a_watch_ends_with_the_streams_of_a_server_that_is_about_to_end() {
     cluster.server.end_streams();
     assert_eq!(watch.told().await, "end");
 }
+
+#[tokio::test]
+async fn watches_have_paths_of_old() {
+    let cluster = Cluster::new().await;
+    cluster.config_map("a", json!({})).await;
+    cluster.config_map("b", json!({})).await;
+    let mut all = Watching::begin(&cluster, "/api/v1/watch/namespaces/default/configmaps", &[]).await;
+    assert_eq!((all.told().await, all.told().await), ("ADDED a".to_owned(), "ADDED b".to_owned()));
+    let mut one = Watching::begin(&cluster, "/api/v1/watch/namespaces/default/configmaps/b", &[]).await;
+    assert_eq!(one.told().await, "ADDED b");
+    cluster.delete(&format!("{MAPS}/a"), json!({})).await.good();
+    cluster.delete(&format!("{MAPS}/b"), json!({})).await.good();
+    assert_eq!(one.told().await, "DELETED b");
+}

@@ -11,7 +11,7 @@ use super::targets::{self, Target, of_manifest};
 use super::{events, files};
 use crate::base::clock::Clock;
 use crate::cli::describe::DescribeArgs;
-use crate::cli::print::describe::{Context, describe};
+use crate::cli::print::describe::{Context, OfNode, describe};
 use crate::cli::print::object::{list, text};
 
 /// Runs the verb.
@@ -95,8 +95,20 @@ async fn one(connection: &Connection, args: &DescribeArgs, kinds: &Kinds, object
     let events = if args.show_events { Some(events_of(connection, kinds, object).await?) } else { None };
     let is_service = text(object, &["kind"]) == "Service" && text(object, &["apiVersion"]) == "v1";
     let endpoints = if is_service { endpoints(connection, object).await? } else { Vec::new() };
-    let context = Context { events: events.as_deref(), endpoints: &endpoints, now: Clock::system().now() };
+    let is_node = text(object, &["kind"]) == "Node" && text(object, &["apiVersion"]) == "v1";
+    let node = if is_node { Some(of_node(connection, text(object, &["metadata", "name"])).await?) } else { None };
+    let now = Clock::system().now();
+    let context = Context { events: events.as_deref(), endpoints: &endpoints, node: node.as_ref(), now };
     Ok(describe(object, &context))
+}
+
+/// What belongs to a node, as far as one may see it.
+async fn of_node(connection: &Connection, name: &str) -> anyhow::Result<OfNode> {
+    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{}", segment(name));
+    let selector = format!("spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed");
+    let pods = format!("/api/v1/pods{}", query(&[("fieldSelector", selector)]));
+    let pods = connection.get(&pods, AS_JSON).await?;
+    Ok(OfNode { lease: connection.get(&lease, AS_JSON).await.ok(), pods: list(&pods, &["items"]).to_vec() })
 }
 
 async fn events_of(connection: &Connection, kinds: &Kinds, object: &Value) -> anyhow::Result<Vec<Value>> {

@@ -92,6 +92,8 @@ pub(super) struct ClusterConfig {
     pub(super) switch: Arc<Switch>,
     /// Where those find the pods who reach into them.
     pub(super) access: node_access::Pods,
+    /// Whether it has an API. Without one it is its pods, their Services, and nothing else: nobody could ask for more.
+    pub(super) has_api: bool,
     /// The certificate by which pods know the API server, in PEM; `None` if it does not listen to them.
     pub(super) ca_certificate: Option<String>,
     /// What is different where somebody sits in front of it.
@@ -127,6 +129,8 @@ pub(super) struct LocalCluster {
     api: Option<TcpListener>,
     pods: Pods,
     _tasks: Vec<AbortOnDropHandle<()>>,
+    /// Where nobody else keeps them.
+    _node_ports: Vec<NodePort>,
 }
 
 impl LocalCluster {
@@ -134,10 +138,7 @@ impl LocalCluster {
     pub(super) fn start(mut config: ClusterConfig) -> anyhow::Result<Self> {
         let ClusterConfig { store, clock, switch, node_name, .. } = &config;
         let (store, clock, switch, node_name) = (store.clone(), *clock, Arc::clone(switch), node_name.clone());
-        let node_ip = switch.node_ip();
-        system::ensure(&store, clock.now(), node_ip).context("cannot make what every cluster has")?;
-        let reporter = NodeReporter::new(store.clone(), clock, facts(&config));
-        reporter.register().context("cannot register the node")?;
+        let mut tasks = if config.has_api { control(&mut config)? } else { Vec::new() };
         let api = match config.ca_certificate {
             None => None,
             Some(_) => {
@@ -145,21 +146,11 @@ impl LocalCluster {
                 Some(listener.context("the API cannot be reached by pods")?)
             }
         };
-        let mut tasks = controllers(&store, clock, &node_name, config.ca_certificate.as_deref());
-        let kept = store.clone();
-        tasks.push(supervise("system", move || system::keep(kept.clone(), clock, node_ip)));
-        tasks.push(supervise("node", move || reporter.clone().run()));
-        tasks.push(supervise("clock", move || follow_clock(clock)));
-        let (of_ports, with_ports, on_node) = (store.clone(), Arc::clone(&switch), node_name.clone());
-        let open = Mutex::new(std::mem::take(&mut config.foreground.node_ports));
-        tasks.push(supervise("node ports", move || {
-            let open = std::mem::take(&mut *open.lock().unwrap_or_else(PoisonError::into_inner));
-            NodePortKeeper::new(&of_ports, clock, Arc::clone(&with_ports), &on_node).with_open(open).run()
-        }));
         // Before pods run that look for Services.
         tasks.push(services::keep(&store, clock, switch, DOMAIN));
+        let node_ports = std::mem::take(&mut config.foreground.node_ports);
         let pods = pods(config);
-        Ok(Self { node_name, api, pods, _tasks: tasks })
+        Ok(Self { node_name, api, pods, _tasks: tasks, _node_ports: node_ports })
     }
 
     /// The node's name.
@@ -207,6 +198,27 @@ pub(super) fn api_config(node_name: &str, policy: Policy, clock: Clock) -> crate
         policy,
         clock,
     }
+}
+
+/// What makes a cluster of pods: the objects that every cluster has, and who acts on those that clients write.
+fn control(config: &mut ClusterConfig) -> anyhow::Result<Vec<AbortOnDropHandle<()>>> {
+    let ClusterConfig { store, clock, switch, node_name, .. } = &*config;
+    let (store, clock, switch, node_name) = (store.clone(), *clock, Arc::clone(switch), node_name.clone());
+    let node_ip = switch.node_ip();
+    system::ensure(&store, clock.now(), node_ip).context("cannot make what every cluster has")?;
+    let reporter = NodeReporter::new(store.clone(), clock, facts(config));
+    reporter.register().context("cannot register the node")?;
+    let mut tasks = controllers(&store, clock, &node_name, config.ca_certificate.as_deref());
+    let kept = store.clone();
+    tasks.push(supervise("system", move || system::keep(kept.clone(), clock, node_ip)));
+    tasks.push(supervise("node", move || reporter.clone().run()));
+    tasks.push(supervise("clock", move || follow_clock(clock)));
+    let open = Mutex::new(std::mem::take(&mut config.foreground.node_ports));
+    tasks.push(supervise("node ports", move || {
+        let open = std::mem::take(&mut *open.lock().unwrap_or_else(PoisonError::into_inner));
+        NodePortKeeper::new(&store, clock, Arc::clone(&switch), &node_name).with_open(open).run()
+    }));
+    Ok(tasks)
 }
 
 fn facts(config: &ClusterConfig) -> NodeFacts {

@@ -157,6 +157,8 @@ impl Keeper {
         {
             there.push(event);
         }
+        // In the order in which they were made, or changed last.
+        there.sort_by_key(|event| event.object.revision());
         // What has run before has its place already; others come after it.
         let has_run_before = |event: &WatchEvent| {
             event.object.typed::<Pod>().is_some_and(|pod| {

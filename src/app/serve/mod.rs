@@ -95,6 +95,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         images,
         switch: Switch::new(egress(args.egress)),
         access: access.clone(),
+        has_api: true,
         ca_certificate: Some(entrance.ca_certificate().to_owned()),
         foreground: Foreground::nobody(),
     })?;

@@ -56,13 +56,13 @@ pub(in crate::app) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
 }
 
 /// Puts a private file in place, instead of one that may be there.
-pub(in crate::app) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     replace(path, content, true).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The same for what is written anew at every start, and so need not outlive the machine: syncing takes far longer than
 /// all else where a disk is slow or busy.
-pub(in crate::app) fn write_for_now(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_for_now(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     replace(path, content, false).with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -132,6 +132,12 @@ impl Cluster for Record {
         self.note(format!("event {container} {}: {}", event.reason, event.message));
         self.changed.notify_waiters();
     }
+
+    /// Notes first what was done, and then what came of it.
+    fn publish(&self, pod: &Pod, status: Option<&PodStatus>, events: &[PostedEvent]) -> bool {
+        events.iter().for_each(|event| self.post_event(pod, event));
+        status.is_none_or(|status| self.update_status(pod, status))
+    }
 }
 
 fn all(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {

@@ -137,6 +137,8 @@ async fn serve_pair(target: &Target, port: u16, data: Stream, error: Stream) -> 
         }
         Err(message) => error.write(message.into()).await?,
     }
-    data.finish().await?;
-    error.finish().await
+    // In this order (kubelet v1.36 `portForward`), and both whatever becomes of the other: kubectl waits for both, and may
+    // have reset the one for data.
+    let told = error.finish().await;
+    data.finish().await.and(told)
 }

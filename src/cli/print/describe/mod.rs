@@ -1,5 +1,6 @@
-//! `describe`: an object in words, as kubectl puts them. `pod` has pods and `others` the rest.
+//! `describe`: an object in words, as kubectl puts them. `pod` has pods, `node` nodes and `others` the rest.
 
+mod node;
 mod others;
 mod pod;
 mod tabs;
@@ -7,6 +8,7 @@ mod tabs;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::node::OfNode;
 use self::tabs::tabulate;
 use super::events::{ago, interval, time};
 use super::object::{at, list, text};
@@ -18,6 +20,8 @@ pub struct Context<'a> {
     pub events: Option<&'a [Value]>,
     /// Of a service: the addresses behind each of its ports, by the port's name.
     pub endpoints: &'a [(String, Vec<String>)],
+    /// Of a node: what belongs to it.
+    pub node: Option<&'a OfNode>,
     /// When it is described.
     pub now: Timestamp,
 }
@@ -32,7 +36,7 @@ pub fn describe(object: &Value, context: &Context<'_>) -> String {
         ("v1", "Secret") => others::secret(&mut out, object),
         ("v1", "Namespace") => others::namespace(&mut out, object),
         ("v1", "ServiceAccount") => others::service_account(&mut out, object),
-        ("v1", "Node") => others::node(&mut out, object),
+        ("v1", "Node") => node::node(&mut out, object, context),
         ("v1", "PersistentVolumeClaim") => others::claim(&mut out, object),
         _ => others::anything(&mut out, object),
     }

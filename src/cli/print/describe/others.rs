@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::pod::quantities;
-use super::{Context, Lines, or_none, rfc1123, scalar};
+use super::{Context, Lines, or_none, scalar};
 use crate::cli::print::object::{at, list, text};
 
 /// How deeply an object of an unknown kind is shown.
@@ -103,61 +102,6 @@ pub(super) fn namespace(out: &mut Lines, namespace: &Value) {
     out.head(namespace);
     out.labels(namespace);
     out.field(0, "Status", text(namespace, &["status", "phase"]));
-}
-
-/// Describes a Node.
-pub(super) fn node(out: &mut Lines, node: &Value) {
-    out.head(node);
-    let roles = sorted(at(node, &["metadata", "labels"])).into_iter();
-    let roles: Vec<&str> = roles.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).collect();
-    out.field(0, "Roles", or_none(&roles.join(",")));
-    out.labels(node);
-    out.field(0, "CreationTimestamp", &rfc1123(node, &["metadata", "creationTimestamp"]));
-    let taint = |taint: &Value| {
-        let value = match text(taint, &["value"]) {
-            "" => String::new(),
-            value => format!("={value}"),
-        };
-        format!("{}{value}:{}", text(taint, &["key"]), text(taint, &["effect"]))
-    };
-    let taints: Vec<String> = list(node, &["spec", "taints"]).iter().map(taint).collect();
-    out.several(0, "Taints", &taints);
-    let cordoned = at(node, &["spec", "unschedulable"]) == Some(&Value::Bool(true));
-    out.field(0, "Unschedulable", &cordoned.to_string());
-    out.line(0, "Conditions:");
-    out.line(1, "Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage");
-    out.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
-    for condition in list(node, &["status", "conditions"]) {
-        let cells = [
-            text(condition, &["type"]).to_owned(),
-            text(condition, &["status"]).to_owned(),
-            rfc1123(condition, &["lastHeartbeatTime"]),
-            rfc1123(condition, &["lastTransitionTime"]),
-            text(condition, &["reason"]).to_owned(),
-            text(condition, &["message"]).to_owned(),
-        ];
-        out.line(1, &cells.join(" \t"));
-    }
-    out.line(0, "Addresses:");
-    for address in list(node, &["status", "addresses"]) {
-        out.field(1, text(address, &["type"]), text(address, &["address"]));
-    }
-    quantities(out, 0, "Capacity", at(node, &["status", "capacity"]));
-    quantities(out, 0, "Allocatable", at(node, &["status", "allocatable"]));
-    out.line(0, "System Info:");
-    for (label, field) in [
-        ("Machine ID", "machineID"),
-        ("System UUID", "systemUUID"),
-        ("Boot ID", "bootID"),
-        ("Kernel Version", "kernelVersion"),
-        ("OS Image", "osImage"),
-        ("Operating System", "operatingSystem"),
-        ("Architecture", "architecture"),
-        ("Container Runtime Version", "containerRuntimeVersion"),
-        ("Kubelet Version", "kubeletVersion"),
-    ] {
-        out.field(1, label, text(node, &["status", "nodeInfo", field]));
-    }
 }
 
 /// Describes a PersistentVolumeClaim.
