@@ -20,7 +20,7 @@ use crate::programs::Programs;
 
 pub(crate) fn load(yaml: &str) -> anyhow::Result<Pod> {
     let mut name_suffix = || String::new();
-    let mut options = LoadOptions { namespace: "default", runtime: RuntimeKind::Wasm, name_suffix: &mut name_suffix };
+    let mut options = LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut name_suffix };
     let loaded = api::load("bench", yaml, &mut options).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
     match loaded.into_iter().next().map(|loaded| loaded.object) {
         Some(Object::Pod(pod)) => Ok(*pod),
@@ -56,6 +56,7 @@ pub(crate) fn node(
         probe_lag: std::time::Duration::ZERO,
         clock: Clock::system(),
         runtime,
+        linux: None,
         images,
         switch: Switch::new(Egress::Deny),
         cluster,

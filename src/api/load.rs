@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use k8s_openapi::api::core::v1::Pod;
+
 use super::decode::{DecodeProblem, decode_what_is_good};
 use super::defaults::{apply_defaults, generate_name};
 use super::object::{Object, Origin};
@@ -14,8 +16,8 @@ use super::validate::{FieldError, validate};
 pub struct LoadOptions<'o> {
     /// The namespace of objects that name none.
     pub namespace: &'o str,
-    /// The runtime whose support is checked.
-    pub runtime: RuntimeKind,
+    /// Says which runtime's support of a pod is checked.
+    pub runtime: &'o dyn Fn(&Pod) -> RuntimeKind,
     /// Gives the random end of a generated name: [`super::defaults::NAME_SUFFIX_LENGTH`] of
     /// [`super::defaults::NAME_SUFFIX_CHARACTERS`].
     pub name_suffix: &'o mut dyn FnMut() -> String,
@@ -123,8 +125,12 @@ pub fn load(source: &str, text: &str, options: &mut LoadOptions<'_>) -> Result<V
 }
 
 fn complete(mut object: Object, origin: Origin, options: &mut LoadOptions<'_>) -> Result<LoadedObject, Vec<LoadError>> {
+    let runtime = match &object {
+        Object::Pod(pod) => (options.runtime)(pod),
+        _ => RuntimeKind::Wasm,
+    };
     let SupportReport { refusals, warnings } = match &object {
-        Object::Pod(pod) => check_support(pod, options.runtime),
+        Object::Pod(pod) => check_support(pod, runtime),
         Object::Service(service) => check_service(service),
         _ => SupportReport::default(),
     };
@@ -148,7 +154,7 @@ fn complete(mut object: Object, origin: Origin, options: &mut LoadOptions<'_>) -
     }
     for note in refusals {
         let path = note.path.clone();
-        errors.push(at(&path, LoadProblem::Unsupported { note, runtime: options.runtime }));
+        errors.push(at(&path, LoadProblem::Unsupported { note, runtime }));
     }
     if errors.is_empty() { Ok(LoadedObject { object, origin, warnings }) } else { Err(errors) }
 }

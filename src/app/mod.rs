@@ -7,6 +7,8 @@ mod history;
 mod images;
 mod local;
 mod manifests;
+#[cfg(target_os = "linux")]
+mod native;
 mod node_access;
 mod notices;
 mod outcome;
@@ -38,6 +40,10 @@ const OPEN_FILES: u64 = 32_768;
 
 /// Parses the process's arguments, runs the command they name and returns its exit code.
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::runtime::linux::sandbox_process() {
+        return ExitCode::from(code);
+    }
     let cli = Cli::parse();
     #[cfg(unix)]
     raise_open_files_limit();

@@ -142,12 +142,11 @@ impl Session {
         let mut objects = Vec::new();
         let mut errors = Vec::new();
         let mut name_suffix = random_name_suffix;
+        let images = Arc::clone(&self.images);
+        let runtime = move |pod: &Pod| runtime_of(&images, pod);
         for (source, text) in texts {
-            let mut options = LoadOptions {
-                namespace: &self.args.namespace,
-                runtime: RuntimeKind::Wasm,
-                name_suffix: &mut name_suffix,
-            };
+            let mut options =
+                LoadOptions { namespace: &self.args.namespace, runtime: &runtime, name_suffix: &mut name_suffix };
             match api::load(source, text, &mut options) {
                 Ok(loaded) => objects.extend(loaded),
                 Err(found) => errors.extend(found.0),
@@ -232,8 +231,10 @@ impl Session {
             "spec": {"containers": [container], "restartPolicy": self.args.restart.policy()},
         });
         let mut name_suffix = random_name_suffix;
+        let images = Arc::clone(&self.images);
+        let runtime = move |pod: &Pod| runtime_of(&images, pod);
         let mut options =
-            LoadOptions { namespace: &self.args.namespace, runtime: RuntimeKind::Wasm, name_suffix: &mut name_suffix };
+            LoadOptions { namespace: &self.args.namespace, runtime: &runtime, name_suffix: &mut name_suffix };
         // As what is written in a manifest, it is checked.
         let loaded = api::load("--image", &pod.to_string(), &mut options).map_err(|errors| {
             anyhow!("{}", errors.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "))
@@ -341,6 +342,11 @@ impl Session {
         bail!("{}\n`husk image ls` shows what there is, `husk image import` adds a program", problems.join("\nerror: "))
     }
 
+    /// Whether a pod has native containers.
+    pub(super) fn has_native(&self) -> bool {
+        self.pods.iter().any(|pod| runtime_of(&self.images, pod) == RuntimeKind::Linux)
+    }
+
     /// Without a place for volumes no pod can start; without one for compiled code they start slowly.
     fn check_directories(&mut self) -> anyhow::Result<()> {
         let Paths { pods, cache, .. } = &self.paths;
@@ -391,6 +397,13 @@ impl Session {
     pub(super) fn console(&self) -> Console {
         Console::new(&self.pods, self.stdin_free)
     }
+}
+
+/// The runtime of a pod's containers; Linux if it is that of one.
+fn runtime_of(images: &ImageStore, pod: &Pod) -> RuntimeKind {
+    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let mut images = containers.filter_map(|container| images.resolve(container.image.as_deref()?).ok());
+    if images.any(|image| !image.is_wasm()) { RuntimeKind::Linux } else { RuntimeKind::Wasm }
 }
 
 /// What is said when there is no place for volumes.

@@ -61,6 +61,10 @@ const DEFAULT_GRACE_SECONDS: i64 = 30;
 /// Runs the command.
 pub(super) fn run(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
     let session = Session::prepare(global, args)?;
+    #[cfg(target_os = "linux")]
+    if session.has_native() {
+        super::native::prepare().context("native containers cannot be run")?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(session.host.cpus).enable_all().build()?;
     let progress = Arc::new(CompileProgress::new(std::io::stderr().is_terminal() && !session.args.quiet));
     let containers = session.wasm_runtime(Arc::clone(&progress))?;

@@ -1,7 +1,9 @@
 //! From a container of the spec to what a runtime starts: program, environment, limits, ports, filesystem.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
@@ -10,14 +12,18 @@ use super::attach::{Stdin, Streams};
 use super::context::PodContext;
 use super::executor::Sandbox;
 use super::logs::LogTail;
+#[cfg(target_os = "linux")]
+use super::native;
 use super::rootfs::{self, LayerCache};
 use super::{Keyboard, run_directory};
 use crate::base::id::ContainerId;
 use crate::base::pipe::{self, PipeReader};
 use crate::image::Image;
 use crate::pod::{ResourceLimits, StartFailureReason, command, env, ephemeral_as_container, security};
-use crate::runtime::{ContainerConfig, ContainerPort, ExitReason, ExitStatus, RuntimeError, Signal};
-use crate::vfs::MemoryFile;
+use crate::runtime::{
+    ContainerConfig, ContainerPort, ExitReason, ExitStatus, LinuxContainerConfig, RuntimeError, Signal,
+};
+use crate::vfs::{MemoryFile, MountTable};
 use crate::volume::PodVolumes;
 
 /// Bytes of a termination message file that show, its last ones (kubelet v1.36 `MaxContainerTerminationMessageLength`).
@@ -79,6 +85,8 @@ pub(super) struct Prepared {
     pub(super) streams: Arc<Streams>,
     pub(super) stop_signal: Signal,
     pub(super) termination_message: TerminationMessage,
+    /// Whatever must stay where it is for as long as the instance runs.
+    pub(super) held: Box<dyn std::any::Any + Send>,
 }
 
 /// Which instance of which container of which pod.
@@ -130,19 +138,10 @@ pub(super) fn prepare(
         return Err(StartError::create("no command specified: neither the container nor its image names one"));
     }
     let id = ContainerId::random();
-    let message_file = MemoryFile::new("", 0o666, TERMINATION_LOG_LIMIT);
-    let parts = rootfs::Parts {
-        layers,
-        image,
-        volumes,
-        scratch: run_directory::roots(pod_dir).join(&id.0),
-        files: rootfs::ManagedFiles {
-            names: &context.names().map_err(StartError::create)?,
-            pod_ips: &context.facts.pod_ips,
-            termination_log: (termination_path(container), message_file.clone()),
-        },
-    };
-    let mounts = rootfs::build(context, container, &parts, &variables)?;
+    let scratch = run_directory::roots(pod_dir).join(&id.0);
+    let files = Files { context, container, image, volumes, layers, scratch, variables: &variables };
+    let Filesystem { mounts, linux, message_file, held } =
+        if image.is_wasm() { files.of_wasm()? } else { files.of_native()? };
     let (keyboard, stdin) = standard_input(context, subject.pod, container);
     let (stdout, stdout_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let (stderr, stderr_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
@@ -164,7 +163,7 @@ pub(super) fn prepare(
         ports: ports(container),
         memory_limit: limits.memory,
         cpu_limit_millis: limits.cpu_millis,
-        linux: None,
+        linux,
     };
     let fallback = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
     Ok(Prepared {
@@ -173,7 +172,72 @@ pub(super) fn prepare(
         streams: Streams::new(stdin),
         stop_signal: image.config.stop_signal.as_deref().and_then(parse_signal).unwrap_or(Signal::Term),
         termination_message: TerminationMessage { file: message_file, fallback_to_logs: fallback },
+        held,
     })
+}
+
+/// What the filesystem of an instance is made of.
+struct Files<'a> {
+    context: &'a PodContext<'a>,
+    container: &'a ContainerSpec,
+    image: &'a Image,
+    volumes: &'a PodVolumes,
+    layers: &'a LayerCache,
+    scratch: PathBuf,
+    variables: &'a [(String, String)],
+}
+
+/// The filesystem of an instance, as its runtime takes it.
+struct Filesystem {
+    mounts: MountTable,
+    linux: Option<Box<LinuxContainerConfig>>,
+    message_file: MessageFile,
+    held: Box<dyn std::any::Any + Send>,
+}
+
+impl Files<'_> {
+    fn of_wasm(self) -> Result<Filesystem, StartError> {
+        let message_file = MemoryFile::new("", 0o666, TERMINATION_LOG_LIMIT);
+        let parts = rootfs::Parts {
+            layers: self.layers,
+            image: self.image,
+            volumes: self.volumes,
+            scratch: self.scratch,
+            files: rootfs::ManagedFiles {
+                names: &self.context.names().map_err(StartError::create)?,
+                pod_ips: &self.context.facts.pod_ips,
+                termination_log: (termination_path(self.container), message_file.clone()),
+            },
+        };
+        let mounts = rootfs::build(self.context, self.container, &parts, self.variables)?;
+        Ok(Filesystem { mounts, linux: None, message_file: MessageFile::Memory(message_file), held: Box::new(()) })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn of_native(self) -> Result<Filesystem, StartError> {
+        let parts = native::Parts {
+            image: self.image,
+            volumes: self.volumes,
+            scratch: self.scratch,
+            names: &self.context.names().map_err(StartError::create)?,
+            termination_path: termination_path(self.container),
+        };
+        let native = native::build(self.context, self.container, parts, self.variables)?;
+        Ok(Filesystem {
+            mounts: rootfs::nothing()?,
+            linux: Some(Box::new(native.config)),
+            message_file: MessageFile::Disk(native.termination_log),
+            held: Box::new(native.unpacked),
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of_native(self) -> Result<Filesystem, StartError> {
+        Err(StartError::create(format!(
+            "image {} has programs for Linux ({}), which run on Linux only: use an image for WebAssembly here",
+            self.image.reference, self.image.platform
+        )))
+    }
 }
 
 /// What a container reads, and what feeds it where nothing but those who attach do.
@@ -233,8 +297,35 @@ pub(super) fn exit_reason(exit: &ExitStatus) -> Option<String> {
 
 /// Where the message of a terminated container comes from.
 pub(super) struct TerminationMessage {
-    file: MemoryFile,
+    file: MessageFile,
     fallback_to_logs: bool,
+}
+
+/// The file that a container may write its termination message to.
+enum MessageFile {
+    /// Of a container of WebAssembly.
+    Memory(MemoryFile),
+    /// Of a native one.
+    Disk(PathBuf),
+}
+
+impl MessageFile {
+    /// Its end, as far as anybody wants to know it.
+    fn contents(&self) -> Vec<u8> {
+        match self {
+            Self::Memory(file) => file.contents().to_vec(),
+            Self::Disk(path) => end_of(path).unwrap_or_default(),
+        }
+    }
+}
+
+fn end_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TERMINATION_LOG_LIMIT as u64)))?;
+    let mut end = Vec::new();
+    file.take(TERMINATION_LOG_LIMIT as u64).read_to_end(&mut end)?;
+    Ok(end)
 }
 
 impl TerminationMessage {
@@ -288,7 +379,8 @@ mod tests {
         ] {
             let tail = LogTail::default();
             tail.push(b"last words");
-            let source = TerminationMessage { file: MemoryFile::new(file, 0o666, 0), fallback_to_logs: fallback };
+            let file = MessageFile::Memory(MemoryFile::new(file, 0o666, 0));
+            let source = TerminationMessage { file, fallback_to_logs: fallback };
             let exit = ExitStatus { code, reason: ExitReason::Exited, message: runtime.map(str::to_owned) };
             assert_eq!(source.read(&exit, &tail), expected, "{runtime:?} {file:.9} {fallback} {code}");
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service};
@@ -178,9 +179,19 @@ fn lookups(config: &NodeConfig, pod: &Pod) -> LookupConfig {
 }
 
 /// What the pod's containers share.
-pub(super) fn sandbox(config: &NodeConfig, pod: &Pod, network: Arc<PodNetwork>) -> Result<PodSandbox, HostnameTooLong> {
+/// `directory` is the sandbox's own, within the pod's.
+pub(super) fn sandbox(
+    config: &NodeConfig,
+    pod: &Pod,
+    network: Arc<PodNetwork>,
+    directory: PathBuf,
+) -> Result<PodSandbox, HostnameTooLong> {
     let names = dns::names(pod, &config.cluster_domain)?;
     let field = |value: &Option<String>| value.clone().unwrap_or_default();
+    #[cfg(target_os = "linux")]
+    let linux = Some(super::native::pod_sandbox(pod, names.domain.as_deref(), directory));
+    #[cfg(not(target_os = "linux"))]
+    let linux = { drop(directory); None };
     Ok(PodSandbox {
         uid: crate::base::id::PodUid(field(&pod.metadata.uid)),
         namespace: namespace(pod).to_owned(),
@@ -188,6 +199,6 @@ pub(super) fn sandbox(config: &NodeConfig, pod: &Pod, network: Arc<PodNetwork>) 
         hostname: names.hostname,
         network,
         share_process_namespace: pod.spec.as_ref().and_then(|spec| spec.share_process_namespace) == Some(true),
-        linux: None,
+        linux,
     })
 }

@@ -31,6 +31,9 @@ use crate::volume::{PodVolumes, VolumeError};
 /// Which instance of which container.
 type InstanceKey = (String, u32);
 
+/// The sandbox's directory in the pod's.
+const SANDBOX: &str = "sandbox";
+
 /// The shortest time between two attempts to replace the tokens in volumes.
 const TOKEN_PAUSE: Duration = Duration::from_secs(60);
 
@@ -262,10 +265,7 @@ impl Executor {
             Action::StopSandbox => {
                 self.shared.stopping.cancel();
                 let sandbox = self.shared.state().sandbox.take();
-                if let Some(sandbox) = sandbox {
-                    sandbox.pod.network.close();
-                }
-                vec![Event::SandboxStopped]
+                self.stop_sandbox(sandbox)
             }
             Action::TearDownVolumes => self.tear_down_volumes(),
         }
@@ -382,6 +382,22 @@ impl Executor {
         Vec::new()
     }
 
+    /// What native containers share goes with their runtime's sandbox, off the worker's task.
+    fn stop_sandbox(&mut self, sandbox: Option<Arc<Sandbox>>) -> Vec<Event> {
+        let Some(sandbox) = sandbox else { return vec![Event::SandboxStopped] };
+        let Some(linux) = self.shared.node.config.linux.clone() else {
+            sandbox.pod.network.close();
+            return vec![Event::SandboxStopped];
+        };
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            linux.remove_sandbox(&sandbox.pod.uid).await;
+            sandbox.pod.network.close();
+            shared.report(Event::SandboxStopped).await;
+        });
+        Vec::new()
+    }
+
     fn start(&mut self, pod: &Arc<Pod>, container: String, attempt: u32, kind: ContainerKind) -> Vec<Event> {
         let cancel = CancellationToken::new();
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
@@ -445,7 +461,7 @@ fn image_present(shared: &Shared, container: String, image: &str, found: Image, 
 /// Takes a sandbox that is ready into the pod's possession, where a stop finds it.
 fn keep_sandbox(shared: &Shared, pod: &Pod, network: Arc<PodNetwork>, published: PublishedPorts) -> Event {
     let ips = network.ips().iter().map(ToString::to_string).collect();
-    match context::sandbox(&shared.node.config, pod, network) {
+    match context::sandbox(&shared.node.config, pod, network, shared.pod_dir.join(SANDBOX)) {
         Ok(sandbox) => {
             let mut state = shared.state();
             // A stop cancels first and takes the sandbox then: one that comes later has nobody to take it.

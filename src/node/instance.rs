@@ -21,7 +21,7 @@ use super::probe::Target;
 use super::upkeep::Upkeep;
 use crate::base::clock::Timestamp;
 use crate::pod::{Begun, ContainerKind, Event, full_name};
-use crate::runtime::{Container, ExitReason, ExitStatus};
+use crate::runtime::{Container, ContainerRuntime, ExitReason, ExitStatus};
 
 /// How long the report of an exit waits for the last output to be taken. What is left then follows the report.
 const LOG_DRAIN: Duration = Duration::from_secs(2);
@@ -45,6 +45,7 @@ struct Running {
     streams: Arc<Streams>,
     message: container::TerminationMessage,
     started_at: Timestamp,
+    held: Box<dyn Any + Send>,
 }
 
 impl StartingInstance {
@@ -84,8 +85,9 @@ impl StartingInstance {
             pod_dir: &self.shared.pod_dir,
         };
         let prepared = container::prepare(&context, &subject, &sandbox, storage)?;
-        let id = format!("{}://{}", config.runtime.name(), prepared.config.id);
-        let created = config.runtime.create(&sandbox.pod, prepared.config).await;
+        let runtime = self.runtime(prepared.config.linux.is_some())?;
+        let id = format!("{}://{}", runtime.name(), prepared.config.id);
+        let created = runtime.create(&sandbox.pod, prepared.config).await;
         let container = created.map_err(|error| StartError::from_create(&id, &error))?;
         self.note_begin(&id);
         container.start().await.map_err(|error| StartError::run(&id, &error))?;
@@ -103,7 +105,20 @@ impl StartingInstance {
         let process = (&container, &streams);
         self.shared.set_running(&self.container, self.attempt, process, prepared.stop_signal, upkeep);
         let message = prepared.termination_message;
-        Ok(Running { id, container, output: prepared.output, streams, message, started_at })
+        for warning in container.warnings() {
+            warn!(container = self.container, reason = warning.reason, "{}", warning.message);
+        }
+        let held = prepared.held;
+        Ok(Running { id, container, output: prepared.output, streams, message, started_at, held })
+    }
+
+    /// What runs native containers, or those of WebAssembly.
+    fn runtime(&self, native: bool) -> Result<&Arc<dyn ContainerRuntime>, StartError> {
+        let config = &self.shared.node.config;
+        if !native {
+            return Ok(&config.runtime);
+        }
+        config.linux.as_ref().ok_or_else(|| StartError::create("this husk runs containers of WebAssembly only"))
     }
 
     /// Writes down that the container is started now. Without a working disk it is all the same.
@@ -124,7 +139,7 @@ impl StartingInstance {
     /// Reports the start, passes on the output, and reports the end.
     async fn follow(self, running: Running) {
         let Self { shared, pod, container, attempt, kind } = self;
-        let Running { id, container: process, output, streams, message, started_at } = running;
+        let Running { id, container: process, output, streams, message, started_at, held } = running;
         debug!(container, attempt, ?kind, id, "container started");
         let (tail, ended) = (LogTail::default(), CancellationToken::new());
         let source = LogSource {
@@ -153,7 +168,7 @@ impl StartingInstance {
         let reason = container::exit_reason(&exit);
         debug!(container, attempt, code = exit.code, "container ended");
         // Its files go before the pod is told, which may be torn down next.
-        drop(process);
+        drop((process, held));
         shared.report(Event::ContainerExited { container, attempt, exit_code: exit.code, reason, message, at }).await;
     }
 }

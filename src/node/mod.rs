@@ -11,6 +11,8 @@ mod images;
 mod instance;
 mod journal;
 mod logs;
+#[cfg(target_os = "linux")]
+mod native;
 mod outcomes;
 mod probe;
 mod rootfs;
@@ -127,8 +129,10 @@ pub struct NodeConfig {
     pub probe_lag: Duration,
     /// The clock.
     pub clock: Clock,
-    /// Runs containers.
+    /// Runs containers of WebAssembly.
     pub runtime: Arc<dyn ContainerRuntime>,
+    /// Runs native containers, where that is possible.
+    pub linux: Option<Arc<dyn ContainerRuntime>>,
     /// Has images.
     pub images: Arc<ImageStore>,
     /// Connects pods.

@@ -87,6 +87,12 @@ pub(super) fn build(
     builder.build().map_err(StartError::create)
 }
 
+/// The table of a container whose files its runtime has otherwise.
+#[cfg(target_os = "linux")]
+pub(super) fn nothing() -> Result<MountTable, StartError> {
+    MountTable::builder(TreeFs::in_memory(0)).build().map_err(StartError::create)
+}
+
 fn add_managed_files(
     mut builder: MountTableBuilder,
     context: &PodContext<'_>,

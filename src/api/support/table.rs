@@ -3,8 +3,9 @@
 
 use super::{Row, Support, When};
 
-const fn row(path: &'static str, wasm: Support) -> Row {
-    Row { path, when: When::Set, wasm, linux: Support::NotYet }
+/// The same on both runtimes, until [`Row::linux`] says otherwise.
+const fn row(path: &'static str, support: Support) -> Row {
+    Row { path, when: When::Set, wasm: support, linux: support }
 }
 
 const fn yes(path: &'static str) -> Row {
@@ -31,6 +32,16 @@ const fn refused_volume(path: &'static str, reason: &'static str) -> Row {
 impl Row {
     const fn when(self, when: When) -> Self {
         Self { when, ..self }
+    }
+
+    /// What native containers do.
+    const fn linux(self, linux: Support) -> Self {
+        Self { linux, ..self }
+    }
+
+    /// Native containers honour it.
+    const fn native(self) -> Self {
+        self.linux(Support::Honoured(""))
     }
 }
 
@@ -90,7 +101,7 @@ pub const TABLE: &[Row] = &[
     ),
     yes("spec.containers[*].command"),
     yes("spec.containers[*].args"),
-    yes_because("spec.containers[*].workingDir", WORKING_DIR),
+    yes_because("spec.containers[*].workingDir", WORKING_DIR).native(),
     yes("spec.containers[*].env[*].name"),
     yes("spec.containers[*].env[*].value"),
     yes("spec.containers[*].env[*].valueFrom.fieldRef.apiVersion"),
@@ -160,22 +171,22 @@ pub const TABLE: &[Row] = &[
     yes_because(
         "spec.containers[*].securityContext.allowPrivilegeEscalation",
         "there are no privileges to gain inside the sandbox",
-    ),
+    ).native(),
     refused("spec.containers[*].securityContext.appArmorProfile.**", NO_KERNEL),
-    refused("spec.containers[*].securityContext.capabilities.add", "a WebAssembly container cannot have capabilities"),
-    yes_because("spec.containers[*].securityContext.capabilities.drop", "a WebAssembly container has no capabilities"),
+    refused("spec.containers[*].securityContext.capabilities.add", "a WebAssembly container cannot have capabilities").native(),
+    yes_because("spec.containers[*].securityContext.capabilities.drop", "a WebAssembly container has no capabilities").native(),
     refused(
         "spec.containers[*].securityContext.privileged",
         "a WebAssembly container never leaves its sandbox, so it cannot be privileged",
     )
-    .when(When::True),
-    refused("spec.containers[*].securityContext.procMount", "there is no /proc to unmask").when(When::Not("Default")),
-    yes_because("spec.containers[*].securityContext.readOnlyRootFilesystem", "the root is mounted read-only"),
-    warned("spec.containers[*].securityContext.runAsUser", NO_USERS),
-    warned("spec.containers[*].securityContext.runAsGroup", NO_USERS),
+    .when(When::True).linux(Support::Honoured("only where husk runs as root")),
+    refused("spec.containers[*].securityContext.procMount", "there is no /proc to unmask").when(When::Not("Default")).native(),
+    yes_because("spec.containers[*].securityContext.readOnlyRootFilesystem", "the root is mounted read-only").native(),
+    warned("spec.containers[*].securityContext.runAsUser", NO_USERS).native(),
+    warned("spec.containers[*].securityContext.runAsGroup", NO_USERS).native(),
     yes_because("spec.containers[*].securityContext.runAsNonRoot", NON_ROOT),
     refused("spec.containers[*].securityContext.seLinuxOptions.**", NO_KERNEL),
-    warned("spec.containers[*].securityContext.seccompProfile.**", NO_KERNEL),
+    warned("spec.containers[*].securityContext.seccompProfile.**", NO_KERNEL).native(),
     refused("spec.containers[*].securityContext.windowsOptions.**", NO_WINDOWS),
     // spec: volumes
     yes("spec.volumes[*].name"),
@@ -271,11 +282,11 @@ pub const TABLE: &[Row] = &[
     yes_because("spec.serviceAccount", "the old name of serviceAccountName"),
     yes("spec.automountServiceAccountToken"),
     warned("spec.automountServiceAccountToken", "no token is mounted while there is no API server").when(When::True),
-    refused("spec.hostNetwork", NO_HOST_NAMESPACES).when(When::True),
-    refused("spec.hostPID", NO_HOST_NAMESPACES).when(When::True),
-    refused("spec.hostIPC", NO_HOST_NAMESPACES).when(When::True),
+    refused("spec.hostNetwork", NO_HOST_NAMESPACES).when(When::True).native(),
+    refused("spec.hostPID", NO_HOST_NAMESPACES).when(When::True).native(),
+    refused("spec.hostIPC", NO_HOST_NAMESPACES).when(When::True).native(),
     yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's"),
-    warned("spec.shareProcessNamespace", "containers do not see each other's processes yet").when(When::True),
+    warned("spec.shareProcessNamespace", "containers do not see each other's processes yet").when(When::True).native(),
     // spec: security
     refused("spec.securityContext.appArmorProfile.**", NO_KERNEL),
     yes_because(
@@ -283,15 +294,15 @@ pub const TABLE: &[Row] = &[
         "files of volumes get the group, where the host permits, and its mode bits",
     ),
     warned("spec.securityContext.fsGroupChangePolicy", NO_USERS),
-    warned("spec.securityContext.runAsUser", NO_USERS),
-    warned("spec.securityContext.runAsGroup", NO_USERS),
+    warned("spec.securityContext.runAsUser", NO_USERS).native(),
+    warned("spec.securityContext.runAsGroup", NO_USERS).native(),
     yes_because("spec.securityContext.runAsNonRoot", NON_ROOT),
     refused("spec.securityContext.seLinuxChangePolicy", NO_KERNEL),
     refused("spec.securityContext.seLinuxOptions.**", NO_KERNEL),
-    warned("spec.securityContext.seccompProfile.**", NO_KERNEL),
-    warned("spec.securityContext.supplementalGroups", NO_USERS),
-    warned("spec.securityContext.supplementalGroupsPolicy", NO_USERS),
-    refused("spec.securityContext.sysctls.**", NO_KERNEL),
+    warned("spec.securityContext.seccompProfile.**", NO_KERNEL).native(),
+    warned("spec.securityContext.supplementalGroups", NO_USERS).native(),
+    warned("spec.securityContext.supplementalGroupsPolicy", NO_USERS).native(),
+    refused("spec.securityContext.sysctls.**", NO_KERNEL).native(),
     refused("spec.securityContext.windowsOptions.**", NO_WINDOWS),
     // spec: where and with what it runs
     warned("spec.imagePullSecrets.**", "ignored: images are not pulled from registries yet"),

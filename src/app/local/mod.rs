@@ -266,6 +266,7 @@ fn pods(config: ClusterConfig) -> Pods {
         probe_lag: PROBE_LAG,
         clock,
         runtime: config.runtime,
+        linux: linux_runtime(),
         images: config.images,
         switch: config.switch,
         cluster: Arc::clone(&cluster),
@@ -274,6 +275,17 @@ fn pods(config: ClusterConfig) -> Pods {
         stdin,
     });
     Pods::start(PodsConfig { access, store, node, node_name, cluster, clock, directory, journal, left, own })
+}
+
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+fn linux_runtime() -> Option<Arc<dyn ContainerRuntime>> {
+    Some(super::native::runtime())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn linux_runtime() -> Option<Arc<dyn ContainerRuntime>> {
+    None
 }
 
 /// Issues tokens for the volumes of pods.

@@ -62,6 +62,10 @@ pub(super) fn run(global: &Global, mut args: ServeArgs) -> anyhow::Result<u8> {
         let _ = writeln!(io::stderr(), "To use it: {}", how_to_use(&server.kubeconfig));
         return Ok(0);
     }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = super::native::prepare() {
+        warn!(%error, "native containers cannot be run");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let images = super::images::open(global, &paths)?;
     let code = runtime.block_on(serve(places, paths, images, args));

@@ -20,7 +20,7 @@ use crate::runtime::fake::{FakeRuntime, Script};
 const DOMAIN: &str = "cluster.local";
 
 fn objects(text: &str) -> Vec<LoadedObject> {
-    let mut options = LoadOptions { namespace: "default", runtime: RuntimeKind::Wasm, name_suffix: &mut String::new };
+    let mut options = LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut String::new };
     load("-", text, &mut options).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -60,6 +60,7 @@ impl Cluster {
             probe_lag: std::time::Duration::ZERO,
             clock,
             runtime: Arc::new(runtime.clone()),
+            linux: None,
             images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
             switch: Arc::clone(&switch),
             cluster: Arc::new(StoreCluster::new(store.clone(), "node".to_owned(), clock, histories)),

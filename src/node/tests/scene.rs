@@ -480,6 +480,7 @@ fn node(
         probe_lag: Duration::from_millis(if runtime.name() == "wasm" { 500 } else { 0 }),
         clock: record.clock,
         runtime: Arc::clone(runtime),
+        linux: None,
         images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
         switch: Switch::new(Egress::Deny),
         cluster: Arc::clone(record) as Arc<dyn Cluster>,

@@ -69,6 +69,7 @@ impl Scene {
             probe_lag: Duration::ZERO,
             clock: self.clock,
             runtime: Arc::new(self.runtime.clone()),
+            linux: None,
             images: ImageStore::open(&self.directory.path().join("images"), true).unwrap(),
             switch: Switch::new(Egress::Deny),
             cluster: Arc::clone(&cluster),

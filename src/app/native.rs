@@ -1,0 +1,92 @@
+//! Native containers: their runtime, its place in the network of all pods, and the user namespace that it needs without
+//! root.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use rustix::net::{AddressFamily, SocketType};
+use tracing::warn;
+
+use crate::base::id::PodUid;
+use crate::net::{DeviceConfig, KernelNamespace, KernelReach, SocketKind};
+use crate::runtime::linux::{
+    self, AttachNetwork, LinuxRuntime, LinuxRuntimeConfig, Route, Sandbox, SandboxError, TunConfig, UserNamespaceError,
+};
+use crate::runtime::{ContainerRuntime, PodSandbox};
+
+/// What runs native containers.
+pub(super) fn runtime() -> Arc<dyn ContainerRuntime> {
+    LinuxRuntime::new(LinuxRuntimeConfig::default(), Some(Arc::new(PodNetworks)))
+}
+
+/// Gets this process what native containers need, before it has a second thread.
+///
+/// # Errors
+/// The system does not let this user have it.
+pub(super) fn prepare() -> Result<(), UserNamespaceError> {
+    linux::enter_user_namespace().map(drop)
+}
+
+/// Connects pods' namespaces with the switch that their networks are of.
+struct PodNetworks;
+
+impl AttachNetwork for PodNetworks {
+    fn attach<'a>(&'a self, pod: &'a PodSandbox, sandbox: &'a Arc<Sandbox>) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let namespace = Arc::new(Namespace(Arc::clone(sandbox)));
+            let attached = pod.network.attach_kernel(namespace).await;
+            match attached.map_err(|error| format!("cannot connect the pod's native containers: {error}"))? {
+                KernelReach::Everything => {}
+                KernelReach::OwnPod(error) => warn!(
+                    pod = format!("{}/{}", pod.namespace, pod.name),
+                    "native containers reach nothing outside of their pod: /dev/net/tun cannot be used: {error}"
+                ),
+            }
+            Ok(())
+        })
+    }
+
+    fn detach(&self, _uid: &PodUid) {}
+}
+
+/// A sandbox's network namespace.
+#[derive(Debug)]
+struct Namespace(Arc<Sandbox>);
+
+impl KernelNamespace for Namespace {
+    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>> {
+        let (domain, kind) = match kind {
+            SocketKind::TcpV4 => (AddressFamily::INET, SocketType::STREAM),
+            SocketKind::TcpV6 => (AddressFamily::INET6, SocketType::STREAM),
+            SocketKind::UdpV4 => (AddressFamily::INET, SocketType::DGRAM),
+            SocketKind::UdpV6 => (AddressFamily::INET6, SocketType::DGRAM),
+        };
+        Box::pin(async move { self.0.socket(domain, kind, 0).await.map_err(error_of) })
+    }
+
+    fn open_device<'a>(&'a self, device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<OwnedFd>> {
+        let everywhere = (std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+        let config = TunConfig {
+            name: device.name.to_owned(),
+            addresses: vec![(device.address, device.prefix)],
+            routes: vec![Route { destination: everywhere, gateway: None, source: None }],
+            mtu: device.mtu,
+            keep: false,
+            offload: false,
+        };
+        Box::pin(async move { self.0.tun(&config).await.map_err(error_of) })
+    }
+
+    fn set_sysctl<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move { self.0.sysctl(name, value).await.map_err(error_of) })
+    }
+}
+
+fn error_of(error: SandboxError) -> io::Error {
+    match error.errno() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::other(error),
+    }
+}
