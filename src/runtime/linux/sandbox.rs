@@ -283,6 +283,18 @@ impl Sandbox {
         self.is_left.store(true, Ordering::Relaxed);
     }
 
+    /// Kills the process, which may not listen any more.
+    pub(super) fn kill(&self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Forgets a process in the sandbox, which is killed if it has not ended.
+    pub(super) fn forget(&self, key: Key) {
+        self.post(Operation::Forget { key });
+    }
+
     pub(super) fn is_left(&self) -> bool {
         self.is_left.load(Ordering::Relaxed)
     }

@@ -271,3 +271,15 @@ pub(super) fn mount(source: impl Into<PathBuf>, target: &str) -> Mount {
 pub(super) fn layers(layers: Vec<PathBuf>) -> RootfsSpec {
     RootfsSpec { layers, ..RootfsSpec::default() }
 }
+
+/// Whether the tests run as root of the system.
+pub(super) fn is_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether there are more user IDs than one.
+pub(super) fn has_ids() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    !map.split_whitespace().last().is_some_and(|count| count == "1")
+}

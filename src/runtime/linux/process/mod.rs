@@ -13,6 +13,7 @@
 mod copy;
 mod devices;
 mod identity;
+mod leftovers;
 mod mounts;
 mod namespaces;
 mod netlink;
@@ -40,6 +41,7 @@ use super::sys::{self, SingleThreaded};
 /// The argument that makes husk a sandbox process.
 pub(super) const ARGUMENT: &str = "sandbox-process";
 
+pub(super) use self::mounts::mount_on;
 pub(super) use self::namespaces::SOCKET_NAME;
 
 /// The sandbox process, while it works.
