@@ -212,6 +212,10 @@ impl LinuxContainer {
         let (shared, exit, key) = (Arc::clone(&self.shared), self.exit.clone(), self.key);
         tokio::spawn(async move {
             let status = end.await.ok();
+            if status.is_none() && shared.sandbox.is_left() {
+                // It goes on, and is the next agent's.
+                return;
+            }
             if let Some(feeding) = feeding {
                 feeding.abort();
             }

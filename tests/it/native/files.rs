@@ -73,7 +73,7 @@ async fn no_link_in_a_volume_or_an_image_leads_out() {
         .mount(Mount { sub_path: Some("absolute/deep".into()), ..mount(&volume, "/mnt") });
     let running = pod.create(setup).await.unwrap();
     let error = running.container.start().await.unwrap_err().to_string();
-    assert!(error.contains("subPath absolute/deep: No such file"), "{error}");
+    assert!(error.contains("subPath absolute/deep"), "{error}");
     let setup = Setup::sh("cat /mnt").mount(Mount { sub_path: Some("up".into()), ..mount(&volume, "/mnt") });
     let running = pod.create(setup).await.unwrap();
     let error = running.container.start().await.unwrap_err().to_string();

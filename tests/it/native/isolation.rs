@@ -18,7 +18,7 @@ async fn a_container_sees_nothing_of_the_machine() {
     let inside = ["/", "/dev", "/proc", "/sys"];
     let is_own = |mount: &str| inside.iter().any(|own| mount == *own || (mount.starts_with(own) && *own != "/"));
     assert!(parts[2].lines().all(is_own), "{stdout}");
-    assert_eq!(parts[3], "bin\ndev\netc\nproc\nroot\nsys\ntmp\nusr\nvar\n");
+    assert_eq!(parts[3], "bin\ndev\netc\nmnt\nproc\nroot\nsys\ntmp\nusr\nvar\n");
     pod.stop().await;
 }
 
@@ -74,7 +74,7 @@ async fn descriptors_of_the_sandbox_stay_with_it() {
 #[tokio::test]
 async fn the_sandbox_process_cannot_be_looked_into() {
     let pod = Pod::with(|sandbox| sandbox.share_process_namespace = true);
-    let script = "cat /proc/1/comm; ls /proc/1/root; cat /proc/1/environ; ls /proc/1/fd; readlink /proc/1/exe; kill -9 1; \
+    let script = "cat /proc/1/comm; ls /proc/1/root; cat /proc/1/environ; cat /proc/1/fd/0; readlink /proc/1/exe; kill -9 1; \
                   kill -TERM 1; echo x > /proc/1/mem; cat /proc/1/comm";
     let (_, stdout, stderr) = pod.run(Setup::sh(script)).await;
     assert_eq!(stdout, "husk-sandbox\nhusk-sandbox\n", "{stderr}");
@@ -84,7 +84,7 @@ async fn the_sandbox_process_cannot_be_looked_into() {
 #[tokio::test]
 async fn pods_have_networks_and_ipc_of_their_own() {
     let (one, other) = (Pod::new(), Pod::new());
-    let listener = one.start(Setup::sh("echo hello | nc -l -p 80 -s 127.0.0.1; true")).await;
+    let listener = one.start(Setup::sh("echo hello | nc -l -p 80; true")).await;
     let dial = Setup::sh("for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 80 < /dev/null && exit 0; sleep 0.2; done; exit 1");
     let (code, _, stderr) = other.run(Setup::sh("nc 127.0.0.1 80 < /dev/null")).await;
     assert_eq!(code, 1, "{stderr}");

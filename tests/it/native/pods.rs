@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use husk::runtime::linux::{LinuxRuntime, LinuxRuntimeConfig, Sandbox};
+use husk::runtime::linux::{LinuxRuntime, LinuxRuntimeConfig};
 use husk::runtime::{ContainerRuntime, Signal};
 use rustix::net::{AddressFamily, SocketType};
 
@@ -43,12 +43,14 @@ async fn semaphores_and_queues_are_the_pods() {
         let running = running.container.clone();
         async move {
             let (writer, reader) = husk::base::pipe::pipe(1 << 16);
-            let request = super::scene::exec_request(&["readlink", "/proc/self/ns/ipc", "/proc/self/ns/net"], None, writer.clone(), writer, false);
+            let request = super::scene::exec_request(&["sh", "-c", "readlink /proc/self/ns/ipc; readlink /proc/self/ns/net"], None, writer.clone(), writer, false);
             running.exec(request).await.unwrap().wait().await;
             super::scene::read_all(&reader).await
         }
     };
-    assert_eq!(ipc(&one).await, ipc(&two).await);
+    let of_one = ipc(&one).await;
+    assert!(of_one.starts_with("ipc:[") && of_one.contains("net:["), "{of_one}");
+    assert_eq!(of_one, ipc(&two).await);
     pod.stop().await;
 }
 
@@ -92,13 +94,24 @@ async fn the_sandbox_costs_next_to_nothing() {
     let pod = Pod::new();
     let running = pod.start(Setup::command(&["sleep", "1000"])).await;
     let sandbox = pod.sandbox().await;
-    let Ok(rollup) = fs::read_to_string(format!("/proc/{}/smaps_rollup", sandbox.pid())) else {
+    let taken = || {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", sandbox.pid())).ok()?;
+        let taken = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        taken.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    let Some(at_first) = taken() else {
         println!("not run here: this user may not read how much memory the sandbox process takes");
         return pod.stop().await;
     };
-    let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    println!("the sandbox process takes {pss:?} KiB");
-    assert!(pss.unwrap() < 1024, "{rollup}");
+    // It gives back what it does not need once it has nothing to do.
+    let resting = async {
+        while taken().is_some_and(|taken| taken >= 1024) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let rested = tokio::time::timeout(PATIENCE, resting).await;
+    println!("the sandbox process takes {at_first} KiB at first, {:?} KiB at rest", taken());
+    assert!(rested.is_ok());
     running.container.signal(Signal::Kill);
     running.wait().await;
     pod.stop().await;
@@ -112,7 +125,7 @@ async fn sockets_and_devices_of_the_pods_network_are_handed_out() {
     let socket = sandbox.socket(AddressFamily::INET, SocketType::STREAM, 0).await.unwrap();
     rustix::net::bind(&socket, &"127.0.0.1:8080".parse::<std::net::SocketAddrV4>().unwrap()).unwrap();
     rustix::net::listen(&socket, 1).unwrap();
-    let (code, _, stderr) = pod.run(Setup::sh("nc -l -p 8080 -s 127.0.0.1")).await;
+    let (code, _, stderr) = pod.run(Setup::sh("nc -l -p 8080")).await;
     assert_eq!(code, 1);
     assert!(stderr.contains("Address already in use"), "{stderr}");
     let config = TunConfig {
@@ -138,11 +151,11 @@ async fn sockets_and_devices_of_the_pods_network_are_handed_out() {
     for expected in ["inet 10.88.0.7/16", "inet6 fd00::7/64", "default via 10.88.0.1 dev eth0", "\n9000\n"] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
-    pod.run(Setup::sh("ping -c 1 -W 1 10.88.0.9")).await;
+    let tried = pod.run(Setup::sh("nc -w 1 10.88.0.9 80")).await;
     let mut packet = [0; 9000];
     // What the kernel itself says on a new device is IPv6.
-    let is_ping = std::iter::from_fn(|| rustix::io::read(&tun, &mut packet[..]).ok().map(|_| packet[0] >> 4 == 4));
-    assert!(is_ping.into_iter().any(|is_ping| is_ping));
+    let is_ipv4 = std::iter::from_fn(|| rustix::io::read(&tun, &mut packet[..]).ok().map(|_| packet[0] >> 4 == 4));
+    assert!(is_ipv4.into_iter().any(|is_ipv4| is_ipv4), "{tried:?}");
     assert!(sandbox.kept_tun().await.unwrap().is_some());
     pod.stop().await;
 }
@@ -183,6 +196,7 @@ async fn another_agent_takes_up_what_was_left() {
     let (code, stdout, _) = running.end().await;
     assert_eq!((code, stdout.as_str()), (9, "got typed\n"));
     second.remove_sandbox(&sandbox.uid).await;
-    assert!(!PathBuf::from(format!("/proc/{pid}")).exists());
-    drop((keys, directory, Sandbox::adopt));
+    // Its parent may not have reaped it yet.
+    assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    drop((keys, directory));
 }

@@ -250,7 +250,7 @@ pub(super) async fn until(reader: &PipeReader, text: &str) -> String {
 /// Makes a directory with busybox as an image would have it.
 pub(super) fn busybox_layer(layer: &Path) {
     fs::create_dir_all(layer.join("bin")).unwrap();
-    for directory in ["etc", "tmp", "root", "usr", "var"] {
+    for directory in ["etc", "mnt", "tmp", "root", "usr", "var"] {
         fs::create_dir_all(layer.join(directory)).unwrap();
     }
     fs::set_permissions(layer.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();

@@ -1,10 +1,10 @@
 //! The processes a sandbox process has started: how far their start has come, their standard streams, their ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid};
+use rustix::process::{Pid, WaitOptions};
 
 use super::super::channel;
 use super::super::protocol::{Context, Failure, Key, Label, Progress, Started};
@@ -211,12 +211,16 @@ impl Table {
         for process in living() {
             let _ = sys::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
         }
-        for process in living() {
-            let _ = waitid(WaitId::PidFd(process.pidfd.as_fd()), WaitIdOptions::EXITED);
-            if let Some(namespace) = process.leaves {
-                namespace.kill_all();
-            }
+                // Whichever ends first: the first process of a container's PID namespace ends only when all others in it are reaped.
+        let mut waited_for: HashSet<Pid> = living().map(|process| process.pid).collect();
+        while !waited_for.is_empty() {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, _))) => waited_for.remove(&pid),
+                Err(rustix::io::Errno::INTR) => false,
+                Ok(None) | Err(_) => break,
+            };
         }
+        living().filter_map(|process| process.leaves).for_each(MountNamespace::kill_all);
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
         for group in all.values().flat_map(|process| &process.cgroups).filter_map(|file| file.parent()) {
             // What is not empty yet, or gone already, stays as it is.
