@@ -241,11 +241,22 @@ pub struct RuntimeWarning {
     pub message: String,
 }
 
-/// A container found running when the agent started. WebAssembly containers die with the agent: none of theirs.
-#[derive(Debug)]
+/// A container that has outlived its agent, whether it still runs or not. WebAssembly containers die with theirs.
 pub struct AdoptedContainer {
     /// The instance.
     pub id: ContainerId,
+    /// Its name in the pod.
+    pub name: String,
+    /// Its attempt.
+    pub attempt: u32,
+    /// The container, which was started; if it has ended meanwhile, waiting for it says how.
+    pub container: Arc<dyn Container>,
+    /// What feeds its standard input, if it has one that is still open.
+    pub stdin: Option<PipeWriter>,
+    /// Its standard output, from where the earlier agent has left off.
+    pub stdout: PipeReader,
+    /// Its standard error.
+    pub stderr: PipeReader,
 }
 
 /// Creates containers of one kind.
@@ -260,8 +271,14 @@ pub trait ContainerRuntime: Send + Sync {
         config: ContainerConfig,
     ) -> BoxFuture<'a, Result<Arc<dyn Container>, RuntimeError>>;
 
-    /// Containers that survived a restart of the agent.
-    fn adopt(&self) -> BoxFuture<'_, Vec<AdoptedContainer>>;
+    /// The pod's containers that have outlived an agent; each is taken up but once.
+    fn adopt<'a>(&'a self, sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>>;
+
+    /// The pod has come to its end: what its containers shared goes, and with it whatever still runs in it.
+    fn remove_sandbox<'a>(&'a self, uid: &'a PodUid) -> BoxFuture<'a, ()> {
+        let _ = uid;
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// One container instance. Dropping the last handle of a running container kills it.

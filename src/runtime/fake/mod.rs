@@ -214,7 +214,7 @@ impl ContainerRuntime for FakeRuntime {
         })
     }
 
-    fn adopt(&self) -> BoxFuture<'_, Vec<AdoptedContainer>> {
+    fn adopt<'a>(&'a self, _sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>> {
         Box::pin(async { Vec::new() })
     }
 }

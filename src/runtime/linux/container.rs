@@ -1,5 +1,9 @@
 //! A native container, or a program executed in one: both are started, waited for and signalled alike.
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -61,13 +65,26 @@ pub(super) struct Template {
     pub(super) cgroup: Cgroup,
 }
 
+impl Template {
+    /// Writes it down in a container's directory. Environments may have secrets in them.
+    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(directory.join(TEMPLATE_FILE))?;
+        Ok(serde_json::to_writer(file, self)?)
+    }
+
+    /// What was written down.
+    pub(super) fn read(directory: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(directory.join(TEMPLATE_FILE))?)?)
+    }
+}
+
 /// A container, or a process executed in one.
 pub(super) struct LinuxContainer {
     shared: Arc<Shared>,
     key: Key,
     /// What is to be started; gone once it was.
     pending: Mutex<Option<(Start, Streams)>>,
-    terminal: OnceLock<Arc<AsyncFd<std::os::fd::OwnedFd>>>,
+    terminal: OnceLock<Arc<AsyncFd<OwnedFd>>>,
     wanted_size: Mutex<Option<TerminalSize>>,
     exit: watch::Sender<Option<ExitStatus>>,
 }
@@ -94,7 +111,7 @@ impl LinuxContainer {
     pub(super) fn adopted(
         shared: Shared,
         started: Started,
-        descriptors: Vec<std::os::fd::OwnedFd>,
+        descriptors: Vec<OwnedFd>,
         streams: Streams,
         status: Option<i32>,
     ) -> Result<Self, RuntimeError> {
@@ -154,12 +171,12 @@ impl LinuxContainer {
     fn accompany(
         &self,
         started: Started,
-        descriptors: Vec<std::os::fd::OwnedFd>,
+        descriptors: Vec<OwnedFd>,
         streams: Streams,
         end: oneshot::Receiver<i32>,
     ) -> Result<(), RuntimeError> {
         let failed =
-            |error: std::io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
+            |error: io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
         let mut files = descriptors.into_iter().map(stdio::asynchronous);
         let mut next = || files.next().transpose().map_err(failed);
         let mut outputs = JoinSet::new();
@@ -195,6 +212,10 @@ impl LinuxContainer {
         let (shared, exit, key) = (Arc::clone(&self.shared), self.exit.clone(), self.key);
         tokio::spawn(async move {
             let status = end.await.ok();
+            if status.is_none() && shared.sandbox.is_left() {
+                // It goes on, and is the next agent's.
+                return;
+            }
             if let Some(feeding) = feeding {
                 feeding.abort();
             }
@@ -293,7 +314,7 @@ pub(super) fn remove_scratch(scratch: &Path) {
     for name in ["upper", "work", "root", "empty"] {
         let path = scratch.join(name);
         if let Err(error) = std::fs::remove_dir_all(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
+            && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %path.display(), %error, "what a container changed cannot be removed");
         }

@@ -11,6 +11,7 @@
 //!
 //! `sys` is the only file with unsafe code.
 
+mod adopt;
 mod capability;
 mod cgroup;
 mod channel;
@@ -21,6 +22,7 @@ mod sandbox;
 mod seccomp;
 mod spec;
 mod stdio;
+mod support;
 mod sys;
 mod user_namespace;
 
@@ -35,18 +37,24 @@ use self::cgroup::{Cgroup, Hierarchies};
 use self::container::{LinuxContainer, Shared, Streams, Template};
 pub use self::protocol::{Failure, FailureKind, Route, TunConfig};
 pub use self::sandbox::{OWN_PROGRAM, Sandbox, SandboxConfig, SandboxError};
+pub use self::support::{Check, Outcome, Support};
 pub use self::user_namespace::{MappedIds, UserNamespaceError, enter_user_namespace};
 use super::{AdoptedContainer, Container, ContainerConfig, ContainerRuntime, PodSandbox, RuntimeError, RuntimeWarning};
 use crate::base::id::PodUid;
 
-/// Runs as a pod's sandbox process if that is what this process was started for, and returns its exit code. To be called
-/// first thing in `main`, while there is but one thread.
+/// Runs as a pod's sandbox process, or tries out what this machine can do, if that is what this process was started for,
+/// and returns its exit code. To be called first thing in `main`, while there is but one thread.
 pub fn sandbox_process() -> Option<u8> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != process::ARGUMENT || arguments.next().is_some() {
+    let (first, None) = (arguments.next()?, arguments.next()) else { return None };
+    let done = if first == process::ARGUMENT {
+        process::main()
+    } else if first == support::ARGUMENT {
+        support::main()
+    } else {
         return None;
-    }
-    Some(u8::from(process::main().is_err()))
+    };
+    Some(u8::from(done.is_err()))
 }
 
 /// Settings of the Linux runtime.
@@ -110,13 +118,23 @@ impl LinuxRuntime {
         network.attach(pod, sandbox).await.map_err(RuntimeError::Failed)
     }
 
+    fn remember(&self, uid: &PodUid, sandbox: &Arc<Sandbox>) {
+        self.lock().insert(uid.clone(), Arc::new(OnceCell::new_with(Some(Arc::clone(sandbox)))));
+    }
+
     /// The pod's sandbox, if it is there.
     pub fn existing_sandbox(&self, uid: &PodUid) -> Option<Arc<Sandbox>> {
         self.lock().get(uid)?.get().cloned()
     }
 
-    /// Ends all native containers of a pod, and its sandbox.
-    pub async fn remove_sandbox(&self, uid: &PodUid) {
+    /// From now on nothing ends with this agent: sandboxes that are to be adopted are left to the next one.
+    pub fn leave(&self) {
+        for sandbox in self.lock().values().filter_map(|cell| cell.get()) {
+            sandbox.leave();
+        }
+    }
+
+    async fn end_pod(&self, uid: &PodUid) {
         let cell = self.lock().remove(uid);
         if let Some(sandbox) = cell.as_ref().and_then(|cell| cell.get()) {
             if let Some(network) = &self.network {
@@ -131,8 +149,10 @@ impl LinuxRuntime {
         pod: &PodSandbox,
         config: ContainerConfig,
     ) -> Result<Arc<dyn Container>, RuntimeError> {
-        let linux =
-            config.linux.clone().ok_or_else(|| RuntimeError::Failed("no root filesystem is given".to_owned()))?;
+        let linux = config.linux.clone().ok_or_else(|| RuntimeError::Failed("no root filesystem is given".to_owned()))?;
+        if linux.security.privileged && user_namespace::is_inside() {
+            return Err(RuntimeError::Failed(PRIVILEGED_WITHOUT_ROOT.to_owned()));
+        }
         let sandbox = self.sandbox(pod).await?;
         let key = sandbox.new_key();
         let hierarchies = self.hierarchies.get_or_init(Hierarchies::find);
@@ -142,6 +162,10 @@ impl LinuxRuntime {
         std::fs::create_dir_all(&linux.rootfs.scratch)
             .map_err(|error| RuntimeError::Failed(format!("cannot make the container's directory: {error}")))?;
         let template = Template { process: spec.process.clone(), cgroup: cgroup.clone() };
+        if pod.linux.as_ref().is_some_and(|linux| linux.adoptable) {
+            let written = template.write(&linux.rootfs.scratch);
+            written.map_err(|error| RuntimeError::Failed(format!("cannot write down how to execute programs: {error}")))?;
+        }
         let shared = Shared {
             id: config.id,
             sandbox,
@@ -155,6 +179,10 @@ impl LinuxRuntime {
         Ok(Arc::new(LinuxContainer::new(shared, spec, streams)))
     }
 }
+
+/// Without root, the rights a privileged container asks for are not there to be given.
+const PRIVILEGED_WITHOUT_ROOT: &str = "a privileged container needs husk to run as root: it would have the host's devices \
+                                       and every capability, which this user does not have";
 
 /// What the pod's user is told of limits that could not be set: once for each pod.
 fn warnings(sandbox: &Sandbox, problems: Vec<String>) -> Vec<RuntimeWarning> {
@@ -177,7 +205,11 @@ impl ContainerRuntime for LinuxRuntime {
         Box::pin(self.create_container(sandbox, config))
     }
 
-    fn adopt(&self) -> BoxFuture<'_, Vec<AdoptedContainer>> {
-        Box::pin(async { Vec::new() })
+    fn adopt<'a>(&'a self, sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>> {
+        Box::pin(self.adopt_pod(sandbox))
+    }
+
+    fn remove_sandbox<'a>(&'a self, uid: &'a PodUid) -> BoxFuture<'a, ()> {
+        Box::pin(self.end_pod(uid))
     }
 }

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::Either;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socketpair};
 use tokio::io::Interest;
@@ -23,7 +25,7 @@ use super::process;
 use super::protocol::{
     ExecSpec, Failure, Key, Listed, Message, Operation, Reply, Request, RunSpec, Setup, Started, TunConfig, VERSION,
 };
-use super::sys;
+use super::sys::{self, MountChange};
 use crate::base::id::PodUid;
 use crate::runtime::{LinuxPodSandboxConfig, PodSandbox};
 
@@ -193,7 +195,7 @@ impl Sandbox {
         let child = spawn(config.program.clone(), theirs, !config.linux.host_pid).await.map_err(SandboxError::Spawn)?;
         let pid = i32::try_from(child.id()).unwrap_or_default();
         let sandbox = Self::over(ours, config.uid, pid, config.linux.host_network)?;
-        sandbox.watch(Some(child));
+                sandbox.watch(Either::Left(child));
         let setup = Setup {
             version: VERSION,
             hostname: config.hostname,
@@ -210,10 +212,12 @@ impl Sandbox {
     /// `Connect` if there is none.
     pub async fn adopt(uid: PodUid, linux: &LinuxPodSandboxConfig) -> Result<Arc<Self>, SandboxError> {
         let connected = connect(&linux.directory).map_err(SandboxError::Connect)?;
-        let credentials = rustix::net::sockopt::socket_peercred(&connected);
-        let pid = credentials.map_or(0, |credentials| credentials.pid.as_raw_nonzero().get());
+                let pid = sys::peer(connected.as_fd()).map_or(0, |(pid, _)| pid);
+        let process = rustix::process::Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH);
+        let process = process.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
+        let process = process.map_err(io::Error::from).and_then(sys::register).map_err(SandboxError::Connect)?;
         let sandbox = Self::over(connected, uid, pid, linux.host_network)?;
-        sandbox.watch(None);
+        sandbox.watch(Either::Right(process));
         Ok(sandbox)
     }
 
@@ -234,14 +238,19 @@ impl Sandbox {
         }))
     }
 
-    /// Hears the process until it ends, and then reaps it.
-    fn watch(&self, child: Option<Child>) {
+    /// Hears the process until it ends, and then reaps it, if it is a child of this one.
+    fn watch(&self, process: Either<Child, AsyncFd<OwnedFd>>) {
         let inbox = Arc::clone(&self.inbox);
         tokio::spawn(async move {
             inbox.hear().await;
-            if let Some(mut child) = child {
-                // It ends once all that was started in it has ended, which the kernel sees to.
-                let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+                        // It ends once all that was started in it has ended, which the kernel sees to.
+            match process {
+                Either::Left(mut child) => {
+                    let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+                }
+                Either::Right(process) => {
+                    let _ = process.readable().await;
+                }
             }
             inbox.gone.cancel();
         });
@@ -278,9 +287,23 @@ impl Sandbox {
         self.gone().await;
     }
 
-    /// Leaves the process to the next agent: it does not end with this handle.
+    /// Leaves the process to the next agent: it does not end with this handle, which is of no use any more.
     pub fn leave(&self) {
         self.is_left.store(true, Ordering::Relaxed);
+        // The end of this socket lets the next agent in.
+        let _ = rustix::net::shutdown(self.inbox.socket.get_ref(), rustix::net::Shutdown::Both);
+    }
+
+    /// Kills the process, which may not listen any more.
+    pub(super) fn kill(&self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Forgets a process in the sandbox, which is killed if it has not ended.
+    pub(super) fn forget(&self, key: Key) {
+        self.post(Operation::Forget { key });
     }
 
     pub(super) fn is_left(&self) -> bool {
@@ -412,10 +435,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if self.is_left() {
-            // The end of this socket lets the next agent in.
-            let _ = rustix::net::shutdown(self.inbox.socket.get_ref(), rustix::net::Shutdown::Both);
-        } else {
+                if !self.is_left() {
             self.post(Operation::Exit);
         }
     }
@@ -437,10 +457,14 @@ fn started((reply, descriptors): (Reply, Vec<OwnedFd>)) -> Result<(Started, Vec<
 async fn spawn(program: PathBuf, control: OwnedFd, new_pid_namespace: bool) -> io::Result<Child> {
     let (sender, receiver) = oneshot::channel();
     let start = move || {
+        let sealed = seal(&program);
+        // Named by descriptor, which the new process has until it has become the program.
+        let program = sealed.as_ref().map_or(program, |sealed| format!("/proc/self/fd/{}", sealed.as_raw_fd()).into());
         if new_pid_namespace {
             sys::unshare(libc::CLONE_NEWPID)?;
         }
-        Command::new(program)
+                Command::new(program)
+            .arg0("husk")
             .arg(process::ARGUMENT)
             .env_clear()
             .current_dir("/")
@@ -453,6 +477,17 @@ async fn spawn(program: PathBuf, control: OwnedFd, new_pid_namespace: bool) -> i
         let _ = sender.send(start());
     })?;
     receiver.await.map_err(io::Error::other)?
+}
+
+/// husk's own program, through a mount that cannot be written to. A container's root may be the program's owner, and could
+/// otherwise come to it through `/proc/PID/exe` of a process that is about to become one of the container's. Where no
+/// mounts can be made there are no containers either.
+fn seal(program: &Path) -> Option<OwnedFd> {
+    let file = rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mount = sys::clone_mount(file.as_fd(), false).ok()?;
+    let read_only = MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() };
+    sys::change_mount(mount.as_fd(), read_only).ok()?;
+    Some(mount)
 }
 
 /// The socket of the sandbox process in `directory`, whose path may be longer than an address can be.

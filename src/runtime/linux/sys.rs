@@ -299,6 +299,25 @@ pub(super) fn set_domain_name(name: &str) -> io::Result<()> {
     check_int(unsafe { libc::setdomainname(name.as_ptr().cast::<libc::c_char>(), name.len()) }).map(drop)
 }
 
+/// The process at the other end of a Unix socket: its ID, which is 0 if it is not in this PID namespace, and its user.
+pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<(i32, u32)> {
+    // SAFETY: all zeroes is a valid value of this plain structure.
+    let mut credentials: libc::ucred = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(mem::size_of_val(&credentials)).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open; the pointers are to a structure of the type this option has and to its size, and both
+    // live until the call returns.
+    check_int(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast::<libc::c_void>(),
+            &raw mut length,
+        )
+    })?;
+    Ok((credentials.pid, credentials.uid))
+}
+
 /// Makes an open file, which must not block, one that tasks can wait for.
 pub(super) fn register(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives, and `AsyncFd` keeps it until it has
@@ -306,11 +325,55 @@ pub(super) fn register(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(file) }.map_err(|error| error.into_parts().1)
 }
 
-/// Returns memory that was freed to the system.
+/// Gives back to the system what the process needs only while it does something: memory that was freed, and the pages of
+/// programs and libraries it has used so far, which come back when they are used again.
 pub(super) fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions.
     unsafe {
         libc::malloc_trim(0);
+    }
+    let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return };
+    for (start, length) in unchanged_mappings(&maps) {
+        // SAFETY: the mapping is a private one of a file, and no page of it was ever changed: read again, it is the same.
+        unsafe { libc::madvise(ptr::without_provenance_mut(start), length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Start and length of mappings of files, by `/proc/self/smaps`, that cannot be written to and of which nothing differs
+/// from the file. What the dynamic linker has adjusted does differ.
+fn unchanged_mappings(smaps: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut candidate = None;
+    for line in smaps.lines() {
+        let mut fields = line.split_whitespace();
+        let (Some(first), Some(second)) = (fields.next(), fields.next()) else { continue };
+        if let Some((start, end)) = first.split_once('-') {
+            let is_file = fields.nth(2).is_some_and(|inode| inode != "0");
+            let parse = |text| usize::from_str_radix(text, 16).ok();
+            candidate = match (parse(start), parse(end)) {
+                (Some(start), Some(end)) if is_file && matches!(second, "r--p" | "r-xp") => Some((start, end - start)),
+                _ => None,
+            };
+        } else if first == "Anonymous:" && second == "0" {
+            found.extend(candidate.take());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mappings_that_are_as_in_their_files_are_given_up() {
+        let smaps = "\
+55e5eac34000-55e5eac36000 r--p 00000000 fe:00 123 /usr/bin/husk\nRss: 8 kB\nAnonymous:             0 kB\n\
+55e5eac36000-55e5eac38000 r-xp 00002000 fe:00 123 /usr/bin/husk\nAnonymous:             0 kB\n\
+55e5eac38000-55e5eac39000 r--p 00004000 fe:00 123 /usr/bin/husk\nAnonymous:             4 kB\n\
+55e5eac39000-55e5eac3a000 rw-p 00005000 fe:00 123 /usr/bin/husk\nAnonymous:             0 kB\n\
+7ffd76a00000-7ffd76a20000 r--p 00000000 00:00 0 [vvar]\nAnonymous:             0 kB\n";
+        assert_eq!(unchanged_mappings(smaps), [(0x55e5_eac3_4000, 0x2000), (0x55e5_eac3_6000, 0x2000)]);
     }
 }

@@ -74,6 +74,12 @@ pub fn enter_user_namespace() -> Result<MappedIds, UserNamespaceError> {
     Ok(ids)
 }
 
+/// Whether this process is in a user namespace other than the system's.
+pub(super) fn is_inside() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
 /// The user alone. Groups can then not be changed any more, which would be a way out of those that are denied something.
 fn map_one(user: u32, group: u32) -> io::Result<MappedIds> {
     fs::write("/proc/self/setgroups", "deny")?;

@@ -248,7 +248,7 @@ impl ContainerRuntime for WasmRuntime {
         })
     }
 
-    fn adopt(&self) -> BoxFuture<'_, Vec<AdoptedContainer>> {
+    fn adopt<'a>(&'a self, _sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>> {
         // They lived in the agent's process and died with it.
         Box::pin(async { Vec::new() })
     }

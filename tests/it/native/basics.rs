@@ -3,7 +3,7 @@
 use husk::base::pipe::pipe;
 use husk::runtime::{ExitReason, RuntimeError, Signal, TerminalSize};
 
-use super::scene::{Pod, Setup, exec_request, read_all, until};
+use super::scene::{Pod, Running, Setup, exec_request, until};
 
 #[tokio::test]
 async fn a_container_prints_and_ends_with_its_code() {
@@ -85,12 +85,12 @@ async fn a_terminal_has_a_size_and_takes_keys() {
     let printed = until(&stdout, "\ndone").await;
     assert!(printed.contains("/dev/pts/1") && printed.contains("33 99"), "{printed}");
     // Control-C interrupts what runs in the foreground.
-    keys.write_all("sleep 1000; echo code $?\r".into()).await.unwrap();
-    until(&stdout, "sleep 1000").await;
+        keys.write_all("sh -c 'echo begun; sleep 1000'\r".into()).await.unwrap();
+    until(&stdout, "\nbegun").await;
     keys.write_all("\x03".into()).await.unwrap();
     keys.write_all("exit 4\r".into()).await.unwrap();
-    assert_eq!(shell.wait().await.code, 4);
-    assert_eq!(read_all(&stderr).await, "");
+    let (code, _, errors) = Running { container: shell, stdout, stderr }.end().await;
+    assert_eq!((code, errors.as_str()), (4, ""));
     running.container.signal(Signal::Kill);
     running.wait().await;
     pod.stop().await;

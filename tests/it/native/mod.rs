@@ -2,4 +2,10 @@
 //! twice, as the user who runs the tests and, if that is root, as one who is not (`rootless`).
 
 mod basics;
+mod files;
+mod isolation;
+mod pods;
+mod resources;
+mod rootless;
 mod scene;
+mod security;

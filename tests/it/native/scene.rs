@@ -250,7 +250,7 @@ pub(super) async fn until(reader: &PipeReader, text: &str) -> String {
 /// Makes a directory with busybox as an image would have it.
 pub(super) fn busybox_layer(layer: &Path) {
     fs::create_dir_all(layer.join("bin")).unwrap();
-    for directory in ["etc", "tmp", "root", "usr", "var"] {
+    for directory in ["etc", "mnt", "tmp", "root", "usr", "var"] {
         fs::create_dir_all(layer.join(directory)).unwrap();
     }
     fs::set_permissions(layer.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
@@ -270,4 +270,16 @@ pub(super) fn mount(source: impl Into<PathBuf>, target: &str) -> Mount {
 /// The layers of an image.
 pub(super) fn layers(layers: Vec<PathBuf>) -> RootfsSpec {
     RootfsSpec { layers, ..RootfsSpec::default() }
+}
+
+/// Whether the tests run as root of the system.
+pub(super) fn is_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether there are more user IDs than one.
+pub(super) fn has_ids() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    !map.split_whitespace().last().is_some_and(|count| count == "1")
 }

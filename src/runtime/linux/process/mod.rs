@@ -13,6 +13,7 @@
 mod copy;
 mod devices;
 mod identity;
+mod leftovers;
 mod mounts;
 mod namespaces;
 mod netlink;
@@ -28,7 +29,7 @@ mod user_namespace;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
 
 use self::namespaces::Namespaces;
@@ -40,7 +41,11 @@ use super::sys::{self, SingleThreaded};
 /// The argument that makes husk a sandbox process.
 pub(super) const ARGUMENT: &str = "sandbox-process";
 
+pub(super) use self::mounts::mount_on;
 pub(super) use self::namespaces::SOCKET_NAME;
+
+/// How long nothing happens before memory is given back.
+const REST: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The sandbox process, while it works.
 struct SandboxProcess {
@@ -52,8 +57,10 @@ struct SandboxProcess {
     /// Made by the first request.
     namespaces: Option<Namespaces>,
     table: Table,
-    /// Kept for the next agent.
+        /// Kept for the next agent.
     tun: Option<OwnedFd>,
+    /// Whether something was done since memory was last given back.
+    is_fresh: bool,
 }
 
 /// What the loop found to do.
@@ -82,7 +89,7 @@ pub(super) fn main() -> io::Result<()> {
     let _ = rustix::thread::set_name(c"husk-sandbox");
     let ended = sys::signal_descriptor(libc::SIGCHLD)?;
     let mut sandbox =
-        SandboxProcess { proof, control: Some(control), ended, namespaces: None, table: Table::default(), tun: None };
+        SandboxProcess { proof, control: Some(control), ended, namespaces: None, table: Table::default(), tun: None, is_fresh: true };
     while sandbox.turn()? {}
     sandbox.table.kill_all();
     Ok(())
@@ -104,7 +111,7 @@ impl SandboxProcess {
     }
 
     /// What there is to do, in the order in which it should be done: a process's start is told before its end.
-    fn wait(&self) -> io::Result<Vec<Wake>> {
+    fn wait(&mut self) -> io::Result<Vec<Wake>> {
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(4);
         let mut wakes = Vec::with_capacity(4);
         for (key, socket) in self.table.starting() {
@@ -125,13 +132,18 @@ impl SandboxProcess {
             }
             (None, None) => {}
         }
-        loop {
-            match poll(&mut fds, None) {
+                loop {
+            match poll(&mut fds, self.is_fresh.then_some(&REST)) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
+                Ok(0) => {
+                    sys::release_memory();
+                    self.is_fresh = false;
+                }
                 Ok(_) => break,
             }
         }
+        self.is_fresh = true;
         let ready = fds.iter().zip(wakes).filter(|(fd, _)| !fd.revents().is_empty());
         Ok(ready.map(|(_, wake)| wake).collect())
     }
@@ -182,8 +194,7 @@ impl SandboxProcess {
                 if self.namespaces.is_some() {
                     return Err(Failure::failed("the sandbox is set up already"));
                 }
-                self.namespaces = Some(namespaces::set_up(*setup)?);
-                sys::release_memory();
+                                self.namespaces = Some(namespaces::set_up(*setup)?);
                 Ok(done)
             }
             Operation::Signal { key, signal } => self.signal(key, signal).map(|()| done),
@@ -240,9 +251,8 @@ impl SandboxProcess {
                     Err(failure) => self.answer(outcome.request, Err(failure)),
                 }
             }
-            Err(failure) => self.answer(outcome.request, Err(failure)),
+                        Err(failure) => self.answer(outcome.request, Err(failure)),
         }
-        sys::release_memory();
     }
 
     /// Reaps everything that has ended.
@@ -296,8 +306,7 @@ impl SandboxProcess {
             return;
         };
         let Ok(socket) = rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) else { return };
-        let same_user = rustix::net::sockopt::socket_peercred(&socket)
-            .is_ok_and(|credentials| credentials.uid == rustix::process::geteuid());
+                let same_user = sys::peer(socket.as_fd()).is_ok_and(|(_, user)| user == rustix::process::geteuid().as_raw());
         if same_user {
             self.control = Some(socket);
         }

@@ -21,7 +21,7 @@ const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
 /// Mounts a filesystem on an open directory.
-pub(super) fn mount_on(
+pub(in super::super) fn mount_on(
     target: BorrowedFd<'_>,
     source: &CStr,
     kind: &CStr,

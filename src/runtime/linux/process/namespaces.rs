@@ -10,6 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::super::protocol::{Context, Failure, Setup, VERSION};
 use super::super::sys::{self, MountChange};
+use super::super::user_namespace;
 use super::network;
 
 /// What `/dev/shm` holds unless the pod says otherwise.
@@ -45,7 +46,7 @@ pub(super) fn set_up(setup: Setup) -> Result<Namespaces, Failure> {
     }
     let linux = &setup.linux;
     let pid_namespace = open("/proc/self/ns/pid", OFlags::RDONLY)?;
-    let is_rootless = is_rootless()?;
+    let is_rootless = user_namespace::is_inside();
     let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
     if !linux.host_network {
         flags |= libc::CLONE_NEWNET;
@@ -75,11 +76,7 @@ fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Failure> {
     rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).context(|| format!("cannot open {}", path.display()))
 }
 
-/// Whether this user namespace is not the system's, which maps all IDs to themselves.
-fn is_rootless() -> Result<bool, Failure> {
-    let map = fs::read_to_string("/proc/self/uid_map").context(|| "cannot read /proc/self/uid_map")?;
-    Ok(map.split_whitespace().ne(["0", "0", "4294967295"]))
-}
+
 
 fn set_names(setup: &Setup) -> Result<(), Failure> {
     rustix::system::sethostname(setup.hostname.as_bytes()).context(|| "cannot set the pod's hostname")?;

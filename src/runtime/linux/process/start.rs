@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::super::protocol::{Context, ExecSpec, Failure, FailureKind, Label, ProcessSpec, RunSpec};
+use super::super::protocol::{Context, ExecSpec, Failure, FailureKind, ProcessSpec, RunSpec};
 use super::super::sys;
 use super::SandboxProcess;
 use super::program::{self, ChildEnds};
@@ -21,10 +21,13 @@ impl SandboxProcess {
         let (pid, pidfd) = sys::spawn(self.proof, libc::CLONE_NEWNS | pid, child)
             .context(|| "cannot start the container's first process")?;
         drop(ends);
-        let starting = Some(Starting { request, socket, is_executing: false });
-        let label = Some(spec.label);
-        self.table
-            .insert(spec.key, Process { pid, pidfd, label, streams, starting, status: None, is_abandoned: false });
+        let process = Process {
+            label: Some(spec.label),
+            shares_processes: !namespaces.separates_processes(),
+            cgroups: spec.process.cgroups,
+            ..Process::starting((pid, pidfd), streams, Starting { request, socket, is_executing: false })
+        };
+        self.table.insert(spec.key, process);
         Ok(())
     }
 
@@ -48,10 +51,8 @@ impl SandboxProcess {
         }
         let (pid, pidfd) = spawned.context(|| "cannot start a process in the container")?;
         drop(ends);
-        let starting = Some(Starting { request, socket, is_executing: false });
-        let label: Option<Label> = None;
-        self.table
-            .insert(spec.key, Process { pid, pidfd, label, streams, starting, status: None, is_abandoned: false });
+        let starting = Starting { request, socket, is_executing: false };
+        self.table.insert(spec.key, Process::starting((pid, pidfd), streams, starting));
         Ok(())
     }
 }

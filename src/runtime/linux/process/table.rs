@@ -1,13 +1,15 @@
 //! The processes a sandbox process has started: how far their start has come, their standard streams, their ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid};
+use rustix::process::{Pid, WaitOptions};
 
 use super::super::channel;
 use super::super::protocol::{Context, Failure, Key, Label, Progress, Started};
 use super::super::sys;
+use super::leftovers::MountNamespace;
 use super::user_namespace;
 
 /// All of them.
@@ -25,6 +27,12 @@ pub(super) struct Process {
     pub(super) starting: Option<Starting>,
     /// How it ended, as `waitpid` says.
     pub(super) status: Option<i32>,
+    /// Whether it is in a PID namespace of others, so that what it has started may outlive it.
+    pub(super) shares_processes: bool,
+    /// What tells what it leaves behind, where that does not end with it.
+    pub(super) leaves: Option<MountNamespace>,
+    /// Its control groups, which go with the sandbox if the agent went first.
+    pub(super) cgroups: Vec<PathBuf>,
     /// Nobody wants to know how it ends.
     pub(super) is_abandoned: bool,
 }
@@ -56,6 +64,22 @@ pub(super) struct StartOutcome {
 }
 
 impl Process {
+    /// One that was started just now.
+    pub(super) fn starting((pid, pidfd): (Pid, OwnedFd), streams: Streams, starting: Starting) -> Self {
+        Self {
+            pid,
+            pidfd,
+            label: None,
+            streams,
+            starting: Some(starting),
+            status: None,
+            shares_processes: false,
+            leaves: None,
+            cgroups: Vec::new(),
+            is_abandoned: false,
+        }
+    }
+
     /// What is known of it once it runs.
     pub(super) fn started(&self) -> Option<Started> {
         if self.starting.is_some() || self.is_abandoned {
@@ -120,8 +144,11 @@ impl Table {
         };
         let request = starting.request;
         process.starting = None;
+        if result.is_ok() && process.label.is_some() && process.shares_processes {
+            process.leaves = MountNamespace::of(process.pidfd.as_fd());
+        }
         let result = match result {
-            Ok(()) => process.started().ok_or_else(|| Failure::failed("the start was given up")),
+            Ok(()) => self.0.get(&key).and_then(Process::started).ok_or_else(|| Failure::failed("the start was given up")),
             Err(failure) => {
                 self.forget(key);
                 Err(failure)
@@ -155,6 +182,9 @@ impl Table {
         let (key, process) = found?;
         let key = *key;
         process.status = Some(status);
+        if let Some(namespace) = process.leaves {
+            namespace.kill_all();
+        }
         if process.is_abandoned {
             self.0.remove(&key);
             return None;
@@ -177,13 +207,24 @@ impl Table {
     /// Kills all that runs, and waits for its end.
     pub(super) fn kill_all(&mut self) {
         let all = std::mem::take(&mut self.0);
-        let living: Vec<_> = all.into_values().filter(|process| process.status.is_none()).collect();
-        for process in &living {
+        let living = || all.values().filter(|process| process.status.is_none());
+        for process in living() {
             let _ = sys::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
         }
-        for process in living {
-            let _ = waitid(WaitId::PidFd(process.pidfd.as_fd()), WaitIdOptions::EXITED);
+                // Whichever ends first: the first process of a container's PID namespace ends only when all others in it are reaped.
+        let mut waited_for: HashSet<Pid> = living().map(|process| process.pid).collect();
+        while !waited_for.is_empty() {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, _))) => waited_for.remove(&pid),
+                Err(rustix::io::Errno::INTR) => false,
+                Ok(None) | Err(_) => break,
+            };
         }
+        living().filter_map(|process| process.leaves).for_each(MountNamespace::kill_all);
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        for group in all.values().flat_map(|process| &process.cgroups).filter_map(|file| file.parent()) {
+            // What is not empty yet, or gone already, stays as it is.
+            let _ = std::fs::remove_dir(group);
+        }
     }
 }

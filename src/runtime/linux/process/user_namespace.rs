@@ -38,7 +38,7 @@ pub(super) fn map_ids(pidfd: BorrowedFd<'_>, user: u32, group: u32, progress: Bo
 }
 
 /// The number under which a process shows in `/proc`, which is that of an outer PID namespace.
-fn pid_in_proc(pidfd: BorrowedFd<'_>) -> Result<u32, Failure> {
+pub(super) fn pid_in_proc(pidfd: BorrowedFd<'_>) -> Result<u32, Failure> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = fs::read_to_string(&path).context(|| format!("cannot read {path}"))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
