@@ -172,15 +172,15 @@ async fn accept(
     places: Arc<Semaphore>,
 ) {
     loop {
-        // Others wait in the kernel's queue.
-        let Ok(fits) = Arc::clone(&room).acquire_owned().await else { return };
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = poll_fn(|context| match listener.upgrade() {
             Some(listener) => listener.poll_accept(context).map(Some),
             None => Poll::Ready(None),
         });
         match accepted.await {
             Some(Ok((stream, _peer))) => {
+                // Others wait in the kernel's queue meanwhile.
+                let Ok(fits) = Arc::clone(&room).acquire_owned().await else { return };
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let Some(queue) = queue.upgrade() else { return };
                 // Where the pod is closing, nobody is left to be told.
                 let _ = queue.admit(stream, fits, place);

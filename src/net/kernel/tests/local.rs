@@ -176,3 +176,28 @@ async fn resets_pass_both_ways_on_localhost() {
     listener.accept().await.unwrap().reset();
     assert_eq!(program.output().await, "ECONNRESET");
 }
+
+#[tokio::test]
+async fn a_pod_with_the_hosts_network_is_reached_at_the_ports_it_serves() {
+    let switch = switch();
+    let host = switch.attach_host_network("node", None).await.unwrap();
+    assert_eq!(host.ips()[0], switch.node_ip());
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"host").await;
+        }
+    });
+    assert_eq!(read_all(&host.connect_from_node(port).await.unwrap()).await, b"host");
+    assert_eq!(read_all(&host.connect(None, ([127, 0, 0, 1], port).into()).await.unwrap()).await, b"host");
+
+    let wasm = switch.attach("wasm-0", None).unwrap();
+    let target = (switch.node_ip(), port).into();
+    assert_eq!(wasm.connect(None, target).await.map(|_| ()), Err(NetError::ConnectionRefused));
+    host.serve_host_ports(&[port]);
+    assert_eq!(read_all(&wasm.connect(None, target).await.unwrap()).await, b"host");
+    host.close();
+    assert_eq!(wasm.connect(None, target).await.map(|_| ()), Err(NetError::ConnectionRefused));
+    serving.abort();
+}
