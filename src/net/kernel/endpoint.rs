@@ -115,11 +115,6 @@ impl Endpoint {
         Some(Self { interface, sockets, handle, started, reader, writer, received_all, sent_all, unwanted, orphaned })
     }
 
-    /// What the connection leads to.
-    pub(super) fn pipes(&self) -> (&PipeReader, &PipeWriter) {
-        (&self.reader, &self.writer)
-    }
-
     /// Whether the pod's kernel has agreed to the connection; it may be over already.
     pub(super) fn is_established(&self) -> bool {
         !matches!(self.socket().state(), State::Listen | State::SynSent | State::SynReceived | State::Closed)

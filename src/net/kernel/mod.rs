@@ -129,7 +129,7 @@ pub(super) async fn attach(
 
 impl KernelSide {
     /// The device that carries the pod's packets.
-    pub(super) fn device(&self) -> Option<Arc<Device>> {
+    fn device(&self) -> Option<Arc<Device>> {
         self.router.as_ref().map(|router| Arc::clone(&router.device))
     }
 
