@@ -30,6 +30,11 @@ pub(super) fn pod_address(offset: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(RANGE.to_bits() + offset)
 }
 
+/// Whether a pod can have this address.
+pub(super) fn is_pod_address(address: Ipv4Addr) -> bool {
+    in_range(address) && POD_OFFSETS.contains(&(address.to_bits() - RANGE.to_bits()))
+}
+
 /// Whether pods have addresses like this.
 pub(super) fn in_range(address: Ipv4Addr) -> bool {
     is_within(address, (RANGE, RANGE_PREFIX.into()))

@@ -73,7 +73,16 @@ impl PodNetwork {
     /// Connects from the node to a port of this pod, as published ports and probes do: only listeners that are not
     /// bound to loopback are reached, and they see the node's address.
     pub async fn connect_from_node(&self, port: u16) -> Result<TcpStream, NetError> {
+        if self.core.kernel().is_some_and(KernelSide::is_host) {
+            return tcp::connect(&self.switch, &self.core, None, (Ipv4Addr::LOCALHOST, port).into()).await;
+        }
         tcp::connect(&self.switch, self.switch.node(), None, SocketAddr::new(self.core.ip.into(), port)).await
+    }
+
+    /// Says which TCP ports of the host's a pod with the host's network serves: at the node's address, others reach
+    /// these and no other.
+    pub fn serve_host_ports(&self, ports: &[u16]) {
+        self.switch.set_host_ports(&self.core, ports);
     }
 
     /// Binds a UDP socket (port 0: an ephemeral one).
@@ -315,6 +324,11 @@ impl PodCore {
         state.connections.insert(ticket.id, control);
         state.accepted += usize::from(ticket.accepted);
         Ok(())
+    }
+
+    /// Whether it was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Closes listeners, resets connections and fails datagram sockets, now and for good.

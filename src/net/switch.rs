@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use super::addr::{self, DNS_ADDRESS, DNS_PORT, NODE, POD_OFFSETS};
 use super::dns::{Server, Zone};
+use super::kernel;
 use super::pod::PodCore;
 use super::publish::Target;
 use super::resolve::Names;
@@ -35,6 +36,8 @@ pub struct Switch {
 struct State {
     pods: HashMap<Ipv4Addr, Weak<PodCore>>,
     next_offset: u32,
+    /// Ports of the host's, by the pods with the host's network that serve them.
+    host_ports: HashMap<u16, Weak<PodCore>>,
 }
 
 /// Where an address leads, seen from a pod.
@@ -56,7 +59,7 @@ impl Switch {
             node: PodCore::new(NODE, Names::default()),
             dns: Arc::new(Server::new(egress)),
             services: RwLock::default(),
-            state: Mutex::new(State { pods: HashMap::new(), next_offset: *POD_OFFSETS.start() }),
+            state: Mutex::new(State { pods: HashMap::new(), next_offset: *POD_OFFSETS.start(), host_ports: HashMap::new() }),
         })
     }
 
@@ -69,6 +72,51 @@ impl Switch {
         state.pods.insert(ip, Arc::downgrade(&core));
         drop(state);
         Ok(Arc::new(PodNetwork { core, switch: Arc::clone(self) }))
+    }
+
+    /// Gives a pod back the address it had, with which its network namespace has outlived the agent. Otherwise as
+    /// [`Switch::attach`]; fails with [`NetError::AddressInUse`] if another pod has it,
+    /// [`NetError::AddressNotAvailable`] if it's not one of a pod's.
+    pub fn attach_again(
+        self: &Arc<Self>,
+        hostname: &str,
+        domain: Option<&str>,
+        ip: IpAddr,
+    ) -> Result<Arc<PodNetwork>, NetError> {
+        let IpAddr::V4(ip) = ip else { return Err(NetError::AddressNotAvailable) };
+        if !addr::is_pod_address(ip) {
+            return Err(NetError::AddressNotAvailable);
+        }
+        let mut state = self.lock();
+        if state.pods.contains_key(&ip) {
+            return Err(NetError::AddressInUse);
+        }
+        let core = PodCore::new(ip, Names::of_pod(ip, hostname, domain));
+        state.pods.insert(ip, Arc::downgrade(&core));
+        drop(state);
+        Ok(Arc::new(PodNetwork { core, switch: Arc::clone(self) }))
+    }
+
+    /// The network of a pod that has the host's: its address is the node's, its localhost the host's.
+    pub async fn attach_host_network(
+        self: &Arc<Self>,
+        hostname: &str,
+        domain: Option<&str>,
+    ) -> std::io::Result<Arc<PodNetwork>> {
+        let core = PodCore::new(NODE, Names::of_pod(NODE, hostname, domain));
+        kernel::attach_host(&core).await?;
+        Ok(Arc::new(PodNetwork { core, switch: Arc::clone(self) }))
+    }
+
+    pub(super) fn set_host_ports(&self, core: &Arc<PodCore>, ports: &[u16]) {
+        let mut state = self.lock();
+        state.host_ports.retain(|_, pod| pod.upgrade().is_some_and(|pod| !Arc::ptr_eq(&pod, core)));
+        state.host_ports.extend(ports.iter().map(|port| (*port, Arc::downgrade(core))));
+    }
+
+    /// Whether a port of the node's is the host's, being served by a pod that has the host's network.
+    fn is_host_port(&self, port: u16) -> bool {
+        self.lock().host_ports.get(&port).is_some_and(|pod| pod.upgrade().is_some_and(|pod| !pod.is_closed()))
     }
 
     /// The node's own address on the switch, the peer pods see behind published ports and probes.
@@ -160,6 +208,9 @@ impl Switch {
             Ok(None) => target,
             Err(error) => return Err(error),
         };
+        if leads_to.ip() == IpAddr::V4(NODE) && protocol == Protocol::Tcp && self.is_host_port(leads_to.port()) {
+            return Ok((Route::Outside, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), leads_to.port())));
+        }
         Ok((self.route(pod, leads_to.ip())?, leads_to))
     }
 

@@ -367,7 +367,13 @@ impl DatagramQueue {
 
     /// Sends to a port of the pod's network namespace.
     fn send_by_kernel(&self, bytes: &[u8], target: SocketAddr) -> Result<(), NetError> {
-        self.kernel().map_or(Ok(()), |kernel| kernel.send(bytes, target))
+        match self.kernel().map_or(Ok(()), |kernel| kernel.send(bytes, target)) {
+            Err(NetError::ConnectionRefused) => {
+                self.refuse(target);
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -403,13 +409,6 @@ impl DatagramQueue {
     /// Nobody was at `receiver`.
     pub(super) fn refuse(&self, receiver: SocketAddr) {
         if self.lock().peer == Some(receiver) {
-            self.fail(NetError::ConnectionRefused);
-        }
-    }
-
-    /// Nobody was at the connected peer.
-    pub(super) fn refuse_connected(&self) {
-        if self.lock().peer.is_some() {
             self.fail(NetError::ConnectionRefused);
         }
     }

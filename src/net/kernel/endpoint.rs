@@ -10,7 +10,7 @@
 use std::fmt;
 use std::net::SocketAddrV4;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp::{self, RecvError, State};
@@ -21,6 +21,11 @@ use tokio::time::{Duration, Instant};
 use super::device::{Device, MTU};
 use super::packet;
 use crate::base::pipe::{DuplexEnd, PipeReader, PipeWriter, ReadError, WriteError};
+
+/// The most that may be on its way from the pod: what a window can say without being scaled. A scaled one is rounded,
+/// so that its end may move back, and what the kernel has sent beyond it by then the stack takes badly: it heeds no
+/// acknowledgement that comes with it, and believes a FIN whose data it has cut off.
+const MAX_WINDOW: usize = 65_535;
 
 /// How often a silent kernel is asked whether it still knows the connection, and after how long it has forgotten it.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -37,7 +42,11 @@ pub(super) struct Endpoint {
     started: Instant,
     reader: PipeReader,
     writer: PipeWriter,
-    /// The pod will send nothing more, and the pipe knows.
+    /// What the pod had sent when the connection ended, and the pipe had no room for yet.
+    leftover: Bytes,
+    /// The pod has said that it will send nothing more.
+    is_finished: bool,
+    /// And everything is in the pipe, which knows.
     received_all: bool,
     /// Whatever the pipe had is in the socket, which knows that this is all.
     sent_all: bool,
@@ -100,8 +109,8 @@ impl Endpoint {
         let mut added = Ok(());
         interface.update_ip_addrs(|addresses| added = addresses.push(address));
         added.ok()?;
-        let room = || tcp::SocketBuffer::new(vec![0; buffer]);
-        let mut socket = tcp::Socket::new(room(), room());
+        let room = |size: usize| tcp::SocketBuffer::new(vec![0; size]);
+        let mut socket = tcp::Socket::new(room(buffer.min(MAX_WINDOW)), room(buffer));
         // Both ends say when something should travel, and neither makes the other wait.
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
@@ -111,13 +120,20 @@ impl Endpoint {
         let handle = sockets.add(socket);
         let DuplexEnd { reader, writer } = end;
         let started = Instant::now();
-        let (received_all, sent_all, unwanted, orphaned) = (false, false, false, None);
-        Some(Self { interface, sockets, handle, started, reader, writer, received_all, sent_all, unwanted, orphaned })
-    }
-
-    /// What the connection leads to.
-    pub(super) fn pipes(&self) -> (&PipeReader, &PipeWriter) {
-        (&self.reader, &self.writer)
+        Some(Self {
+            interface,
+            sockets,
+            handle,
+            started,
+            reader,
+            writer,
+            leftover: Bytes::new(),
+            is_finished: false,
+            received_all: false,
+            sent_all: false,
+            unwanted: false,
+            orphaned: None,
+        })
     }
 
     /// Whether the pod's kernel has agreed to the connection; it may be over already.
@@ -136,18 +152,34 @@ impl Endpoint {
         while self.receive() | self.send() {
             self.poll(device, None);
         }
-        match self.socket().state() {
-            // A segment that comes late finds nobody, which is harmless; the kernel waits at its own end.
-            State::TimeWait => Progress::Over,
-            State::Closed => {
-                if !(self.received_all && self.sent_all) {
-                    self.reader.reset();
-                    self.writer.reset();
-                }
-                Progress::Over
-            }
-            _ => Progress::Waiting(self.wanted()),
+        // In both of these states nothing more comes or goes. A segment that comes late finds nobody, which is harmless:
+        // the kernel waits at its own end.
+        if !matches!(self.socket().state(), State::TimeWait | State::Closed) {
+            return Progress::Waiting(self.wanted());
         }
+        if !(self.is_finished && self.sent_all) {
+            self.reader.reset();
+            self.writer.reset();
+            return Progress::Over;
+        }
+        if self.is_delivered() { Progress::Over } else { Progress::Waiting(self.wanted()) }
+    }
+
+    /// Delivers what the pod had sent before it ended the connection; says whether that is all in the pipe.
+    fn is_delivered(&mut self) -> bool {
+        while self.socket().can_recv() {
+            // Once its time is over, the socket forgets what it has.
+            let taken = self.socket_mut().recv(|bytes| (bytes.len(), Bytes::copy_from_slice(bytes)));
+            self.leftover = [&self.leftover[..], &taken.unwrap_or_default()[..]].concat().into();
+        }
+        while !self.leftover.is_empty() {
+            match self.writer.try_write(&self.leftover) {
+                Ok(written) => self.leftover.advance(written),
+                Err(WriteError::Full) => return false,
+                Err(WriteError::Broken | WriteError::Reset) => return true,
+            }
+        }
+        true
     }
 
     /// Breaks the connection off, for both sides to know.
@@ -173,12 +205,14 @@ impl Endpoint {
     fn poll(&mut self, device: &Device, packet: Option<&[u8]>) {
         let now = self.now();
         self.interface.poll(now, &mut Port { packet, device: Some(device) }, &mut self.sockets);
+        self.is_finished |=
+            matches!(self.socket().state(), State::CloseWait | State::Closing | State::LastAck | State::TimeWait);
     }
 
     /// Moves what was received into the pipe; says whether the pod may have to hear of it.
     fn receive(&mut self) -> bool {
         let mut moved = false;
-        while !self.received_all && !self.unwanted {
+        while !self.received_all && !self.unwanted && self.leftover.is_empty() {
             let room = match self.writer.room() {
                 Ok(room) => room,
                 Err(WriteError::Reset) => return self.give_up(),
@@ -264,7 +298,7 @@ impl Endpoint {
         let socket = self.socket();
         Wanted {
             to_read: !self.sent_all && socket.may_send() && socket.can_send(),
-            to_write: !self.received_all && !self.unwanted && socket.can_recv(),
+            to_write: !self.received_all && !self.unwanted && (socket.can_recv() || !self.leftover.is_empty()),
             to_be_unwanted: !self.received_all && !self.unwanted,
             until,
         }

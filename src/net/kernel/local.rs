@@ -172,15 +172,15 @@ async fn accept(
     places: Arc<Semaphore>,
 ) {
     loop {
-        // Others wait in the kernel's queue.
-        let Ok(fits) = Arc::clone(&room).acquire_owned().await else { return };
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = poll_fn(|context| match listener.upgrade() {
             Some(listener) => listener.poll_accept(context).map(Some),
             None => Poll::Ready(None),
         });
         match accepted.await {
             Some(Ok((stream, _peer))) => {
+                // Others wait in the kernel's queue meanwhile.
+                let Ok(fits) = Arc::clone(&room).acquire_owned().await else { return };
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let Some(queue) = queue.upgrade() else { return };
                 // Where the pod is closing, nobody is left to be told.
                 let _ = queue.admit(stream, fits, place);
@@ -200,12 +200,16 @@ pub(in crate::net) struct KernelSocket {
 }
 
 impl KernelSocket {
-    /// Sends a datagram to a port of the namespace.
+    /// Sends a datagram to a port of the namespace. Fails with [`NetError::ConnectionRefused`] if nobody is at the
+    /// connected peer's: within a namespace the answer is there at once.
     pub(in crate::net) fn send(&self, bytes: &[u8], target: SocketAddr) -> Result<(), NetError> {
         let target = self.family.show(target.ip(), target.port());
         // Not by way of tokio, which knows only after a while that a new socket can be written to.
         match SockRef::from(&self.socket).send_to(bytes, &target.into()) {
-            Ok(_) => Ok(()),
+            Ok(_) => match self.socket.take_error() {
+                Ok(Some(error)) => Err(egress::error_of_host(&error)),
+                _ => Ok(()),
+            },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(egress::error_of_host(&error)),
         }
@@ -247,7 +251,7 @@ async fn receive(queue: Weak<DatagramQueue>) {
                     queue.deliver(Bytes::copy_from_slice(&buffer), source);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => queue.refuse_connected(),
+                // Such as the refusal of something sent before, of which the sender has heard.
                 Err(_error) => {}
             }
         }

@@ -33,6 +33,7 @@ mod connections;
 mod datagrams;
 mod device;
 mod endpoint;
+mod host;
 mod local;
 mod namespace;
 mod packet;
@@ -58,6 +59,7 @@ use super::udp::DatagramQueue;
 use super::{NetError, Switch, addr};
 use crate::base::pipe::DuplexEnd;
 
+pub(super) use host::attach as attach_host;
 pub(super) use local::{KernelListener, KernelSocket};
 pub use namespace::{DeviceConfig, KernelNamespace, SocketKind};
 
@@ -83,6 +85,8 @@ pub enum KernelReach {
 /// One pod's kernel side.
 #[derive(Debug)]
 pub(super) struct KernelSide {
+    /// The namespace is the host's.
+    is_host: bool,
     stock: Arc<Stock>,
     router: Option<Arc<Router>>,
     routing: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -112,6 +116,7 @@ pub(super) async fn attach(
     };
     let routing = router.clone().map(|router| AbortOnDropHandle::new(tokio::spawn(router.run())));
     let side = KernelSide {
+        is_host: false,
         stock: Stock::new(namespace).await?,
         router,
         routing: Mutex::new(routing),
@@ -124,7 +129,7 @@ pub(super) async fn attach(
 
 impl KernelSide {
     /// The device that carries the pod's packets.
-    pub(super) fn device(&self) -> Option<Arc<Device>> {
+    fn device(&self) -> Option<Arc<Device>> {
         self.router.as_ref().map(|router| Arc::clone(&router.device))
     }
 
@@ -147,6 +152,11 @@ impl KernelSide {
             }
             _ => Err(NetError::Unreachable),
         }
+    }
+
+    /// Whether the pod has the host's network.
+    pub(super) fn is_host(&self) -> bool {
+        self.is_host
     }
 
     /// Whether packets can be brought to the pod.

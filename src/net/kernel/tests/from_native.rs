@@ -261,15 +261,18 @@ async fn resets_pass_both_ways() {
     let program = format!(
         "s = socket.create_connection(('{ip}', 80)); s.recv(1)\n\
          s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()\n\
-         s = socket.create_connection(('{ip}', 80))\n\
+         s = socket.create_connection(('{ip}', 80)); print(s.recv(1))\n\
          try: s.recv(1)\nexcept OSError as e: print(errno.errorcode[e.errno])",
         ip = ip(&wasm)
     );
-    let program = python(&namespace, &program).await;
+    let mut program = python(&namespace, &program).await;
     let served = listener.accept().await.unwrap();
     write(&served, "x").await;
     assert_eq!(served.reader.read(9).await, Err(crate::base::pipe::ReadError::Reset));
-    listener.accept().await.unwrap().reset();
+    let served = listener.accept().await.unwrap();
+    write(&served, "y").await;
+    assert_eq!(program.line().await, "b'y'");
+    served.reset();
     assert_eq!(program.output().await, "ECONNRESET");
 }
 

@@ -167,12 +167,40 @@ async fn resets_pass_both_ways_on_localhost() {
     let listener = listen(&pod, "127.0.0.1:80");
     let program = "s = socket.create_connection(('127.0.0.1', 80)); s.recv(1)\n\
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()\n\
-        s = socket.create_connection(('127.0.0.1', 80))\n\
+        s = socket.create_connection(('127.0.0.1', 80)); print(s.recv(1))\n\
         try: s.recv(1)\nexcept OSError as e: print(errno.errorcode[e.errno])";
-    let program = python(&namespace, program).await;
+    let mut program = python(&namespace, program).await;
     let served = listener.accept().await.unwrap();
     write(&served, "x").await;
     assert_eq!(served.reader.read(9).await, Err(crate::base::pipe::ReadError::Reset));
-    listener.accept().await.unwrap().reset();
+    let served = listener.accept().await.unwrap();
+    write(&served, "y").await;
+    assert_eq!(program.line().await, "b'y'");
+    served.reset();
     assert_eq!(program.output().await, "ECONNRESET");
+}
+
+#[tokio::test]
+async fn a_pod_with_the_hosts_network_is_reached_at_the_ports_it_serves() {
+    let switch = switch();
+    let host = switch.attach_host_network("node", None).await.unwrap();
+    assert_eq!(host.ips()[0], switch.node_ip());
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"host").await;
+        }
+    });
+    assert_eq!(read_all(&host.connect_from_node(port).await.unwrap()).await, b"host");
+    assert_eq!(read_all(&host.connect(None, ([127, 0, 0, 1], port).into()).await.unwrap()).await, b"host");
+
+    let wasm = switch.attach("wasm-0", None).unwrap();
+    let target = (switch.node_ip(), port).into();
+    assert_eq!(wasm.connect(None, target).await.map(|_| ()), Err(NetError::ConnectionRefused));
+    host.serve_host_ports(&[port]);
+    assert_eq!(read_all(&wasm.connect(None, target).await.unwrap()).await, b"host");
+    host.close();
+    assert_eq!(wasm.connect(None, target).await.map(|_| ()), Err(NetError::ConnectionRefused));
+    serving.abort();
 }

@@ -5,6 +5,7 @@
 mod from_native;
 mod namespace;
 mod local;
+mod speed;
 mod to_native;
 
 use std::io::Write;
