@@ -152,7 +152,12 @@ fn a_run_in_another_terminal_is_like_a_server() {
     assert_eq!(on("apply -f beside.yaml").ok(), "pod/beside created\nservice/other created\n");
     let met = "pod/beside condition met\npod/beside condition met\n";
     assert_eq!(on("wait --for=condition=PodScheduled --for=condition=Ready pod/beside --timeout=60s").ok(), met);
+    let mut watched = Running::spawn(&mut husk.command(["get", "pods", "-w"]));
+    watched.wait_for("web ");
     assert_eq!(on("delete pod web").ok(), "pod \"web\" deleted from default namespace\n");
+    watched.wait_for("Terminating");
+    let (_, watched) = watched.end();
+    assert!(watched.iter().all(|line| !line.trim().is_empty()), "every row has its cells: {watched:#?}");
     let (_, lines) = run.end();
     assert!(lines.iter().any(|line| line.starts_with("web ")), "its table has the pod: {lines:#?}");
     on("get pods").exits(1).says("no husk server and no `husk run` is at work on ");

@@ -98,8 +98,14 @@ fn a_post_start_hook_that_fails_kills_its_container_and_counts_as_a_crash() {
     story.never_tells("http/c Started: Container started (x2");
     story.never_tells("exec Ready");
     assert_eq!(story.stop(), 130);
-    assert_eq!(story.row("exec"), ["0/1", "CrashLoopBackOff", "1"]);
-    assert_eq!(story.row("missing"), ["0/1", "CrashLoopBackOff", "1"]);
+    for pod in ["exec", "missing"] {
+        // How often, until the others had come so far, is the machine's affair.
+        let [ready, status, restarts] = story.row(pod);
+        assert_eq!(
+            (ready, status, restarts.parse::<u32>().is_ok_and(|count| count >= 1)),
+            ("0/1", "CrashLoopBackOff", true)
+        );
+    }
     assert_eq!(story.row("http"), ["0/2", "Error", "0"]);
     assert_eq!(termination(story.pod("exec"), "c"), (143, "Error".to_owned(), "exec\n".to_owned()));
     assert_eq!(termination(story.pod("http"), "c").0, 143);

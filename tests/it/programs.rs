@@ -150,6 +150,16 @@ fn a_command_is_looked_up_on_path_in_the_image() {
 }
 
 #[test]
+fn a_pod_of_an_image_runs_without_a_manifest() {
+    let husk = Husk::new();
+    let line = ["run", "--timeout", "120s", "box", "--image", "busybox", "-e", "WHO=you", "--", "sh", "-c"];
+    let run = |script: &'static str| husk.husk(line.into_iter().chain([script]));
+    run("echo hello $WHO; exit 3").exits(3).has("box | hello you").says("exited with code 3");
+    husk.husk(["run", "a", "b", "--image", "busybox"]).exits(2).says("with --image, one argument names the pod");
+    husk.husk(["run", "A_b", "--image", "busybox"]).exits(2).says("metadata.name: Invalid value: \"A_b\"");
+}
+
+#[test]
 fn a_program_runs_without_a_manifest() {
     let husk = Husk::new();
     let mut command = husk.command(["run", "--env", "A=b"]);

@@ -286,7 +286,7 @@ pub const TABLE: &[Row] = &[
     refused("spec.hostPID", NO_HOST_NAMESPACES).when(When::True).native(),
     refused("spec.hostIPC", NO_HOST_NAMESPACES).when(When::True).native(),
     yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's"),
-    warned("spec.shareProcessNamespace", "containers do not see each other's processes yet").when(When::True).native(),
+    yes("spec.shareProcessNamespace"),
     // spec: security
     refused("spec.securityContext.appArmorProfile.**", NO_KERNEL),
     yes_because(

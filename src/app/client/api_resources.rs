@@ -1,5 +1,6 @@
 //! `husk api-resources` and `husk version`: what a server has, and what it is.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use serde_json::json;
@@ -18,6 +19,9 @@ pub(super) async fn run(connection: &Connection, args: &ApiResourcesArgs) -> any
             && args.namespaced.is_none_or(|namespaced| namespaced == kind.namespaced)
     };
     let mut found: Vec<&Kind> = kinds.all().iter().filter(wanted).collect();
+    // Of several versions, the one that the server prefers, which it tells first.
+    let mut seen = HashSet::new();
+    found.retain(|kind| seen.insert((&kind.group, &kind.plural)));
     found.sort_by_key(|kind| (kind.group.clone(), kind.plural.clone()));
     let wide = match args.output.as_deref() {
         Some("name") => {

@@ -61,8 +61,7 @@ impl Connection {
             let socket = socket.clone();
             Box::pin(async move {
                 let connected = tokio::net::UnixStream::connect(socket).await;
-                let ended = |error| std::io::Error::other(format!("`husk run` (process {pid}) is not there: {error}"));
-                Ok::<_, std::io::Error>(TokioIo::new(connected.map_err(ended)?))
+                Ok::<_, std::io::Error>(TokioIo::new(connected.map_err(|_| std::io::Error::other(RunHasEnded(pid)))?))
             })
         });
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connect);
@@ -106,6 +105,12 @@ impl Connection {
     }
 }
 
+/// The run that was talked to is not there any more.
+#[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(unix), expect(dead_code, reason = "there are no sockets to reach one by"))]
+#[error("the `husk run` of process {0} has ended")]
+struct RunHasEnded(u32);
+
 /// What was found.
 enum Found {
     Kubeconfig(Box<Kubeconfig>),
@@ -148,6 +153,14 @@ pub(super) fn describe_error(error: &anyhow::Error) -> String {
         Some(kube::Error::Api(status)) => Some(status),
         _ => None,
     });
+    // How the client came to know does not matter.
+    let inner = |cause: &'_ (dyn std::error::Error + 'static)| {
+        let ended = cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<RunHasEnded>()?;
+        Some(ended.to_string())
+    };
+    if let Some(ended) = error.chain().find_map(inner) {
+        return format!("error: {ended}");
+    }
     let Some(status) = api else { return format!("error: {error:#}") };
     // What was being done, told before the server's message.
     let doing: String =

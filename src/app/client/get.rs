@@ -230,7 +230,8 @@ impl Query<'_> {
         let kind = kind_of(target).clone();
         let table = matches!(self.output, Output::Table { .. });
         let accept = if table { AS_TABLE } else { AS_JSON };
-        let mut shown = Shown { query: self, kind: kind.clone(), columns: Columns::default(), begun: false };
+        let (columns, headings) = (Columns::default(), Vec::new());
+        let mut shown = Shown { query: self, kind: kind.clone(), columns, headings, begun: false };
         let first = self.connection.get(&self.path(target, &[]), accept).await?;
         let mut version = text(&first, &["metadata", "resourceVersion"]).to_owned();
         if !self.args.watch_only {
@@ -282,6 +283,8 @@ struct Shown<'a> {
     query: &'a Query<'a>,
     kind: Kind,
     columns: Columns,
+    /// Of a table, as the server has told them last: in a watch, it tells them once.
+    headings: Vec<(String, bool)>,
     begun: bool,
 }
 
@@ -292,11 +295,14 @@ impl Shown<'_> {
         let text = match &self.query.output {
             Output::Table { wide } => {
                 let (headings, found) = read_table(&object);
+                if !headings.is_empty() {
+                    self.headings = headings;
+                }
                 if found.is_empty() {
                     self.begun = no_headers;
                     return Ok(());
                 }
-                let group = Group { kind: self.kind.clone(), headings, rows: found };
+                let group = Group { kind: self.kind.clone(), headings: self.headings.clone(), rows: found };
                 if !no_headers {
                     rows.push(self.query.headings(&group, *wide));
                 }

@@ -212,6 +212,7 @@ fn objects_of_a_resource_that_is_not_known_are_kept() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.create_object(&CRONTABS, secret("a", "")).unwrap();
+    store.wait(store.revision());
     drop(store);
     let error = check(&[], disk.after_kill(), "").unwrap();
     assert!(error.to_string().contains("there are crontabs.x.io in \"objects\", which this husk knows nothing of"));
