@@ -94,8 +94,10 @@ impl ImageStore {
 
     fn save_directory(&self, saved: &[Saved], output: &Path) -> Result<(), ImageError> {
         match fs::read_dir(output) {
-            Ok(mut entries) if entries.next().is_some() => {
-                return Err(ImageError::Invalid(format!("{} is there and not empty", output.display())));
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(ImageError::Invalid(format!("{} is there and not empty", output.display())));
+                }
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("cannot read", output)(error)),
             _ => {}

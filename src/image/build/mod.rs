@@ -71,7 +71,7 @@ pub enum BuildError {
 /// An image in the making.
 struct Build<'a> {
     store: &'a ImageStore,
-    context: Context,
+    context: std::sync::Arc<Context>,
     lease: Lease,
     /// What is known by name: `ARG`s and `ENV`.
     variables: BTreeMap<String, String>,
@@ -99,7 +99,7 @@ impl ImageStore {
         let lease = self.layout.new_lease()?;
         let mut build = Build {
             store: self,
-            context,
+            context: std::sync::Arc::new(context),
             lease,
             variables: BTreeMap::new(),
             args: request.args.iter().cloned().collect(),
@@ -134,7 +134,8 @@ fn read_file(path: &Path) -> Result<String, ImageError> {
 impl Build<'_> {
     /// All files of the directory at the root. A single program at its top is what the image runs.
     fn directory(&mut self) -> Result<(), BuildError> {
-        let mut builder = LayerBuilder::new(self.store, &self.context)?;
+        let context = std::sync::Arc::clone(&self.context);
+        let mut builder = LayerBuilder::new(self.store, &context)?;
         builder.copy_tree("", "", None)?;
         self.add_layer(builder, "COPY . /")?;
         let mut at_top = self.programs.iter().filter(|(path, platform)| !path.contains('/') && platform.ends_with("/wasm"));
@@ -303,7 +304,8 @@ impl Build<'_> {
         }
         let destination = self.absolute(destination);
         let destination = destination.trim_matches('/');
-        let mut builder = LayerBuilder::new(self.store, &self.context)?;
+        let context = std::sync::Arc::clone(&self.context);
+        let mut builder = LayerBuilder::new(self.store, &context)?;
         for source in &matched {
             let Some(found) = self.context.look(source)? else {
                 return Err(bad(format!("{source:?} is not there")));
@@ -332,7 +334,8 @@ impl Build<'_> {
             self.note(text, true);
             return Ok(());
         }
-        let mut builder = LayerBuilder::new(self.store, &self.context)?;
+        let context = std::sync::Arc::clone(&self.context);
+        let mut builder = LayerBuilder::new(self.store, &context)?;
         builder.directory(relative)?;
         self.add_layer(builder, text)?;
         Ok(())

@@ -166,7 +166,7 @@ impl Client {
             return Ok((0, response));
         }
         let told = header(&response, CONTENT_RANGE).unwrap_or_default();
-        let start = told.strip_prefix("bytes ").and_then(|rest| rest.split('-').next()?.parse().ok());
+        let start = told.strip_prefix("bytes ").and_then(|rest| rest.split('-').next()?.parse::<u64>().ok());
         match start {
             Some(start) if start == from => Ok((from, response)),
             _ => Err(self.unexpected(format!("bytes from {from} on were asked for, and {told:?} came"))),
