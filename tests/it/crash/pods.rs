@@ -238,16 +238,17 @@ impl World {
         let directory = husk.dir().join("data/server/pods");
         loop {
             self.list(&mut client).await;
-            let (created, told) = (self.created.borrow(), self.told.borrow());
-            let mut deleted = created.values().filter(|created| created.deleted);
-            if deleted
-                .all(|Created { uid, .. }| told.get(uid).is_none_or(|told| told.gone) && !directory.join(uid).exists())
-            {
+            if self.deleted_are_gone(&directory) {
                 return;
             }
-            drop((created, told));
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    fn deleted_are_gone(&self, directory: &Path) -> bool {
+        let (created, told) = (self.created.borrow(), self.told.borrow());
+        let is_gone = |uid: &String| told.get(uid).is_none_or(|told| told.gone) && !directory.join(uid).exists();
+        created.values().filter(|created| created.deleted).all(|Created { uid, .. }| is_gone(uid))
     }
 }
 
