@@ -379,7 +379,7 @@ struct Troubled<S> {
 
 impl<S, B> Service<Request<Body>> for Troubled<S>
 where
-    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send + 'static>,
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError> + 'static, Future: Send + 'static>,
     B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<UnsyncBoxBody<Bytes, BoxError>>;

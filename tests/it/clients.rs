@@ -139,8 +139,8 @@ async fn talk(api: &Api<Pod>) {
     stderr.read_to_string(&mut complained).await.unwrap();
     assert_eq!((said.as_str(), complained.as_str()), ("got typed\n", "err\n"));
     let status = status.await.unwrap();
-    assert_eq!(status.reason, "NonZeroExitCode");
-    assert_eq!(status.details.unwrap().causes[0].message, "7");
+    assert_eq!(status.reason.as_deref(), Some("NonZeroExitCode"));
+    assert_eq!(status.details.unwrap().causes.unwrap()[0].message.as_deref(), Some("7"));
     process.join().await.unwrap();
     let whole = api.logs("web", &LogParams::default()).await.unwrap();
     assert!(whole.contains("start worker processes"), "{whole}");
