@@ -392,9 +392,10 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let watches = query.contains("watch=true");
+        // A list that is streamed is left whole: it would never come to its end in pieces.
+        let watches = query.contains("watch=true") && !query.contains("sendInitialEvents");
         let count = if watches { self.watches.fetch_add(1, Ordering::Relaxed) } else { 0 };
-        if self.trouble == Trouble::Forgotten && count % 3 == 2 {
+        if self.trouble == Trouble::Forgotten && watches && count % 3 == 2 {
             *request.uri_mut() = since(request.uri(), &self.forgotten);
         }
         // Another place each time, within the first events or behind some of them.
@@ -404,14 +405,11 @@ where
     }
 }
 
-/// The same address, but of what happened since a revision; a list that is streamed is left alone.
+/// The same address, but of what happened since a revision.
 fn since(uri: &Uri, revision: &str) -> Uri {
     let text = uri.to_string();
     let Some((before, after)) = text.split_once("resourceVersion=") else { return uri.clone() };
     let rest = after.trim_start_matches(|character: char| character.is_ascii_digit());
-    if text.contains("sendInitialEvents") || after.starts_with('0') {
-        return uri.clone();
-    }
     format!("{before}resourceVersion={revision}{rest}").parse().unwrap()
 }
 
