@@ -35,7 +35,7 @@ use crate::support::Husk;
 /// Names the number of changes.
 const CHURN: &str = "HUSK_CHURN";
 /// So many of an ordinary run.
-const CHANGES: usize = 1200;
+const CHANGES: usize = 800;
 /// Who make them, each of objects of its own.
 const WRITERS: usize = 4;
 /// How many objects each has.
@@ -68,7 +68,7 @@ enum Trouble {
     None,
     /// They break off after some bytes, in the midst of a line.
     Broken,
-    /// Every third asks for what happened since a revision that is long forgotten.
+    /// They break off, and every third asks for what happened since a revision that is long forgotten.
     Forgotten,
 }
 
@@ -399,7 +399,7 @@ where
             *request.uri_mut() = since(request.uri(), &self.forgotten);
         }
         // Another place each time, within the first events or behind some of them.
-        let bytes = if self.trouble == Trouble::Broken && watches { 300 + count * 37 % 4000 } else { usize::MAX };
+        let bytes = if self.trouble != Trouble::None && watches { 300 + count * 37 % 4000 } else { usize::MAX };
         let answer = self.inner.call(request).map_err(Into::<BoxError>::into);
         answer.map_ok(move |answer| answer.map(|body| broken_off(body, bytes))).boxed()
     }
