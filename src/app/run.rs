@@ -400,7 +400,7 @@ impl Session {
             let pod = stored.or_else(|| histories.last(&key).filter(is_it))?;
             Some(Account { pod, stop: histories.stop(&key), events: histories.events(&key) })
         };
-        self.pods.iter().filter_map(|pod| account(pod)).collect()
+        self.pods.iter().filter_map(account).collect()
     }
 
     /// Prints the final table or objects and gives the exit code.
