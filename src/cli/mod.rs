@@ -99,7 +99,7 @@ pub enum Command {
     Stop(stop::StopArgs),
     /// Talk to a server
     #[command(flatten)]
-    Client(verbs::Verb),
+    Client(Box<verbs::Verb>),
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),
