@@ -89,7 +89,6 @@ pub enum Switch {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is parsed once")]
 pub enum Command {
     /// Run pods from YAML or JSON manifests, or one WebAssembly program, until they end
     Run(run::RunArgs),
