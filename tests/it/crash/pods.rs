@@ -245,14 +245,12 @@ impl World {
         let directory = husk.dir().join("data/server/pods");
         loop {
             self.list(&mut client).await;
-            let (created, told) = (self.created.borrow(), self.told.borrow());
-            let mut deleted = created.values().filter(|created| created.deleted);
-            if deleted
-                .all(|Created { uid, .. }| told.get(uid).is_none_or(|told| told.gone) && !directory.join(uid).exists())
-            {
+            if self.created.borrow().values().filter(|created| created.deleted).all(|Created { uid, .. }| {
+                let is_gone = self.told.borrow().get(uid).is_none_or(|told| told.gone);
+                is_gone && !directory.join(uid).exists()
+            }) {
                 return;
             }
-            drop((created, told));
             tokio::time::sleep(PAUSE).await;
         }
     }
