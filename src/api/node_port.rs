@@ -71,13 +71,14 @@ impl NodePorts {
         if !has_node_ports(service) {
             return Ok(());
         }
+        let start = search_start(service);
         let ports = service.spec.iter_mut().flat_map(|spec| spec.ports.iter_mut().flatten());
         let mut ports: Vec<_> = ports.collect();
         for index in 0..ports.len() {
             if ports[index].node_port.unwrap_or_default() != 0 {
                 continue;
             }
-            let number = self.number_for(&ports, index).ok_or_else(|| {
+            let number = self.number_for(&ports, index, start).ok_or_else(|| {
                 let path = format!("spec.ports[{index}].nodePort");
                 let detail = "failed to allocate a nodePort: range is full".to_owned();
                 FieldError { path, kind: ErrorKind::Invalid, value: Some(BadValue::from(0)), detail }
@@ -89,8 +90,8 @@ impl NodePorts {
     }
 
     /// The node port for one of a Service's ports: that which the same port has with another protocol, if it can be, else
-    /// the first that is free with all protocols with which the port is waiting for one.
-    fn number_for(&self, ports: &[&mut ServicePort], index: usize) -> Option<i32> {
+    /// the first from `start` on that is free with all protocols with which the port is waiting for one.
+    fn number_for(&self, ports: &[&mut ServicePort], index: usize, start: i32) -> Option<i32> {
         let wanted = &ports[index];
         let of_same = || ports.iter().filter(|port| port.port == wanted.port);
         let is_free = |protocol: String, number: i32| !self.taken.contains(&(protocol, number));
@@ -100,9 +101,21 @@ impl NodePorts {
         }
         let waiting: Vec<String> =
             of_same().filter(|port| port.node_port.unwrap_or_default() == 0).map(|port| protocol(port)).collect();
-        let for_all = RANGE.clone().find(|number| waiting.iter().all(|protocol| is_free(protocol.clone(), *number)));
-        for_all.or_else(|| RANGE.clone().find(|number| is_free(protocol(wanted), *number)))
+        let mut candidates = (start..=*RANGE.end()).chain(*RANGE.start()..start);
+        let for_all =
+            candidates.clone().find(|number| waiting.iter().all(|protocol| is_free(protocol.clone(), *number)));
+        for_all.or_else(|| candidates.find(|number| is_free(protocol(wanted), *number)))
     }
+}
+
+/// Where the search for a Service's node ports begins: at a place that its UID chooses, so that several servers of one
+/// machine seldom choose the same. (Kubernetes chooses at random.)
+fn search_start(service: &Service) -> i32 {
+    let uid = service.metadata.uid.as_deref().unwrap_or_default();
+    // Bernstein's hash spreads them well enough.
+    let hash = uid.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(byte.into()));
+    let length = RANGE.end() - RANGE.start() + 1;
+    RANGE.start() + i32::try_from(hash % length.unsigned_abs()).unwrap_or_default()
 }
 
 fn protocol(port: &ServicePort) -> String {

@@ -93,14 +93,13 @@ impl ResourceType {
     }
 
     /// The same resource in the version that clients prefer.
-    pub fn preferred(&self) -> &'static ResourceType {
-        // There is this one, if no other.
-        find(self.group, self.plural).unwrap_or(&RESOURCES[0])
+    pub fn preferred(&'static self) -> &'static ResourceType {
+        find(self.group, self.plural).unwrap_or(self)
     }
 
     /// Whether its objects are kept in another version than the one in which this entry shows them.
     pub fn is_other_version(&self) -> bool {
-        self.version != self.preferred().version
+        find(self.group, self.plural).is_some_and(|preferred| preferred.version != self.version)
     }
 }
 

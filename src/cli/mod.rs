@@ -92,7 +92,6 @@ pub enum Switch {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is parsed once")]
 pub enum Command {
     /// Run pods from YAML or JSON manifests, or one WebAssembly program, until they end
     Run(run::RunArgs),
@@ -102,7 +101,7 @@ pub enum Command {
     Stop(stop::StopArgs),
     /// Talk to a server
     #[command(flatten)]
-    Client(verbs::Verb),
+    Client(Box<verbs::Verb>),
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),

@@ -35,7 +35,7 @@ use crate::support::Husk;
 /// Names the number of changes.
 const CHURN: &str = "HUSK_CHURN";
 /// So many of an ordinary run.
-const CHANGES: usize = 1200;
+const CHANGES: usize = 800;
 /// Who make them, each of objects of its own.
 const WRITERS: usize = 4;
 /// How many objects each has.
@@ -68,7 +68,7 @@ enum Trouble {
     None,
     /// They break off after some bytes, in the midst of a line.
     Broken,
-    /// Every third asks for what happened since a revision that is long forgotten.
+    /// They break off, and every third asks for what happened since a revision that is long forgotten.
     Forgotten,
 }
 
@@ -392,26 +392,24 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let watches = query.contains("watch=true");
+        // A list that is streamed is left whole: it would never come to its end in pieces.
+        let watches = query.contains("watch=true") && !query.contains("sendInitialEvents");
         let count = if watches { self.watches.fetch_add(1, Ordering::Relaxed) } else { 0 };
-        if self.trouble == Trouble::Forgotten && count % 3 == 2 {
+        if self.trouble == Trouble::Forgotten && watches && count % 3 == 2 {
             *request.uri_mut() = since(request.uri(), &self.forgotten);
         }
         // Another place each time, within the first events or behind some of them.
-        let bytes = if self.trouble == Trouble::Broken && watches { 300 + count * 37 % 4000 } else { usize::MAX };
+        let bytes = if self.trouble != Trouble::None && watches { 300 + count * 37 % 4000 } else { usize::MAX };
         let answer = self.inner.call(request).map_err(Into::<BoxError>::into);
         answer.map_ok(move |answer| answer.map(|body| broken_off(body, bytes))).boxed()
     }
 }
 
-/// The same address, but of what happened since a revision; a list that is streamed is left alone.
+/// The same address, but of what happened since a revision.
 fn since(uri: &Uri, revision: &str) -> Uri {
     let text = uri.to_string();
     let Some((before, after)) = text.split_once("resourceVersion=") else { return uri.clone() };
     let rest = after.trim_start_matches(|character: char| character.is_ascii_digit());
-    if text.contains("sendInitialEvents") || after.starts_with('0') {
-        return uri.clone();
-    }
     format!("{before}resourceVersion={revision}{rest}").parse().unwrap()
 }
 

@@ -93,7 +93,7 @@ fn preferred(kind: GroupVersionKind<'_>) -> Option<GroupVersionKind<'static>> {
 }
 
 /// The kind whose schema a resource's objects have: that of the preferred version, unless there is one of its own.
-fn described(resource: &ResourceType) -> GroupVersionKind<'static> {
+fn described(resource: &'static ResourceType) -> GroupVersionKind<'static> {
     let kind = GroupVersionKind::of(resource);
     if KINDS.contains_key(&kind) { kind } else { GroupVersionKind::of(resource.preferred()) }
 }

@@ -71,7 +71,7 @@ impl Dialect {
 }
 
 /// The paths of a resource.
-pub(super) fn paths(resource: &ResourceType, dialect: Dialect) -> Map<String, Value> {
+pub(super) fn paths(resource: &'static ResourceType, dialect: Dialect) -> Map<String, Value> {
     let kind = GroupVersionKind::of(resource);
     let described = super::described(resource);
     let Some((component, _)) = components().iter().find(|(_, schema)| kind_of(schema) == Some(described)) else {

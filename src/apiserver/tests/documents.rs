@@ -28,7 +28,7 @@ const SHOWN: &[Shown] = &[
     ),
     (
         "/api/v1/namespaces/default/services",
-        "{metadata: {name: s}, spec: {type: NodePort, ports: [{port: 80}], selector: {a: b}}}",
+        "{metadata: {name: s}, spec: {type: NodePort, ports: [{port: 80, nodePort: 30000}], selector: {a: b}}}",
         "Name | Type | Cluster-IP | External-IP | Port(s) | Age | Selector",
         &["s", "NodePort", "10.96.1.1", "<none>", "80:30000/TCP", "0s", "a=b"],
     ),

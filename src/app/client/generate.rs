@@ -256,7 +256,8 @@ mod tests {
     /// What is made of a command line.
     fn made(words: &[&str]) -> anyhow::Result<Value> {
         let cli = Cli::try_parse_from(["husk", "create"].iter().chain(words))?;
-        let Command::Client(Verb::Create(args)) = cli.command else { panic!("{words:?}") };
+        let Command::Client(verb) = cli.command else { panic!("{words:?}") };
+        let Verb::Create(args) = *verb else { panic!("{words:?}") };
         object(&args.what.expect("a generator"))
     }
 

@@ -9,6 +9,7 @@ pub(super) mod private;
 mod process;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use crate::image::{self, ImageStore};
 use crate::net::{NetError, Switch, TcpListener};
 use crate::node::{Contents, Journal, RunDirectory};
 use crate::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 
 /// How long requests under way may take once the server is asked to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -46,6 +47,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 const SUSPEND_LIMIT: Duration = Duration::from_secs(30);
 /// How long to wait for room when there are too many connections from pods.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the objects are looked at again that a killed server still holds…
+const RELEASE_ATTEMPTS: u32 = 100;
+/// …and how long after each other.
+const RELEASE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs `husk serve`.
 pub(super) fn run(global: &Global, mut args: ServeArgs) -> anyhow::Result<u8> {
@@ -77,7 +82,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
     let (clock, host) = (Clock::system(), Host::detect());
     let mut entrance = Entrance::prepare(places.clone(), &args, &host.name, clock).await?;
     // Only who is the one server of the data directory may touch what is in it.
-    let store = Store::open(&places.objects)?;
+    let store = open_store(&places.objects).await?;
     let authority = entrance.authority(store.clone())?;
     let access = node_access::Pods::new(clock);
     let measuring = access.measure();
@@ -125,6 +130,18 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
     drop((from_pods, cluster, measuring));
     store.durable(store.revision()).await.context("the last changes are not on disk")?;
     Ok(0)
+}
+
+/// Opens the objects. A server that was killed may hold them for as long as the system takes to clear it away.
+async fn open_store(path: &Path) -> Result<Store, OpenError> {
+    let mut left = RELEASE_ATTEMPTS;
+    loop {
+        match Store::open(path) {
+            Err(OpenError::Locked { .. }) if left > 0 => left -= 1,
+            other => return other,
+        }
+        tokio::time::sleep(RELEASE_PAUSE).await;
+    }
 }
 
 /// What runs containers.

@@ -17,8 +17,8 @@ use super::{Progress, START, Server, Settings, report, run};
 use crate::support::Husk;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
-/// Events in one life, at most.
-const EVENTS: usize = 30;
+/// Containers that are seen to run in one life, at most.
+const STARTS: usize = 12;
 /// Pods of each kind at the same time.
 const FEW: usize = 3;
 /// Pods that are not to be restarted, at the same time.
@@ -72,7 +72,7 @@ struct Created {
 struct World {
     /// Where pods write that they start.
     starts: PathBuf,
-    /// What was told of pods.
+    /// Containers that were told to run.
     progress: Progress,
     created: RefCell<BTreeMap<String, Created>>,
     told: RefCell<BTreeMap<String, Told>>,
@@ -83,14 +83,16 @@ struct World {
 #[derive(Debug, Default)]
 struct Told {
     restarts: i64,
+    /// The container that ran last.
+    container: Option<String>,
     ended: Option<String>,
     deletion: Option<String>,
     gone: bool,
 }
 
 impl Told {
-    /// Takes in what is told now, which must not be at odds with what was told before.
-    fn take(&mut self, pod: &Value) {
+    /// Takes in what is told now, which must not be at odds with what was told before. Whether it is that a container runs.
+    fn take(&mut self, pod: &Value) -> bool {
         assert!(!self.gone, "it has come back: {pod}");
         let status = &pod["status"];
         let container = &status["containerStatuses"][0];
@@ -113,6 +115,10 @@ impl Told {
             assert_eq!((code, reason), (Some(137), Some("ContainerStatusUnknown")), "{pod}");
         }
         self.deletion = deletion;
+        let runs = container["containerID"].as_str().filter(|_| container["state"]["running"].is_object());
+        let is_new = runs.is_some() && runs != self.container.as_deref();
+        self.container = runs.map(str::to_owned).or(self.container.take());
+        is_new
     }
 }
 
@@ -122,7 +128,9 @@ fn uid(pod: &Value) -> String {
 
 impl World {
     fn take(&self, pod: &Value) {
-        self.told.borrow_mut().entry(uid(pod)).or_default().take(pod);
+        if self.told.borrow_mut().entry(uid(pod)).or_default().take(pod) {
+            self.progress.step();
+        }
     }
 
     /// Lists all pods: the ones that were created are there, and those that are not are gone.
@@ -173,7 +181,6 @@ impl World {
                 if event["type"] == "DELETED" {
                     self.told.borrow_mut().get_mut(&uid(pod)).unwrap().gone = true;
                 }
-                self.progress.step();
             }
         }
     }
@@ -238,16 +245,17 @@ impl World {
         let directory = husk.dir().join("data/server/pods");
         loop {
             self.list(&mut client).await;
-            let (created, told) = (self.created.borrow(), self.told.borrow());
-            let mut deleted = created.values().filter(|created| created.deleted);
-            if deleted
-                .all(|Created { uid, .. }| told.get(uid).is_none_or(|told| told.gone) && !directory.join(uid).exists())
-            {
+            if self.deleted_are_gone(&directory) {
                 return;
             }
-            drop((created, told));
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    fn deleted_are_gone(&self, directory: &Path) -> bool {
+        let (created, told) = (self.created.borrow(), self.told.borrow());
+        let is_gone = |uid: &String| told.get(uid).is_none_or(|told| told.gone) && !directory.join(uid).exists();
+        created.values().filter(|created| created.deleted).all(|Created { uid, .. }| is_gone(uid))
     }
 }
 
@@ -298,12 +306,12 @@ fn scenario(settings: &Settings) {
                 if chance.u8(..8) == 0 {
                     tokio::time::sleep(START.mul_f64(chance.f64())).await;
                 } else {
-                    world.progress.steps(chance.usize(..EVENTS)).await;
+                    world.progress.steps(chance.usize(..STARTS)).await;
                 }
                 server.kill();
             }
             server.start();
-            world.progress.steps(EVENTS).await;
+            world.progress.steps(STARTS).await;
             world.over.set(true);
             world.progress.news();
         };
