@@ -37,6 +37,11 @@ const OPEN_FILES: u64 = 32_768;
 
 /// Parses the process's arguments, runs the command they name and returns its exit code.
 pub fn main() -> ExitCode {
+    // Before anything else: a pod's sandbox process has one thread and next to no memory.
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::runtime::linux::sandbox_process() {
+        return ExitCode::from(code);
+    }
     let cli = Cli::parse();
     #[cfg(unix)]
     raise_open_files_limit();

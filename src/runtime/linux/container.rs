@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::cgroup::Cgroup;
+use super::mount_namespace::MountNamespace;
 use super::protocol::{ExecSpec, Failure, FailureKind, Key, Operation, ProcessSpec, RunSpec, Started};
 use super::sandbox::{Sandbox, SandboxError};
 use super::stdio;
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) cgroup: Cgroup,
     /// Where what the container changes is kept, which goes when it has ended.
     pub(super) scratch: PathBuf,
+        /// What tells its processes from others, while it runs.
+    pub(super) namespace: Mutex<Option<MountNamespace>>,
     /// What could not be done as asked.
     pub(super) warnings: Vec<RuntimeWarning>,
 }
@@ -61,8 +64,10 @@ pub(super) struct Shared {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Template {
     pub(super) process: ProcessSpec,
-    /// Where its control groups are.
+        /// Where its control groups are.
     pub(super) cgroup: Cgroup,
+    /// What the main process gets instead of TERM.
+    pub(super) stop_signal: Option<i32>,
 }
 
 impl Template {
@@ -177,6 +182,9 @@ impl LinuxContainer {
     ) -> Result<(), RuntimeError> {
         let failed =
             |error: io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
+                if self.is_main() {
+            *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = MountNamespace::of(started.pid);
+        }
         let mut files = descriptors.into_iter().map(stdio::asynchronous);
         let mut next = || files.next().transpose().map_err(failed);
         let mut outputs = JoinSet::new();
@@ -222,6 +230,9 @@ impl LinuxContainer {
             let drained = async { while outputs.join_next().await.is_some() {} };
             let _ = timeout(DRAIN_TIMEOUT, drained).await;
             let ended = shared.exit_status(status, key == shared.main);
+            if key == shared.main {
+                *shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
             shared.sandbox.post(Operation::Forget { key });
             if key == shared.main {
                 shared.clean_up().await;
@@ -333,8 +344,12 @@ impl Container for LinuxContainer {
     }
 
     fn signal(&self, signal: Signal) {
-        if self.exit.borrow().is_none() {
-            self.shared.sandbox.post(Operation::Signal { key: self.key, signal: signal.number() });
+                if self.exit.borrow().is_none() {
+            let number = match (signal, self.shared.template.stop_signal) {
+                (Signal::Term, Some(instead)) if self.is_main() => instead,
+                (signal, _) => signal.number(),
+            };
+            self.shared.sandbox.post(Operation::Signal { key: self.key, signal: number });
         }
     }
 
@@ -353,7 +368,11 @@ impl Container for LinuxContainer {
     }
 
     fn usage(&self) -> ResourceUsage {
-        self.shared.cgroup.usage()
+                if self.shared.cgroup.has_figures() {
+            return self.shared.cgroup.usage();
+        }
+        let namespace = *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner);
+        namespace.map(MountNamespace::usage).unwrap_or_default()
     }
 
     fn warnings(&self) -> &[RuntimeWarning] {

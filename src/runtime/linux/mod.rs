@@ -16,6 +16,7 @@ mod capability;
 mod cgroup;
 mod channel;
 mod container;
+mod mount_namespace;
 mod process;
 mod protocol;
 mod sandbox;
@@ -161,7 +162,7 @@ impl LinuxRuntime {
         let warnings = warnings(&sandbox, problems);
         std::fs::create_dir_all(&linux.rootfs.scratch)
             .map_err(|error| RuntimeError::Failed(format!("cannot make the container's directory: {error}")))?;
-        let template = Template { process: spec.process.clone(), cgroup: cgroup.clone() };
+        let template = Template { process: spec.process.clone(), cgroup: cgroup.clone(), stop_signal: linux.stop_signal };
         if pod.linux.as_ref().is_some_and(|linux| linux.adoptable) {
             let written = template.write(&linux.rootfs.scratch);
             written.map_err(|error| RuntimeError::Failed(format!("cannot write down how to execute programs: {error}")))?;
@@ -172,8 +173,7 @@ impl LinuxRuntime {
             main: key,
             template,
             cgroup,
-            scratch: linux.rootfs.scratch.clone(),
-            warnings,
+            scratch: linux.rootfs.scratch.clone(), namespace: Mutex::default(), warnings,
         };
         let streams = Streams { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr };
         Ok(Arc::new(LinuxContainer::new(shared, spec, streams)))

@@ -78,3 +78,23 @@ async fn limits_change_and_figures_are_told_while_a_container_runs() {
     running.wait().await;
     pod.stop().await;
 }
+
+#[tokio::test]
+async fn there_are_figures_even_without_control_groups() {
+    let pod = Pod::new();
+    let running = pod.start(Setup::sh("x=$(seq 100000); echo ready; while :; do :; done")).await;
+    running.prints("ready").await;
+    let spinning = async {
+        loop {
+            let usage = running.container.usage();
+            if usage.cpu_time > std::time::Duration::from_millis(50) && usage.memory_bytes > 256 * 1024 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, spinning).await.unwrap();
+    running.container.signal(Signal::Kill);
+    running.wait().await;
+    pod.stop().await;
+}

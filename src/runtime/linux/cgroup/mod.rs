@@ -171,6 +171,11 @@ impl Cgroup {
         }
     }
 
+        /// Whether there are figures of memory and processor time.
+    pub(super) fn has_figures(&self) -> bool {
+        self.memory_usage().is_some() && self.cpu_usage().is_some()
+    }
+
     fn memory_usage(&self) -> Option<u64> {
         let group = self.group(Controller::Memory)?;
         let (usage, inactive) = if group.is_unified {
