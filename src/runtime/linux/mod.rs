@@ -28,10 +28,13 @@ mod sys;
 mod user_namespace;
 
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::BoxFuture;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::OnceCell;
 
 use self::cgroup::{Cgroup, Hierarchies};
@@ -56,6 +59,14 @@ pub fn sandbox_process() -> Option<u8> {
         return None;
     };
     Some(u8::from(done.is_err()))
+}
+
+/// Makes an open file, such as a pod's TUN device, one that tasks can wait for. It must not block.
+///
+/// # Errors
+/// When the file is of a kind that cannot be waited for.
+pub fn register_fd(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    sys::register(file)
 }
 
 /// Settings of the Linux runtime.
