@@ -82,7 +82,7 @@ fn build() -> Result<(), String> {
         compile(&guest_build, &sources, &target_dir)?;
         collect(&target_dir.join(guest_build.target).join("release"), guest_build.target, &guests)?;
     }
-        println!("cargo::rustc-env=HUSK_GUESTS_DIR={}", guests.display());
+    println!("cargo::rustc-env=HUSK_GUESTS_DIR={}", guests.display());
     link_at_fixed_address();
     write_images(&sources, &guests.join("builtin"), &out_dir)
 }

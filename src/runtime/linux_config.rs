@@ -35,7 +35,7 @@ pub struct LinuxContainerConfig {
     pub rootfs: RootfsSpec,
     /// Who it runs as and what it may do.
     pub security: LinuxContainerSecurityContext,
-        /// What it may use, beyond memory and CPU of the container's configuration.
+    /// What it may use, beyond memory and CPU of the container's configuration.
     pub resources: LinuxContainerResources,
     /// The number of the image's `StopSignal`, which the container gets instead of TERM; see [`signal_number`].
     pub stop_signal: Option<i32>,
@@ -45,9 +45,9 @@ pub struct LinuxContainerConfig {
 pub fn signal_number(text: &str) -> Option<i32> {
     /// By number, from 1 on.
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
     ];
     /// The first and the last of the real-time signals that the C library leaves to programs.
     const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;

@@ -54,7 +54,7 @@ pub(super) struct Shared {
     pub(super) cgroup: Cgroup,
     /// Where what the container changes is kept, which goes when it has ended.
     pub(super) scratch: PathBuf,
-        /// What tells its processes from others, while it runs.
+    /// What tells its processes from others, while it runs.
     pub(super) namespace: Mutex<Option<MountNamespace>>,
     /// What could not be done as asked.
     pub(super) warnings: Vec<RuntimeWarning>,
@@ -64,7 +64,7 @@ pub(super) struct Shared {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Template {
     pub(super) process: ProcessSpec,
-        /// Where its control groups are.
+    /// Where its control groups are.
     pub(super) cgroup: Cgroup,
     /// What the main process gets instead of TERM.
     pub(super) stop_signal: Option<i32>,
@@ -180,9 +180,8 @@ impl LinuxContainer {
         streams: Streams,
         end: oneshot::Receiver<i32>,
     ) -> Result<(), RuntimeError> {
-        let failed =
-            |error: io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
-                if self.is_main() {
+        let failed = |error: io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
+        if self.is_main() {
             *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = MountNamespace::of(started.pid);
         }
         let mut files = descriptors.into_iter().map(stdio::asynchronous);
@@ -218,7 +217,7 @@ impl LinuxContainer {
             })
         });
         let (shared, exit, key) = (Arc::clone(&self.shared), self.exit.clone(), self.key);
-        tokio::spawn(async move {
+        self.shared.sandbox.tasks().spawn(async move {
             let status = end.await.ok();
             if status.is_none() && shared.sandbox.is_left() {
                 // It goes on, and is the next agent's.
@@ -344,7 +343,7 @@ impl Container for LinuxContainer {
     }
 
     fn signal(&self, signal: Signal) {
-                if self.exit.borrow().is_none() {
+        if self.exit.borrow().is_none() {
             let number = match (signal, self.shared.template.stop_signal) {
                 (Signal::Term, Some(instead)) if self.is_main() => instead,
                 (signal, _) => signal.number(),
@@ -368,7 +367,7 @@ impl Container for LinuxContainer {
     }
 
     fn usage(&self) -> ResourceUsage {
-                if self.shared.cgroup.has_figures() {
+        if self.shared.cgroup.has_figures() {
             return self.shared.cgroup.usage();
         }
         let namespace = *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -397,7 +396,11 @@ impl Container for LinuxContainer {
 
 impl Drop for LinuxContainer {
     fn drop(&mut self) {
-        if self.exit.borrow().is_none() && !self.shared.sandbox.is_left() {
+                let never_started = self.pending.get_mut().is_ok_and(|pending| pending.is_some());
+        if never_started && self.is_main() {
+            self.shared.cgroup.remove();
+            remove_scratch(&self.shared.scratch);
+        } else if self.exit.borrow().is_none() && !self.shared.sandbox.is_left() {
             self.shared.sandbox.post(Operation::Signal { key: self.key, signal: Signal::Kill.number() });
         }
     }

@@ -161,7 +161,8 @@ impl LinuxRuntime {
         pod: &PodSandbox,
         config: ContainerConfig,
     ) -> Result<Arc<dyn Container>, RuntimeError> {
-        let linux = config.linux.clone().ok_or_else(|| RuntimeError::Failed("no root filesystem is given".to_owned()))?;
+        let linux =
+            config.linux.clone().ok_or_else(|| RuntimeError::Failed("no root filesystem is given".to_owned()))?;
         if linux.security.privileged && user_namespace::is_inside() {
             return Err(RuntimeError::Failed(PRIVILEGED_WITHOUT_ROOT.to_owned()));
         }
@@ -173,10 +174,12 @@ impl LinuxRuntime {
         let warnings = warnings(&sandbox, problems);
         std::fs::create_dir_all(&linux.rootfs.scratch)
             .map_err(|error| RuntimeError::Failed(format!("cannot make the container's directory: {error}")))?;
-        let template = Template { process: spec.process.clone(), cgroup: cgroup.clone(), stop_signal: linux.stop_signal };
+        let template =
+            Template { process: spec.process.clone(), cgroup: cgroup.clone(), stop_signal: linux.stop_signal };
         if pod.linux.as_ref().is_some_and(|linux| linux.adoptable) {
             let written = template.write(&linux.rootfs.scratch);
-            written.map_err(|error| RuntimeError::Failed(format!("cannot write down how to execute programs: {error}")))?;
+            written
+                .map_err(|error| RuntimeError::Failed(format!("cannot write down how to execute programs: {error}")))?;
         }
         let shared = Shared {
             id: config.id,
@@ -184,7 +187,9 @@ impl LinuxRuntime {
             main: key,
             template,
             cgroup,
-            scratch: linux.rootfs.scratch.clone(), namespace: Mutex::default(), warnings,
+            scratch: linux.rootfs.scratch.clone(),
+            namespace: Mutex::default(),
+            warnings,
         };
         let streams = Streams { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr };
         Ok(Arc::new(LinuxContainer::new(shared, spec, streams)))

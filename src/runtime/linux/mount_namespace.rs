@@ -26,7 +26,8 @@ impl MountNamespace {
     /// Directories in `/proc` of the processes in it, as far as this one may know.
     pub(super) fn processes(self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let processes = entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        let processes =
+            entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
         processes.map(|entry| entry.path()).filter(|process| Self::at(process) == Some(self)).collect()
     }
 

@@ -177,7 +177,7 @@ pub(super) enum Reply {
 /// error, and the other end of standard input where it was asked for.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Started {
-        /// The number under which `/proc` shows it; of a container's first process only.
+    /// The number under which `/proc` shows it; of a container's first process only.
     pub(super) pid: u32,
     pub(super) terminal: bool,
     pub(super) stdin: bool,

@@ -32,7 +32,7 @@ async fn a_signal_ends_a_container_or_is_handled() {
 #[tokio::test]
 async fn the_images_stop_signal_comes_instead_of_term() {
     let pod = Pod::new();
-    let script = "trap 'echo stopped; exit 0' RTMIN+3; trap 'echo no' TERM; echo ready; while :; do sleep 0.1; done";
+    let script = "trap 'echo stopped; exit 0' 37; trap 'echo no' TERM; echo ready; while :; do sleep 0.1; done";
     let setup = Setup::sh(script).with(|linux| linux.stop_signal = signal_number("SIGRTMIN+3"));
     let running = pod.start(setup).await;
     running.prints("ready").await;
@@ -97,7 +97,7 @@ async fn a_terminal_has_a_size_and_takes_keys() {
     let printed = until(&stdout, "\ndone").await;
     assert!(printed.contains("/dev/pts/1") && printed.contains("33 99"), "{printed}");
     // Control-C interrupts what runs in the foreground.
-        keys.write_all("sh -c 'echo begun; sleep 1000'\r".into()).await.unwrap();
+    keys.write_all("sh -c 'echo begun; sleep 1000'\r".into()).await.unwrap();
     until(&stdout, "\nbegun").await;
     keys.write_all("\x03".into()).await.unwrap();
     keys.write_all("exit 4\r".into()).await.unwrap();

@@ -55,8 +55,9 @@ async fn pods_leave_nothing_behind() {
         assert!(!Path::new(&path).exists(), "{path} is there");
         assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err(), "the sandbox process {pid} is there");
     }
-    let sleeping = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-        fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"sleep\07654"))
-    });
+    let sleeping = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"sleep\07654")));
     assert_eq!(sleeping.count(), 0);
 }

@@ -60,7 +60,8 @@ async fn limits_change_and_figures_are_told_while_a_container_runs() {
         return pod.stop().await;
     }
     let script = "dd if=/dev/zero of=/dev/shm/block bs=1M count=20 2>/dev/null; echo ready; while :; do :; done";
-    let running = pod.start(Setup { memory_limit: Some(64 * MEBIBYTE), cpu_limit_millis: Some(200), ..Setup::sh(script) }).await;
+    let running =
+        pod.start(Setup { memory_limit: Some(64 * MEBIBYTE), cpu_limit_millis: Some(200), ..Setup::sh(script) }).await;
     running.prints("ready").await;
     let usage = running.container.usage();
     assert!((20 * MEBIBYTE..60 * MEBIBYTE).contains(&usage.memory_bytes), "{usage:?}");

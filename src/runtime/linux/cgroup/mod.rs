@@ -171,7 +171,7 @@ impl Cgroup {
         }
     }
 
-        /// Whether there are figures of memory and processor time.
+    /// Whether there are figures of memory and processor time.
     pub(super) fn has_figures(&self) -> bool {
         self.memory_usage().is_some() && self.cpu_usage().is_some()
     }

@@ -19,7 +19,7 @@ pub(super) struct Table(BTreeMap<Key, Process>);
 /// One that was started.
 pub(super) struct Process {
     pub(super) pid: Pid,
-        pub(super) pidfd: OwnedFd,
+    pub(super) pidfd: OwnedFd,
     /// The number under which `/proc` shows it, once it runs.
     pub(super) pid_in_proc: u32,
     /// Which container it is the main process of.
@@ -70,7 +70,7 @@ impl Process {
     pub(super) fn starting((pid, pidfd): (Pid, OwnedFd), streams: Streams, starting: Starting) -> Self {
         Self {
             pid,
-                        pidfd,
+            pidfd,
             pid_in_proc: 0,
             label: None,
             streams,
@@ -89,7 +89,7 @@ impl Process {
             return None;
         }
         Some(Started {
-                        pid: self.pid_in_proc,
+            pid: self.pid_in_proc,
             terminal: self.streams.terminal.is_some(),
             stdin: self.streams.stdin.is_some(),
         })
@@ -147,14 +147,16 @@ impl Table {
         };
         let request = starting.request;
         process.starting = None;
-                if result.is_ok() && process.label.is_some() {
+        if result.is_ok() && process.label.is_some() {
             process.pid_in_proc = user_namespace::pid_in_proc(process.pidfd.as_fd()).unwrap_or_default();
             if process.shares_processes {
                 process.leaves = MountNamespace::of(process.pid_in_proc);
             }
         }
         let result = match result {
-            Ok(()) => self.0.get(&key).and_then(Process::started).ok_or_else(|| Failure::failed("the start was given up")),
+            Ok(()) => {
+                self.0.get(&key).and_then(Process::started).ok_or_else(|| Failure::failed("the start was given up"))
+            }
             Err(failure) => {
                 self.forget(key);
                 Err(failure)
@@ -189,7 +191,7 @@ impl Table {
         let key = *key;
         process.status = Some(status);
         if let Some(namespace) = process.leaves {
-                        leftovers::kill_all(namespace);
+            leftovers::kill_all(namespace);
         }
         if process.is_abandoned {
             self.0.remove(&key);
@@ -217,7 +219,7 @@ impl Table {
         for process in living() {
             let _ = sys::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
         }
-                // Whichever ends first: the first process of a container's PID namespace ends only when all others in it are reaped.
+        // Whichever ends first: the first process of a container's PID namespace ends only when all others in it are reaped.
         let mut waited_for: HashSet<Pid> = living().map(|process| process.pid).collect();
         while !waited_for.is_empty() {
             match rustix::process::wait(WaitOptions::empty()) {
