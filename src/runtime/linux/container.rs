@@ -367,11 +367,16 @@ impl Container for LinuxContainer {
     }
 
     fn usage(&self) -> ResourceUsage {
-        if self.shared.cgroup.has_figures() {
-            return self.shared.cgroup.usage();
+        let (memory_bytes, cpu_time) = self.shared.cgroup.figures();
+        if let (Some(memory_bytes), Some(cpu_time)) = (memory_bytes, cpu_time) {
+            return ResourceUsage { memory_bytes, cpu_time };
         }
         let namespace = *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner);
-        namespace.map(MountNamespace::usage).unwrap_or_default()
+        let of_processes = namespace.map(MountNamespace::usage).unwrap_or_default();
+        ResourceUsage {
+            memory_bytes: memory_bytes.unwrap_or(of_processes.memory_bytes),
+            cpu_time: cpu_time.unwrap_or(of_processes.cpu_time),
+        }
     }
 
     fn warnings(&self) -> &[RuntimeWarning] {
@@ -396,7 +401,7 @@ impl Container for LinuxContainer {
 
 impl Drop for LinuxContainer {
     fn drop(&mut self) {
-                let never_started = self.pending.get_mut().is_ok_and(|pending| pending.is_some());
+        let never_started = self.pending.get_mut().is_ok_and(|pending| pending.is_some());
         if never_started && self.is_main() {
             self.shared.cgroup.remove();
             remove_scratch(&self.shared.scratch);

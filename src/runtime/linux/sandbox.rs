@@ -174,7 +174,7 @@ pub struct Sandbox {
     inbox: Arc<Inbox>,
     next_request: AtomicU64,
     next_key: AtomicU64,
-        /// What is still to be done about containers that have ended.
+    /// What is still to be done about containers that have ended.
     tasks: TaskTracker,
     is_left: AtomicBool,
     has_warned: AtomicBool,
@@ -236,7 +236,7 @@ impl Sandbox {
             inbox: Arc::new(inbox),
             next_request: AtomicU64::new(1),
             next_key: AtomicU64::new(1),
-                        tasks: TaskTracker::new(),
+            tasks: TaskTracker::new(),
             is_left: AtomicBool::new(false),
             has_warned: AtomicBool::new(false),
         }))
@@ -287,7 +287,7 @@ impl Sandbox {
 
     /// Ends all containers, and the sandbox process. What they leave behind is gone when this returns.
     pub async fn stop(&self) {
-                self.post(Operation::Exit);
+        self.post(Operation::Exit);
         self.gone().await;
         self.tasks.close();
         self.tasks.wait().await;
