@@ -83,7 +83,17 @@ fn build() -> Result<(), String> {
         collect(&target_dir.join(guest_build.target).join("release"), guest_build.target, &guests)?;
     }
     println!("cargo::rustc-env=HUSK_GUESTS_DIR={}", guests.display());
+    link_at_fixed_address();
     write_images(&sources, &guests.join("builtin"), &out_dir)
+}
+
+/// On Linux every pod has a process of husk's. Where the program may be anywhere in memory, its two megabytes of constants
+/// with addresses in them are adjusted in each of these processes, which then has them for itself; at a fixed address, as
+/// Go's programs are, all share them.
+fn link_at_fixed_address() {
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+        println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
 }
 
 fn directory(variable: &str) -> Result<PathBuf, String> {

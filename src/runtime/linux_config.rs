@@ -37,6 +37,37 @@ pub struct LinuxContainerConfig {
     pub security: LinuxContainerSecurityContext,
     /// What it may use, beyond memory and CPU of the container's configuration.
     pub resources: LinuxContainerResources,
+    /// The number of the image's `StopSignal`, which the container gets instead of TERM; see [`signal_number`].
+    pub stop_signal: Option<i32>,
+}
+
+/// The number of a signal on Linux, by its name (with or without `SIG`, such as `SIGRTMIN+3`) or number.
+pub fn signal_number(text: &str) -> Option<i32> {
+    /// By number, from 1 on.
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
+    ];
+    /// The first and the last of the real-time signals that the C library leaves to programs.
+    const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+    let text = text.trim().to_ascii_uppercase();
+    if let Ok(number) = text.parse() {
+        return (1..=*REAL_TIME.end()).contains(&number).then_some(number);
+    }
+    let name = text.strip_prefix("SIG").unwrap_or(&text);
+    let real_time = |base: i32, rest: &str| {
+        let number = if rest.is_empty() { base } else { base + rest.parse::<i32>().ok()? };
+        REAL_TIME.contains(&number).then_some(number)
+    };
+    if let Some(rest) = name.strip_prefix("RTMIN") {
+        return real_time(*REAL_TIME.start(), rest);
+    }
+    if let Some(rest) = name.strip_prefix("RTMAX") {
+        return real_time(*REAL_TIME.end(), rest);
+    }
+    let position = NAMES.iter().position(|known| *known == name)?;
+    i32::try_from(position + 1).ok()
 }
 
 /// A container's root filesystem: image layers, what is mounted over them, and where changes go.
@@ -127,4 +158,29 @@ pub struct LinuxContainerResources {
     pub pids_limit: Option<u64>,
     /// How readily the kernel kills it when memory is short (kubelet's `oom_score_adj` by quality of service).
     pub oom_score_adj: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, expected) in [
+            ("SIGQUIT", Some(3)),
+            ("term", Some(15)),
+            ("SIGWINCH", Some(28)),
+            ("SYS", Some(31)),
+            ("SIGRTMIN+3", Some(37)),
+            ("RTMAX-1", Some(63)),
+            ("RTMIN+31", None),
+            ("9", Some(9)),
+            ("65", None),
+            ("0", None),
+            ("SIGNOTHING", None),
+            ("", None),
+        ] {
+            assert_eq!(signal_number(text), expected, "{text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Taking up the containers that an earlier agent has left, with what they have printed since.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::container::{LinuxContainer, Shared, Streams, Template};
 use super::protocol::Listed;
@@ -66,6 +66,7 @@ fn take_up_container(
         cgroup: template.cgroup.clone(),
         template,
         scratch: label.directory.clone(),
+        namespace: Mutex::default(),
         warnings: Vec::new(),
     };
     let (stdout_writer, stdout) = pipe::pipe(DEFAULT_CAPACITY);

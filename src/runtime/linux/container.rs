@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::cgroup::Cgroup;
+use super::mount_namespace::MountNamespace;
 use super::protocol::{ExecSpec, Failure, FailureKind, Key, Operation, ProcessSpec, RunSpec, Started};
 use super::sandbox::{Sandbox, SandboxError};
 use super::stdio;
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) cgroup: Cgroup,
     /// Where what the container changes is kept, which goes when it has ended.
     pub(super) scratch: PathBuf,
+    /// What tells its processes from others, while it runs.
+    pub(super) namespace: Mutex<Option<MountNamespace>>,
     /// What could not be done as asked.
     pub(super) warnings: Vec<RuntimeWarning>,
 }
@@ -63,6 +66,8 @@ pub(super) struct Template {
     pub(super) process: ProcessSpec,
     /// Where its control groups are.
     pub(super) cgroup: Cgroup,
+    /// What the main process gets instead of TERM.
+    pub(super) stop_signal: Option<i32>,
 }
 
 impl Template {
@@ -175,8 +180,10 @@ impl LinuxContainer {
         streams: Streams,
         end: oneshot::Receiver<i32>,
     ) -> Result<(), RuntimeError> {
-        let failed =
-            |error: io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
+        let failed = |error: io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
+        if self.is_main() {
+            *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = MountNamespace::of(started.pid);
+        }
         let mut files = descriptors.into_iter().map(stdio::asynchronous);
         let mut next = || files.next().transpose().map_err(failed);
         let mut outputs = JoinSet::new();
@@ -210,7 +217,7 @@ impl LinuxContainer {
             })
         });
         let (shared, exit, key) = (Arc::clone(&self.shared), self.exit.clone(), self.key);
-        tokio::spawn(async move {
+        self.shared.sandbox.tasks().spawn(async move {
             let status = end.await.ok();
             if status.is_none() && shared.sandbox.is_left() {
                 // It goes on, and is the next agent's.
@@ -222,6 +229,9 @@ impl LinuxContainer {
             let drained = async { while outputs.join_next().await.is_some() {} };
             let _ = timeout(DRAIN_TIMEOUT, drained).await;
             let ended = shared.exit_status(status, key == shared.main);
+            if key == shared.main {
+                *shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
             shared.sandbox.post(Operation::Forget { key });
             if key == shared.main {
                 shared.clean_up().await;
@@ -334,7 +344,11 @@ impl Container for LinuxContainer {
 
     fn signal(&self, signal: Signal) {
         if self.exit.borrow().is_none() {
-            self.shared.sandbox.post(Operation::Signal { key: self.key, signal: signal.number() });
+            let number = match (signal, self.shared.template.stop_signal) {
+                (Signal::Term, Some(instead)) if self.is_main() => instead,
+                (signal, _) => signal.number(),
+            };
+            self.shared.sandbox.post(Operation::Signal { key: self.key, signal: number });
         }
     }
 
@@ -353,7 +367,16 @@ impl Container for LinuxContainer {
     }
 
     fn usage(&self) -> ResourceUsage {
-        self.shared.cgroup.usage()
+        let (memory_bytes, cpu_time) = self.shared.cgroup.figures();
+        if let (Some(memory_bytes), Some(cpu_time)) = (memory_bytes, cpu_time) {
+            return ResourceUsage { memory_bytes, cpu_time };
+        }
+        let namespace = *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_processes = namespace.map(MountNamespace::usage).unwrap_or_default();
+        ResourceUsage {
+            memory_bytes: memory_bytes.unwrap_or(of_processes.memory_bytes),
+            cpu_time: cpu_time.unwrap_or(of_processes.cpu_time),
+        }
     }
 
     fn warnings(&self) -> &[RuntimeWarning] {
@@ -378,7 +401,11 @@ impl Container for LinuxContainer {
 
 impl Drop for LinuxContainer {
     fn drop(&mut self) {
-        if self.exit.borrow().is_none() && !self.shared.sandbox.is_left() {
+        let never_started = self.pending.get_mut().is_ok_and(|pending| pending.is_some());
+        if never_started && self.is_main() {
+            self.shared.cgroup.remove();
+            remove_scratch(&self.shared.scratch);
+        } else if self.exit.borrow().is_none() && !self.shared.sandbox.is_left() {
             self.shared.sandbox.post(Operation::Signal { key: self.key, signal: Signal::Kill.number() });
         }
     }

@@ -16,6 +16,7 @@ mod capability;
 mod cgroup;
 mod channel;
 mod container;
+mod mount_namespace;
 mod process;
 mod protocol;
 mod sandbox;
@@ -27,10 +28,13 @@ mod sys;
 mod user_namespace;
 
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::BoxFuture;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::OnceCell;
 
 use self::cgroup::{Cgroup, Hierarchies};
@@ -55,6 +59,14 @@ pub fn sandbox_process() -> Option<u8> {
         return None;
     };
     Some(u8::from(done.is_err()))
+}
+
+/// Makes an open file, such as a pod's TUN device, one that tasks can wait for. It must not block.
+///
+/// # Errors
+/// When the file is of a kind that cannot be waited for.
+pub fn register_fd(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    sys::register(file)
 }
 
 /// Settings of the Linux runtime.
@@ -149,7 +161,8 @@ impl LinuxRuntime {
         pod: &PodSandbox,
         config: ContainerConfig,
     ) -> Result<Arc<dyn Container>, RuntimeError> {
-        let linux = config.linux.clone().ok_or_else(|| RuntimeError::Failed("no root filesystem is given".to_owned()))?;
+        let linux =
+            config.linux.clone().ok_or_else(|| RuntimeError::Failed("no root filesystem is given".to_owned()))?;
         if linux.security.privileged && user_namespace::is_inside() {
             return Err(RuntimeError::Failed(PRIVILEGED_WITHOUT_ROOT.to_owned()));
         }
@@ -161,10 +174,12 @@ impl LinuxRuntime {
         let warnings = warnings(&sandbox, problems);
         std::fs::create_dir_all(&linux.rootfs.scratch)
             .map_err(|error| RuntimeError::Failed(format!("cannot make the container's directory: {error}")))?;
-        let template = Template { process: spec.process.clone(), cgroup: cgroup.clone() };
+        let template =
+            Template { process: spec.process.clone(), cgroup: cgroup.clone(), stop_signal: linux.stop_signal };
         if pod.linux.as_ref().is_some_and(|linux| linux.adoptable) {
             let written = template.write(&linux.rootfs.scratch);
-            written.map_err(|error| RuntimeError::Failed(format!("cannot write down how to execute programs: {error}")))?;
+            written
+                .map_err(|error| RuntimeError::Failed(format!("cannot write down how to execute programs: {error}")))?;
         }
         let shared = Shared {
             id: config.id,
@@ -173,6 +188,7 @@ impl LinuxRuntime {
             template,
             cgroup,
             scratch: linux.rootfs.scratch.clone(),
+            namespace: Mutex::default(),
             warnings,
         };
         let streams = Streams { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr };

@@ -177,8 +177,8 @@ pub(super) enum Reply {
 /// error, and the other end of standard input where it was asked for.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Started {
-    /// As the sandbox process sees it.
-    pub(super) pid: i32,
+    /// The number under which `/proc` shows it; of a container's first process only.
+    pub(super) pid: u32,
     pub(super) terminal: bool,
     pub(super) stdin: bool,
 }

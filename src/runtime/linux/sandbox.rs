@@ -19,6 +19,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::channel::{self, Packet, Received};
 use super::process;
@@ -173,6 +174,8 @@ pub struct Sandbox {
     inbox: Arc<Inbox>,
     next_request: AtomicU64,
     next_key: AtomicU64,
+    /// What is still to be done about containers that have ended.
+    tasks: TaskTracker,
     is_left: AtomicBool,
     has_warned: AtomicBool,
 }
@@ -195,7 +198,7 @@ impl Sandbox {
         let child = spawn(config.program.clone(), theirs, !config.linux.host_pid).await.map_err(SandboxError::Spawn)?;
         let pid = i32::try_from(child.id()).unwrap_or_default();
         let sandbox = Self::over(ours, config.uid, pid, config.linux.host_network)?;
-                sandbox.watch(Either::Left(child));
+        sandbox.watch(Either::Left(child));
         let setup = Setup {
             version: VERSION,
             hostname: config.hostname,
@@ -212,7 +215,7 @@ impl Sandbox {
     /// `Connect` if there is none.
     pub async fn adopt(uid: PodUid, linux: &LinuxPodSandboxConfig) -> Result<Arc<Self>, SandboxError> {
         let connected = connect(&linux.directory).map_err(SandboxError::Connect)?;
-                let pid = sys::peer(connected.as_fd()).map_or(0, |(pid, _)| pid);
+        let pid = sys::peer(connected.as_fd()).map_or(0, |(pid, _)| pid);
         let process = rustix::process::Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH);
         let process = process.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
         let process = process.map_err(io::Error::from).and_then(sys::register).map_err(SandboxError::Connect)?;
@@ -233,6 +236,7 @@ impl Sandbox {
             inbox: Arc::new(inbox),
             next_request: AtomicU64::new(1),
             next_key: AtomicU64::new(1),
+            tasks: TaskTracker::new(),
             is_left: AtomicBool::new(false),
             has_warned: AtomicBool::new(false),
         }))
@@ -243,7 +247,7 @@ impl Sandbox {
         let inbox = Arc::clone(&self.inbox);
         tokio::spawn(async move {
             inbox.hear().await;
-                        // It ends once all that was started in it has ended, which the kernel sees to.
+            // It ends once all that was started in it has ended, which the kernel sees to.
             match process {
                 Either::Left(mut child) => {
                     let _ = tokio::task::spawn_blocking(move || child.wait()).await;
@@ -281,10 +285,17 @@ impl Sandbox {
         self.inbox.lock().is_closed
     }
 
-    /// Ends all containers, and the sandbox process.
+    /// Ends all containers, and the sandbox process. What they leave behind is gone when this returns.
     pub async fn stop(&self) {
         self.post(Operation::Exit);
         self.gone().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Where what is done about a container belongs, so that the end of the pod waits for it.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     /// Leaves the process to the next agent: it does not end with this handle, which is of no use any more.
@@ -435,7 +446,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-                if !self.is_left() {
+        if !self.is_left() {
             self.post(Operation::Exit);
         }
     }
@@ -463,7 +474,7 @@ async fn spawn(program: PathBuf, control: OwnedFd, new_pid_namespace: bool) -> i
         if new_pid_namespace {
             sys::unshare(libc::CLONE_NEWPID)?;
         }
-                Command::new(program)
+        Command::new(program)
             .arg0("husk")
             .arg(process::ARGUMENT)
             .env_clear()

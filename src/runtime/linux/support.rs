@@ -81,7 +81,7 @@ impl Support {
 
     /// Tries out what works, with husk at `program`.
     pub async fn find_out(program: &Path) -> Self {
-                let mut command = Command::new(program);
+        let mut command = Command::new(program);
         command.arg(ARGUMENT).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut child) = command.spawn() else { return Self::default() };
         let output = child.stdout.take();
@@ -221,7 +221,8 @@ fn filesystems(proof: SingleThreaded, is_root: bool) -> Vec<Check> {
     };
     let private = sys::MountChange { propagation: libc::MS_PRIVATE, recursive: true, ..sys::MountChange::default() };
     let root = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).map_err(io::Error::from);
-    let tmpfs = root.and_then(|root| sys::change_mount(root.as_fd(), private)).and_then(|()| mount(&base, c"tmpfs", ""));
+    let tmpfs =
+        root.and_then(|root| sys::change_mount(root.as_fd(), private)).and_then(|()| mount(&base, c"tmpfs", ""));
     if let Err(error) = tmpfs {
         return vec![check("filesystems", fails(format!("nothing can be mounted: {error}"), remedy(is_root)))];
     }

@@ -1,7 +1,7 @@
 //! Start, output, exit codes, signals, exec.
 
 use husk::base::pipe::pipe;
-use husk::runtime::{ExitReason, RuntimeError, Signal, TerminalSize};
+use husk::runtime::{ExitReason, RuntimeError, Signal, TerminalSize, signal_number};
 
 use super::scene::{Pod, Running, Setup, exec_request, until};
 
@@ -26,6 +26,18 @@ async fn a_signal_ends_a_container_or_is_handled() {
     running.container.signal(Signal::Kill);
     let ended = running.wait().await;
     assert_eq!((ended.code, ended.reason), (137, ExitReason::Signaled(Signal::Kill)));
+    pod.stop().await;
+}
+
+#[tokio::test]
+async fn the_images_stop_signal_comes_instead_of_term() {
+    let pod = Pod::new();
+    let script = "trap 'echo stopped; exit 0' 37; trap 'echo no' TERM; echo ready; while :; do sleep 0.1; done";
+    let setup = Setup::sh(script).with(|linux| linux.stop_signal = signal_number("SIGRTMIN+3"));
+    let running = pod.start(setup).await;
+    running.prints("ready").await;
+    running.container.signal(Signal::Term);
+    assert_eq!(running.end().await, (0, "stopped\n".to_owned(), String::new()));
     pod.stop().await;
 }
 
@@ -85,7 +97,7 @@ async fn a_terminal_has_a_size_and_takes_keys() {
     let printed = until(&stdout, "\ndone").await;
     assert!(printed.contains("/dev/pts/1") && printed.contains("33 99"), "{printed}");
     // Control-C interrupts what runs in the foreground.
-        keys.write_all("sh -c 'echo begun; sleep 1000'\r".into()).await.unwrap();
+    keys.write_all("sh -c 'echo begun; sleep 1000'\r".into()).await.unwrap();
     until(&stdout, "\nbegun").await;
     keys.write_all("\x03".into()).await.unwrap();
     keys.write_all("exit 4\r".into()).await.unwrap();

@@ -34,7 +34,8 @@ async fn whiteouts_and_opaque_directories_hide_what_is_below() {
     fs::create_dir_all(upper.join("etc")).unwrap();
     fs::create_dir_all(pod.layer().join("opt/old")).unwrap();
     fs::create_dir_all(upper.join("opt/new")).unwrap();
-    let shell = |command: &str| assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+    let shell =
+        |command: &str| assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
     shell(&format!("mknod {0}/etc/group c 0 0 && setfattr -n trusted.overlay.opaque -v y {0}/opt", upper.display()));
     let setup = Setup::sh("ls /etc /opt").with(|linux| linux.rootfs = layers(vec![pod.layer(), upper.clone()]));
     assert_eq!(pod.says(setup).await, "/etc:\npasswd\n\n/opt:\nnew\n");
@@ -48,10 +49,11 @@ async fn volumes_are_mounted_as_they_were_asked_for() {
     fs::create_dir_all(volume.join("inner")).unwrap();
     fs::write(volume.join("inner/file"), "content\n").unwrap();
     fs::write(pod.path("hosts"), "127.0.0.1 localhost\n").unwrap();
-    let setup = Setup::sh("cat /data/inner/file /etc/hosts /inner/file; echo more > /data/inner/new; echo x > /inner/no")
-        .mount(mount(&volume, "/data"))
-        .mount(Mount { sub_path: Some("inner".into()), read_only: true, ..mount(&volume, "/inner") })
-        .mount(mount(pod.path("hosts"), "/etc/hosts"));
+    let setup =
+        Setup::sh("cat /data/inner/file /etc/hosts /inner/file; echo more > /data/inner/new; echo x > /inner/no")
+            .mount(mount(&volume, "/data"))
+            .mount(Mount { sub_path: Some("inner".into()), read_only: true, ..mount(&volume, "/inner") })
+            .mount(mount(pod.path("hosts"), "/etc/hosts"));
     let (code, stdout, stderr) = pod.run(setup).await;
     assert_eq!((code, stdout.as_str()), (1, "content\n127.0.0.1 localhost\ncontent\n"));
     assert!(stderr.contains("Read-only file system"), "{stderr}");
@@ -103,9 +105,8 @@ async fn a_read_only_root_takes_no_writes_but_its_volumes_do() {
     let pod = Pod::new();
     fs::create_dir_all(pod.path("volume")).unwrap();
     let script = "echo x > /etc/no; echo x > /volume/yes && echo x > /dev/shm/yes && echo x > /dev/null && echo done";
-    let setup = Setup::sh(script)
-        .mount(mount(pod.path("volume"), "/volume"))
-        .with(|linux| linux.rootfs.read_only = true);
+    let setup =
+        Setup::sh(script).mount(mount(pod.path("volume"), "/volume")).with(|linux| linux.rootfs.read_only = true);
     let (code, stdout, stderr) = pod.run(setup).await;
     assert_eq!((code, stdout.as_str()), (0, "done\n"));
     assert!(stderr.contains("/etc/no: Read-only file system"), "{stderr}");

@@ -85,7 +85,8 @@ async fn the_sandbox_process_cannot_be_looked_into() {
 async fn pods_have_networks_and_ipc_of_their_own() {
     let (one, other) = (Pod::new(), Pod::new());
     let listener = one.start(Setup::sh("echo hello | nc -l -p 80; true")).await;
-    let dial = Setup::sh("for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 80 < /dev/null && exit 0; sleep 0.2; done; exit 1");
+    let dial =
+        Setup::sh("for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 80 < /dev/null && exit 0; sleep 0.2; done; exit 1");
     let (code, _, stderr) = other.run(Setup::sh("nc 127.0.0.1 80 < /dev/null")).await;
     assert_eq!(code, 1, "{stderr}");
     let (code, stdout, stderr) = one.run(dial).await;

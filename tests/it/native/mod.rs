@@ -4,6 +4,7 @@
 mod basics;
 mod files;
 mod isolation;
+mod leaks;
 mod pods;
 mod resources;
 mod rootless;

@@ -26,7 +26,11 @@ async fn containers_that_share_processes_see_each_other_and_leave_nothing_behind
 #[tokio::test]
 async fn orphans_are_reaped() {
     let pod = Pod::with(|sandbox| sandbox.share_process_namespace = true);
-    let running = pod.start(Setup::sh("i=0; while [ $i -lt 20 ]; do (true &); i=$((i+1)); done; sleep 0.3; echo ready; exec sleep 1000")).await;
+    let running = pod
+        .start(Setup::sh(
+            "i=0; while [ $i -lt 20 ]; do (true &); i=$((i+1)); done; sleep 0.3; echo ready; exec sleep 1000",
+        ))
+        .await;
     running.prints("ready").await;
     let zombies = running.exec(&["sh", "-c", "ps -o stat | grep -c Z"]).await.unwrap().1;
     assert_eq!(zombies, "0\n");
@@ -43,7 +47,13 @@ async fn semaphores_and_queues_are_the_pods() {
         let running = running.container.clone();
         async move {
             let (writer, reader) = husk::base::pipe::pipe(1 << 16);
-            let request = super::scene::exec_request(&["sh", "-c", "readlink /proc/self/ns/ipc; readlink /proc/self/ns/net"], None, writer.clone(), writer, false);
+            let request = super::scene::exec_request(
+                &["sh", "-c", "readlink /proc/self/ns/ipc; readlink /proc/self/ns/net"],
+                None,
+                writer.clone(),
+                writer,
+                false,
+            );
             running.exec(request).await.unwrap().wait().await;
             super::scene::read_all(&reader).await
         }
@@ -132,7 +142,11 @@ async fn sockets_and_devices_of_the_pods_network_are_handed_out() {
         name: "eth0".to_owned(),
         addresses: vec![("10.88.0.7".parse().unwrap(), 16), ("fd00::7".parse().unwrap(), 64)],
         routes: vec![
-            Route { destination: ("0.0.0.0".parse().unwrap(), 0), gateway: Some("10.88.0.1".parse().unwrap()), source: None },
+            Route {
+                destination: ("0.0.0.0".parse().unwrap(), 0),
+                gateway: Some("10.88.0.1".parse().unwrap()),
+                source: None,
+            },
             Route { destination: ("::".parse().unwrap(), 0), gateway: None, source: None },
         ],
         mtu: 9000,
@@ -163,7 +177,8 @@ async fn sockets_and_devices_of_the_pods_network_are_handed_out() {
 #[tokio::test]
 async fn another_agent_takes_up_what_was_left() {
     let pod = Pod::with(|sandbox| sandbox.linux.as_mut().unwrap().adoptable = true);
-    let script = "echo before; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo after; read line; echo got $line; exit 9";
+    let script =
+        "echo before; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo after; read line; echo got $line; exit 9";
     let (keys, stdin) = husk::base::pipe::pipe(1 << 10);
     let running = pod.start(Setup { stdin: Some(stdin), ..Setup::sh(script) }).await;
     running.prints("before").await;

@@ -60,7 +60,8 @@ async fn limits_change_and_figures_are_told_while_a_container_runs() {
         return pod.stop().await;
     }
     let script = "dd if=/dev/zero of=/dev/shm/block bs=1M count=20 2>/dev/null; echo ready; while :; do :; done";
-    let running = pod.start(Setup { memory_limit: Some(64 * MEBIBYTE), cpu_limit_millis: Some(200), ..Setup::sh(script) }).await;
+    let running =
+        pod.start(Setup { memory_limit: Some(64 * MEBIBYTE), cpu_limit_millis: Some(200), ..Setup::sh(script) }).await;
     running.prints("ready").await;
     let usage = running.container.usage();
     assert!((20 * MEBIBYTE..60 * MEBIBYTE).contains(&usage.memory_bytes), "{usage:?}");
@@ -71,6 +72,26 @@ async fn limits_change_and_figures_are_told_while_a_container_runs() {
     let spinning = async {
         while running.container.usage().cpu_time <= usage.cpu_time {
             tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, spinning).await.unwrap();
+    running.container.signal(Signal::Kill);
+    running.wait().await;
+    pod.stop().await;
+}
+
+#[tokio::test]
+async fn there_are_figures_even_without_control_groups() {
+    let pod = Pod::new();
+    let running = pod.start(Setup::sh("x=$(seq 100000); echo ready; while :; do :; done")).await;
+    running.prints("ready").await;
+    let spinning = async {
+        loop {
+            let usage = running.container.usage();
+            if usage.cpu_time > std::time::Duration::from_millis(50) && usage.memory_bytes > 256 * 1024 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(PATIENCE, spinning).await.unwrap();

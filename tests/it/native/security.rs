@@ -20,7 +20,8 @@ async fn a_container_runs_as_the_user_it_names() {
     assert_eq!(pod.says(by_number).await, "1234\n0\n/\n1234:0\nout\n");
     let by_name = with_security(script, |security| security.image_user = "www".to_owned());
     assert_eq!(pod.says(by_name).await, "33\n33\n/var\n33:33\nout\n");
-    let missing = pod.create(with_security("true", |security| security.image_user = "nobody-here".to_owned())).await.unwrap();
+    let missing =
+        pod.create(with_security("true", |security| security.image_user = "nobody-here".to_owned())).await.unwrap();
     let error = missing.container.start().await.unwrap_err().to_string();
     assert_eq!(error, "unable to find user nobody-here: no matching entries in passwd file");
     pod.stop().await;
@@ -71,7 +72,8 @@ async fn capabilities_are_those_that_were_asked_for() {
     let pod = Pod::new();
     let default = "0000000000000000 00000000800405fb 00000000800405fb 00000000800405fb 0000000000000000 ";
     assert_eq!(pod.says(with_security(CAPABILITIES, |_| {})).await, default);
-    let none = pod.says(with_security(CAPABILITIES, |security| security.drop_capabilities = vec!["ALL".to_owned()])).await;
+    let none =
+        pod.says(with_security(CAPABILITIES, |security| security.drop_capabilities = vec!["ALL".to_owned()])).await;
     assert_eq!(none, "0000000000000000 ".repeat(5));
     let setup = with_security(CAPABILITIES, |security| {
         security.drop_capabilities = vec!["ALL".to_owned()];

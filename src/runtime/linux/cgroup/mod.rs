@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::hierarchy::Hierarchies;
 use crate::base::id::ContainerId;
-use crate::runtime::{ContainerConfig, LinuxContainerResources, ResourceLimits, ResourceUsage};
+use crate::runtime::{ContainerConfig, LinuxContainerResources, ResourceLimits};
 
 /// The time over which a limit of the processors' is kept, in microseconds (kubelet v1.36 `cpuCFSQuotaPeriod`).
 const CPU_PERIOD: u64 = 100_000;
@@ -47,7 +47,7 @@ struct Group {
     controllers: Vec<Controller>,
 }
 
-/// A container's control groups; none, where this user may not make any.
+/// A container's control groups; none, where this user may not make any, or nothing is limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cgroup {
     groups: Vec<Group>,
@@ -64,7 +64,14 @@ impl Cgroup {
         config: &ContainerConfig,
         resources: &LinuxContainerResources,
     ) -> (Self, Vec<Problem>) {
-        let mut cgroup = Self { groups: hierarchies.make_groups(&id.0) };
+        // Only those that are needed: to move a process into a group takes the kernel milliseconds in each hierarchy.
+        let needed = [
+            (Controller::Memory, config.memory_limit.is_some()),
+            (Controller::Cpu, config.cpu_limit_millis.is_some() || resources.cpu_request_millis.is_some()),
+            (Controller::Pids, resources.pids_limit.is_some()),
+        ];
+        let needed = needed.into_iter().filter(|(_, is_needed)| *is_needed).map(|(controller, _)| controller);
+        let mut cgroup = Self { groups: hierarchies.make_groups(&id.0, &needed.collect::<Vec<_>>()) };
         let limits = ResourceLimits { memory_bytes: config.memory_limit, cpu_millis: config.cpu_limit_millis };
         let mut problems = Vec::new();
         let mut note = |what: &str, result: io::Result<()>| {
@@ -150,7 +157,7 @@ impl Cgroup {
 
     /// Replaces both limits while the container runs.
     pub(super) fn update(&self, limits: ResourceLimits) -> io::Result<()> {
-        let used = self.usage().memory_bytes;
+        let used = self.memory_usage().unwrap_or_default();
         if let Some(limit) = limits.memory_bytes.filter(|limit| *limit < used) {
             return Err(io::Error::other(format!("the memory limit {limit} is below the {used} bytes in use")));
         }
@@ -163,12 +170,10 @@ impl Cgroup {
         Ok(())
     }
 
-    /// What is used: memory that cannot simply be given back (kubelet's working set), and processor time.
-    pub(super) fn usage(&self) -> ResourceUsage {
-        ResourceUsage {
-            memory_bytes: self.memory_usage().unwrap_or_default(),
-            cpu_time: self.cpu_usage().unwrap_or_default(),
-        }
+    /// What is used, as far as the groups know: memory that cannot simply be given back (kubelet's working set), and
+    /// processor time.
+    pub(super) fn figures(&self) -> (Option<u64>, Option<Duration>) {
+        (self.memory_usage(), self.cpu_usage())
     }
 
     fn memory_usage(&self) -> Option<u64> {

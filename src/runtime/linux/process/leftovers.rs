@@ -1,46 +1,24 @@
 //! Processes that a container has left behind: where it shares the PID namespace of its pod or host, they don't end with
-//! its first process. They are known by their mount namespace, which no other container has.
+//! its first process.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::super::mount_namespace::MountNamespace;
 use super::user_namespace::pid_in_proc;
 
 /// How often a search is repeated: what is found may have started others meanwhile.
 const MAX_ROUNDS: usize = 100;
 
-/// What tells a container's processes from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MountNamespace(u64);
-
-impl MountNamespace {
-    /// That of a process.
-    pub(super) fn of(pidfd: BorrowedFd<'_>) -> Option<Self> {
-        Self::at(&Path::new("/proc").join(pid_in_proc(pidfd).ok()?.to_string()))
-    }
-
-    fn at(process: &Path) -> Option<Self> {
-        fs::metadata(process.join("ns/mnt")).ok().map(|metadata| Self(metadata.ino()))
-    }
-
-    /// Kills every process in it.
-    pub(super) fn kill_all(self) {
-        for _ in 0..MAX_ROUNDS {
-            let Ok(entries) = fs::read_dir("/proc") else { return };
-            let mut found = false;
-            for entry in entries.flatten() {
-                let is_process = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-                if is_process && Self::at(&entry.path()) == Some(self) {
-                    found |= kill(&entry.path(), self);
-                }
-            }
-            if !found {
-                return;
-            }
+/// Kills every process in a mount namespace.
+pub(super) fn kill_all(namespace: MountNamespace) {
+    for _ in 0..MAX_ROUNDS {
+        let killed = namespace.processes().iter().filter(|process| kill(process, namespace)).count();
+        if killed == 0 {
+            return;
         }
     }
 }
@@ -48,16 +26,17 @@ impl MountNamespace {
 /// Kills a process, unless its number has become another's. The numbers in `/proc` are those of an outer PID namespace,
 /// and so the process is named as this one's namespace knows it.
 fn kill(process: &Path, namespace: MountNamespace) -> bool {
-    let Ok(status) = fs::read_to_string(process.join("status")) else { return false };
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    let own_depth = fs::read_to_string("/proc/self/status").ok();
-    let own_depth = own_depth.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("NSpid:")));
-    let depth = own_depth.map_or(1, |text| text.split_whitespace().count());
-    let number = numbers.and_then(|text| text.split_whitespace().nth(depth - 1)?.parse().ok());
+    let numbers = |process: &Path| -> Option<Vec<i32>> {
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        // A zombie has ended, and only waits to be reaped.
+        let is_zombie = status.lines().any(|line| line.starts_with("State:\tZ"));
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).filter(|_| !is_zombie)?;
+        Some(numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect())
+    };
+    let depth = numbers(Path::new("/proc/self")).map_or(1, |own| own.len());
+    let number = numbers(process).and_then(|numbers| numbers.get(depth - 1).copied());
     let Some(pid) = number.and_then(Pid::from_raw) else { return false };
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-    if MountNamespace::of(pidfd.as_fd()) != Some(namespace) {
-        return false;
-    }
-    pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
+    let found = pid_in_proc(pidfd.as_fd()).ok().and_then(MountNamespace::of);
+    found == Some(namespace) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
 }

@@ -57,7 +57,7 @@ struct SandboxProcess {
     /// Made by the first request.
     namespaces: Option<Namespaces>,
     table: Table,
-        /// Kept for the next agent.
+    /// Kept for the next agent.
     tun: Option<OwnedFd>,
     /// Whether something was done since memory was last given back.
     is_fresh: bool,
@@ -88,8 +88,15 @@ pub(super) fn main() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let _ = rustix::thread::set_name(c"husk-sandbox");
     let ended = sys::signal_descriptor(libc::SIGCHLD)?;
-    let mut sandbox =
-        SandboxProcess { proof, control: Some(control), ended, namespaces: None, table: Table::default(), tun: None, is_fresh: true };
+    let mut sandbox = SandboxProcess {
+        proof,
+        control: Some(control),
+        ended,
+        namespaces: None,
+        table: Table::default(),
+        tun: None,
+        is_fresh: true,
+    };
     while sandbox.turn()? {}
     sandbox.table.kill_all();
     Ok(())
@@ -132,7 +139,7 @@ impl SandboxProcess {
             }
             (None, None) => {}
         }
-                loop {
+        loop {
             match poll(&mut fds, self.is_fresh.then_some(&REST)) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -194,7 +201,7 @@ impl SandboxProcess {
                 if self.namespaces.is_some() {
                     return Err(Failure::failed("the sandbox is set up already"));
                 }
-                                self.namespaces = Some(namespaces::set_up(*setup)?);
+                self.namespaces = Some(namespaces::set_up(*setup)?);
                 Ok(done)
             }
             Operation::Signal { key, signal } => self.signal(key, signal).map(|()| done),
@@ -251,7 +258,7 @@ impl SandboxProcess {
                     Err(failure) => self.answer(outcome.request, Err(failure)),
                 }
             }
-                        Err(failure) => self.answer(outcome.request, Err(failure)),
+            Err(failure) => self.answer(outcome.request, Err(failure)),
         }
     }
 
@@ -306,7 +313,7 @@ impl SandboxProcess {
             return;
         };
         let Ok(socket) = rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) else { return };
-                let same_user = sys::peer(socket.as_fd()).is_ok_and(|(_, user)| user == rustix::process::geteuid().as_raw());
+        let same_user = sys::peer(socket.as_fd()).is_ok_and(|(_, user)| user == rustix::process::geteuid().as_raw());
         if same_user {
             self.control = Some(socket);
         }

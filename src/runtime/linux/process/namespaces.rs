@@ -76,8 +76,6 @@ fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Failure> {
     rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).context(|| format!("cannot open {}", path.display()))
 }
 
-
-
 fn set_names(setup: &Setup) -> Result<(), Failure> {
     rustix::system::sethostname(setup.hostname.as_bytes()).context(|| "cannot set the pod's hostname")?;
     match &setup.linux.domainname {

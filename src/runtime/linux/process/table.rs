@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use rustix::process::{Pid, WaitOptions};
 
 use super::super::channel;
+use super::super::mount_namespace::MountNamespace;
 use super::super::protocol::{Context, Failure, Key, Label, Progress, Started};
 use super::super::sys;
-use super::leftovers::MountNamespace;
-use super::user_namespace;
+use super::{leftovers, user_namespace};
 
 /// All of them.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) struct Table(BTreeMap<Key, Process>);
 pub(super) struct Process {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
+    /// The number under which `/proc` shows it, once it runs.
+    pub(super) pid_in_proc: u32,
     /// Which container it is the main process of.
     pub(super) label: Option<Label>,
     pub(super) streams: Streams,
@@ -69,6 +71,7 @@ impl Process {
         Self {
             pid,
             pidfd,
+            pid_in_proc: 0,
             label: None,
             streams,
             starting: Some(starting),
@@ -86,7 +89,7 @@ impl Process {
             return None;
         }
         Some(Started {
-            pid: self.pid.as_raw_nonzero().get(),
+            pid: self.pid_in_proc,
             terminal: self.streams.terminal.is_some(),
             stdin: self.streams.stdin.is_some(),
         })
@@ -144,11 +147,16 @@ impl Table {
         };
         let request = starting.request;
         process.starting = None;
-        if result.is_ok() && process.label.is_some() && process.shares_processes {
-            process.leaves = MountNamespace::of(process.pidfd.as_fd());
+        if result.is_ok() && process.label.is_some() {
+            process.pid_in_proc = user_namespace::pid_in_proc(process.pidfd.as_fd()).unwrap_or_default();
+            if process.shares_processes {
+                process.leaves = MountNamespace::of(process.pid_in_proc);
+            }
         }
         let result = match result {
-            Ok(()) => self.0.get(&key).and_then(Process::started).ok_or_else(|| Failure::failed("the start was given up")),
+            Ok(()) => {
+                self.0.get(&key).and_then(Process::started).ok_or_else(|| Failure::failed("the start was given up"))
+            }
             Err(failure) => {
                 self.forget(key);
                 Err(failure)
@@ -183,7 +191,7 @@ impl Table {
         let key = *key;
         process.status = Some(status);
         if let Some(namespace) = process.leaves {
-            namespace.kill_all();
+            leftovers::kill_all(namespace);
         }
         if process.is_abandoned {
             self.0.remove(&key);
@@ -211,7 +219,7 @@ impl Table {
         for process in living() {
             let _ = sys::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
         }
-                // Whichever ends first: the first process of a container's PID namespace ends only when all others in it are reaped.
+        // Whichever ends first: the first process of a container's PID namespace ends only when all others in it are reaped.
         let mut waited_for: HashSet<Pid> = living().map(|process| process.pid).collect();
         while !waited_for.is_empty() {
             match rustix::process::wait(WaitOptions::empty()) {
@@ -220,7 +228,7 @@ impl Table {
                 Ok(None) | Err(_) => break,
             };
         }
-        living().filter_map(|process| process.leaves).for_each(MountNamespace::kill_all);
+        living().filter_map(|process| process.leaves).for_each(leftovers::kill_all);
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
         for group in all.values().flat_map(|process| &process.cgroups).filter_map(|file| file.parent()) {
             // What is not empty yet, or gone already, stays as it is.
