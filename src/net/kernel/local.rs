@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, Socket};
-use tokio::net::{TcpListener as HostListener, TcpSocket as HostTcpSocket, TcpStream as HostStream};
 use tokio::net::UdpSocket as HostUdpSocket;
+use tokio::net::{TcpListener as HostListener, TcpSocket as HostTcpSocket, TcpStream as HostStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -66,7 +66,8 @@ impl KernelSide {
         socket.listen(backlog).map_err(|error| error_of_bind(&error))?;
         let listener = HostListener::from_std(socket.into()).map_err(|error| egress::error_of_host(&error))?;
         let listener = Arc::new(listener);
-        let accepting = accept(Arc::downgrade(&listener), Arc::downgrade(queue), queue.room(), Arc::clone(&self.places));
+        let accepting =
+            accept(Arc::downgrade(&listener), Arc::downgrade(queue), queue.room(), Arc::clone(&self.places));
         let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
         queue.set_kernel(KernelListener(Mutex::new(Some((listener, accepting)))));
         Ok(())
@@ -165,12 +166,7 @@ impl KernelListener {
 
 /// Accepts connections as long as somebody listens. Holds neither socket nor queue while it waits, so both go when the
 /// guest lets go of them.
-async fn accept(
-    listener: Weak<HostListener>,
-    queue: Weak<AcceptQueue>,
-    room: Arc<Semaphore>,
-    places: Arc<Semaphore>,
-) {
+async fn accept(listener: Weak<HostListener>, queue: Weak<AcceptQueue>, room: Arc<Semaphore>, places: Arc<Semaphore>) {
     loop {
         let accepted = poll_fn(|context| match listener.upgrade() {
             Some(listener) => listener.poll_accept(context).map(Some),

@@ -3,9 +3,8 @@
 //! A Python program stands in for the sandbox process (`namespace.py`); native containers are Python programs too.
 
 mod from_native;
-mod namespace;
 mod local;
-mod speed;
+mod namespace;
 mod to_native;
 
 use std::io::Write;
@@ -62,7 +61,8 @@ async fn write(stream: &TcpStream, text: &str) {
 }
 
 /// What a program does first in these tests.
-const PRELUDE: &str = "import socket, sys, threading, hashlib, os, struct, errno, time\nsys.stdout.reconfigure(line_buffering=True)\n";
+const PRELUDE: &str =
+    "import socket, sys, threading, hashlib, os, struct, errno, time\nsys.stdout.reconfigure(line_buffering=True)\n";
 
 /// Runs a Python program in the namespace.
 async fn python(namespace: &Arc<Namespace>, program: &str) -> Program {
