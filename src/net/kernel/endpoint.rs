@@ -141,7 +141,7 @@ impl Endpoint {
 
     /// Whether a new connection between the same addresses may take this one's place.
     pub(super) fn is_ending(&self) -> bool {
-        matches!(self.socket().state(), State::Closed | State::TimeWait | State::LastAck)
+        self.leftover.is_empty() && matches!(self.socket().state(), State::Closed | State::TimeWait | State::LastAck)
     }
 
     /// Takes in a packet of the pod's, if there is one, and goes on as far as possible.

@@ -29,6 +29,7 @@ impl KernelSide {
     /// Takes a TCP port in the namespace; 0 lets the kernel choose.
     pub(in crate::net) fn bind_tcp(&self, address: SocketAddr) -> Result<(Socket, u16), NetError> {
         let (socket, address) = self.socket_for(address, SocketKind::tcp)?;
+        self.allow_any_address(&socket);
         // As with ports of the switch, connections that have ended leave nothing behind.
         socket.set_reuse_address(true).map_err(|error| error_of_bind(&error))?;
         bind(socket, address)
@@ -37,7 +38,16 @@ impl KernelSide {
     /// The same for UDP.
     pub(in crate::net) fn bind_udp(&self, address: SocketAddr) -> Result<(Socket, u16), NetError> {
         let (socket, address) = self.socket_for(address, SocketKind::udp)?;
+        self.allow_any_address(&socket);
         bind(socket, address)
+    }
+
+    /// Without a device the pod's address is nowhere in the namespace; guests may bind it all the same.
+    fn allow_any_address(&self, socket: &Socket) {
+        if self.router.is_none() && !self.is_host {
+            // Sockets of the IPv6 family refuse it; it is only for mapped addresses that they would need it.
+            let _ = socket.set_freebind_v4(true);
+        }
     }
 
     /// A socket for an address; where the kernel has no IPv6, one for the IPv4 address that it means.
@@ -86,7 +96,10 @@ impl KernelSide {
             Some(socket) => socket,
             None => self.stock.open(SocketKind::tcp(target.ip())).await.map_err(failed)?,
         };
-        let target = family_of(&socket)?.show(target.ip(), target.port());
+        // Without a device, and on the host, the pod's address is nowhere but on the switch.
+        let is_here = self.router.is_some() || target.ip().is_loopback();
+        let ip = if is_here { target.ip() } else { Ipv4Addr::LOCALHOST.into() };
+        let target = family_of(&socket)?.show(ip, target.port());
         let connecting = HostTcpSocket::from_std_stream(socket.into()).connect(target);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(stream)) => {

@@ -203,3 +203,26 @@ async fn a_pod_with_the_hosts_network_is_reached_at_the_ports_it_serves() {
     assert_eq!(wasm.connect(None, target).await.map(|_| ()), Err(NetError::ConnectionRefused));
     serving.abort();
 }
+
+#[tokio::test]
+async fn without_a_device_a_pod_is_reached_and_says_what_it_lacks() {
+    let switch = switch();
+    let pod = switch.attach("alone-0", None).unwrap();
+    let namespace = match Namespace::start().await {
+        Ok(namespace) => Arc::new(namespace),
+        Err(reason) => return not_run("without a device", &reason),
+    };
+    let reach = pod.attach_kernel(Arc::new(WithoutDevice(Arc::clone(&namespace)))).await.unwrap();
+    assert!(matches!(&reach, KernelReach::OwnPod(error) if error.kind() == std::io::ErrorKind::PermissionDenied));
+
+    let mut program = python(&namespace, &server("0.0.0.0", 80)).await;
+    assert_eq!(program.line().await, "ready");
+    let stream = pod.connect_from_node(80).await.unwrap();
+    write(&stream, "hello").await;
+    stream.writer.close();
+    assert_eq!(read_all(&stream).await, b"127.0.0.1 hello");
+    let bound = listen(&pod, &format!("{}:81", ip(&pod)));
+    let program = "try: socket.create_server(('0.0.0.0', 81))\nexcept OSError as e: print(errno.errorcode[e.errno])";
+    assert_eq!(output(&namespace, program).await, "EADDRINUSE");
+    drop(bound);
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::namespace::{Namespace, Program};
+use self::namespace::{Namespace, Program, WithoutDevice};
 use crate::net::{Egress, KernelReach, PodNetwork, Switch, TcpListener, TcpStream};
 
 /// A pod with a kernel side, and its namespace. `None` where this machine doesn't let us make one, which is said.
@@ -31,9 +31,13 @@ async fn attach(pod: &Arc<PodNetwork>, test: &str) -> Option<Arc<Namespace>> {
             KernelReach::OwnPod(reason) => format!("no device: {reason}"),
         },
     };
-    // Past the capture of the test's output.
-    let _ = writeln!(std::io::stderr(), "not run here: {test}: {reason}");
+    not_run(test, &reason);
     None
+}
+
+/// Says, past the capture of the test's output, that this machine doesn't let it run.
+fn not_run(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "not run here: {test}: {reason}");
 }
 
 fn switch() -> Arc<Switch> {
