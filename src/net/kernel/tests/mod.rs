@@ -3,6 +3,7 @@
 //! A Python program stands in for the sandbox process (`namespace.py`); native containers are Python programs too.
 
 mod from_native;
+mod hostile;
 mod local;
 mod namespace;
 mod to_native;
