@@ -11,6 +11,8 @@
 //! way, a full accept queue makes clients wait, leaving something unread resets. Pods have an IPv4 address and both
 //! loopbacks; IPv6 addresses of their own they don't have yet. What egress reaches is written in `egress`.
 //!
+//! A pod with Linux containers has a network namespace besides, and its ports in there: see `kernel`.
+//!
 //! Virtual services (`service`) lead from an address that no pod has to one of several backends; the switch's own DNS
 //! (`dns`) answers at one such address. Which services and names there are, somebody else says, in tables.
 //!

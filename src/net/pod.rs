@@ -206,11 +206,7 @@ impl PodCore {
 
     /// Gives the pod its kernel side; from now on the switch chooses ports from `ephemeral`. Fails with
     /// [`NetError::Invalid`] if it has one, [`NetError::Unreachable`] if it is closed.
-    pub(super) fn set_kernel(
-        &self,
-        side: KernelSide,
-        ephemeral: RangeInclusive<u16>,
-    ) -> Result<&KernelSide, NetError> {
+    pub(super) fn set_kernel(&self, side: KernelSide, ephemeral: RangeInclusive<u16>) -> Result<&KernelSide, NetError> {
         let mut state = self.lock();
         if state.closed {
             return Err(NetError::Unreachable);
@@ -255,7 +251,10 @@ impl PodCore {
         let queue = |port| Arc::new(DatagramQueue::new(SocketAddr::new(address.ip(), port)));
         let key = state.udp.take(scope, address.port(), queue)?;
         let queue = state.udp.get_mut(key).cloned().ok_or(NetError::Invalid)?;
-        Ok((PortLease { core: Arc::clone(self), protocol: Protocol::Udp, port: key.port, key: Some(key), scope }, queue))
+        Ok((
+            PortLease { core: Arc::clone(self), protocol: Protocol::Udp, port: key.port, key: Some(key), scope },
+            queue,
+        ))
     }
 
     /// Connections to the leased port go to `queue` from now on.

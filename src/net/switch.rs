@@ -59,7 +59,11 @@ impl Switch {
             node: PodCore::new(NODE, Names::default()),
             dns: Arc::new(Server::new(egress)),
             services: RwLock::default(),
-            state: Mutex::new(State { pods: HashMap::new(), next_offset: *POD_OFFSETS.start(), host_ports: HashMap::new() }),
+            state: Mutex::new(State {
+                pods: HashMap::new(),
+                next_offset: *POD_OFFSETS.start(),
+                host_ports: HashMap::new(),
+            }),
         })
     }
 

@@ -119,6 +119,12 @@ impl Connection {
         self.changed.notify_one();
     }
 
+    /// Forgets it, now that nothing of it matters.
+    fn retire(&self) {
+        self.lock().phase = Phase::Over;
+        self.changed.notify_one();
+    }
+
     /// Waits until it was broken off. Only while it is being led somewhere.
     pub(super) async fn aborted(&self) {
         loop {
@@ -195,7 +201,7 @@ impl Connections {
         let before = table.insert(key, Arc::clone(connection));
         drop(table);
         if let Some(before) = before {
-            before.abort(&self.device);
+            before.retire();
         }
         true
     }

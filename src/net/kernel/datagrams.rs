@@ -29,8 +29,11 @@ pub(super) struct Datagrams {
     switch: Arc<Switch>,
     core: Weak<PodCore>,
     device: Arc<Device>,
-    table: Mutex<HashMap<u16, (Arc<StandIn>, AbortOnDropHandle<()>)>>,
+    table: Mutex<Table>,
 }
+
+/// By port, each with the task that hands on answers.
+type Table = HashMap<u16, (Arc<StandIn>, AbortOnDropHandle<()>)>;
 
 #[derive(Debug)]
 struct StandIn {
@@ -58,7 +61,7 @@ impl Datagrams {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u16, (Arc<StandIn>, AbortOnDropHandle<()>)>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

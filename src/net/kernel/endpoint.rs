@@ -15,17 +15,15 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp::{self, RecvError, State};
 use smoltcp::time::{Duration as StackDuration, Instant as StackInstant};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
+use smoltcp::wire::{HardwareAddress, IPV4_HEADER_LEN, IpAddress, IpCidr, TcpPacket};
 use tokio::time::{Duration, Instant};
 
 use super::device::{Device, MTU};
 use super::packet;
 use crate::base::pipe::{DuplexEnd, PipeReader, PipeWriter, ReadError, WriteError};
 
-/// The most that may be on its way from the pod: what a window can say without being scaled. A scaled one is rounded,
-/// so that its end may move back, and what the kernel has sent beyond it by then the stack takes badly: it heeds no
-/// acknowledgement that comes with it, and believes a FIN whose data it has cut off.
-const MAX_WINDOW: usize = 65_535;
+/// The widest window that is not scaled.
+const UNSCALED_WINDOW: usize = 65_535;
 
 /// How often a silent kernel is asked whether it still knows the connection, and after how long it has forgotten it.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -103,14 +101,14 @@ impl Endpoint {
         let mut config = Config::new(HardwareAddress::Ip);
         // Sequence numbers start anywhere.
         config.random_seed = getrandom::u64().ok()?;
-        let mut interface = Interface::new(config, &mut Port { packet: None, device: None }, StackInstant::ZERO);
+        let mut interface = Interface::new(config, &mut Port { packet: None, out: None }, StackInstant::ZERO);
         // Everything is its neighbour.
         let address = IpCidr::new(IpAddress::Ipv4(*local.ip()), 0);
         let mut added = Ok(());
         interface.update_ip_addrs(|addresses| added = addresses.push(address));
         added.ok()?;
-        let room = |size: usize| tcp::SocketBuffer::new(vec![0; size]);
-        let mut socket = tcp::Socket::new(room(buffer.min(MAX_WINDOW)), room(buffer));
+        let room = || tcp::SocketBuffer::new(vec![0; buffer]);
+        let mut socket = tcp::Socket::new(room(), room());
         // Both ends say when something should travel, and neither makes the other wait.
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
@@ -143,7 +141,7 @@ impl Endpoint {
 
     /// Whether a new connection between the same addresses may take this one's place.
     pub(super) fn is_ending(&self) -> bool {
-        matches!(self.socket().state(), State::Closed | State::TimeWait | State::LastAck)
+        self.leftover.is_empty() && matches!(self.socket().state(), State::Closed | State::TimeWait | State::LastAck)
     }
 
     /// Takes in a packet of the pod's, if there is one, and goes on as far as possible.
@@ -204,7 +202,9 @@ impl Endpoint {
 
     fn poll(&mut self, device: &Device, packet: Option<&[u8]>) {
         let now = self.now();
-        self.interface.poll(now, &mut Port { packet, device: Some(device) }, &mut self.sockets);
+        let is_scaled = self.socket().recv_capacity() > UNSCALED_WINDOW;
+        let mut port = Port { packet, out: Some(Outbound { device, is_scaled }) };
+        self.interface.poll(now, &mut port, &mut self.sockets);
         self.is_finished |=
             matches!(self.socket().state(), State::CloseWait | State::Closing | State::LastAck | State::TimeWait);
     }
@@ -309,7 +309,7 @@ impl Endpoint {
 struct Port<'a> {
     packet: Option<&'a [u8]>,
     /// Without it nothing can be sent: so it is while an interface is being made.
-    device: Option<&'a Device>,
+    out: Option<Outbound<'a>>,
 }
 
 impl phy::Device for Port<'_> {
@@ -323,11 +323,11 @@ impl phy::Device for Port<'_> {
         Self: 'a;
 
     fn receive(&mut self, _now: StackInstant) -> Option<(Inbound<'_>, Outbound<'_>)> {
-        Some((Inbound(self.packet.take()?), Outbound(self.device?)))
+        Some((Inbound(self.packet.take()?), self.out?))
     }
 
     fn transmit(&mut self, _now: StackInstant) -> Option<Outbound<'_>> {
-        self.device.map(Outbound)
+        self.out
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -347,10 +347,39 @@ impl phy::RxToken for Inbound<'_> {
     }
 }
 
-struct Outbound<'a>(&'a Device);
+#[derive(Clone, Copy)]
+struct Outbound<'a> {
+    device: &'a Device,
+    is_scaled: bool,
+}
 
 impl phy::TxToken for Outbound<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, build: F) -> R {
-        self.0.write_with(length, build)
+        self.device.write_with(length, |bytes| {
+            let built = build(bytes);
+            if self.is_scaled {
+                narrow_window(bytes);
+            }
+            built
+        })
     }
+}
+
+/// Takes one unit off the window that a segment offers. A scaled window is rounded down, so its end may move back by
+/// less than a unit, which TCP mustn't do: what the kernel has sent up to there by then, the stack takes badly. It heeds
+/// no acknowledgement that comes with it, and believes a FIN whose data it has cut off. Of a unit less, all is welcome.
+fn narrow_window(packet: &mut [u8]) {
+    let Some(segment) = packet.get_mut(IPV4_HEADER_LEN..) else { return };
+    let Ok(mut tcp) = TcpPacket::new_checked(segment) else { return };
+    let window = tcp.window_len();
+    // That of a SYN is never scaled.
+    if tcp.syn() || window == 0 {
+        return;
+    }
+    tcp.set_window_len(window - 1);
+    // RFC 1624: the sum of the rest stays.
+    let sum = u32::from(!tcp.checksum()) + u32::from(!window) + u32::from(window - 1);
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    tcp.set_checksum(!(folded as u16));
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, Socket};
-use tokio::net::{TcpListener as HostListener, TcpSocket as HostTcpSocket, TcpStream as HostStream};
 use tokio::net::UdpSocket as HostUdpSocket;
+use tokio::net::{TcpListener as HostListener, TcpSocket as HostTcpSocket, TcpStream as HostStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,6 +29,7 @@ impl KernelSide {
     /// Takes a TCP port in the namespace; 0 lets the kernel choose.
     pub(in crate::net) fn bind_tcp(&self, address: SocketAddr) -> Result<(Socket, u16), NetError> {
         let (socket, address) = self.socket_for(address, SocketKind::tcp)?;
+        self.allow_any_address(&socket);
         // As with ports of the switch, connections that have ended leave nothing behind.
         socket.set_reuse_address(true).map_err(|error| error_of_bind(&error))?;
         bind(socket, address)
@@ -37,7 +38,16 @@ impl KernelSide {
     /// The same for UDP.
     pub(in crate::net) fn bind_udp(&self, address: SocketAddr) -> Result<(Socket, u16), NetError> {
         let (socket, address) = self.socket_for(address, SocketKind::udp)?;
+        self.allow_any_address(&socket);
         bind(socket, address)
+    }
+
+    /// Without a device the pod's address is nowhere in the namespace; guests may bind it all the same.
+    fn allow_any_address(&self, socket: &Socket) {
+        if self.router.is_none() && !self.is_host {
+            // Sockets of the IPv6 family refuse it; it is only for mapped addresses that they would need it.
+            let _ = socket.set_freebind_v4(true);
+        }
     }
 
     /// A socket for an address; where the kernel has no IPv6, one for the IPv4 address that it means.
@@ -66,7 +76,8 @@ impl KernelSide {
         socket.listen(backlog).map_err(|error| error_of_bind(&error))?;
         let listener = HostListener::from_std(socket.into()).map_err(|error| egress::error_of_host(&error))?;
         let listener = Arc::new(listener);
-        let accepting = accept(Arc::downgrade(&listener), Arc::downgrade(queue), queue.room(), Arc::clone(&self.places));
+        let accepting =
+            accept(Arc::downgrade(&listener), Arc::downgrade(queue), queue.room(), Arc::clone(&self.places));
         let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
         queue.set_kernel(KernelListener(Mutex::new(Some((listener, accepting)))));
         Ok(())
@@ -85,7 +96,10 @@ impl KernelSide {
             Some(socket) => socket,
             None => self.stock.open(SocketKind::tcp(target.ip())).await.map_err(failed)?,
         };
-        let target = family_of(&socket)?.show(target.ip(), target.port());
+        // Without a device, and on the host, the pod's address is nowhere but on the switch.
+        let is_here = self.router.is_some() || target.ip().is_loopback();
+        let ip = if is_here { target.ip() } else { Ipv4Addr::LOCALHOST.into() };
+        let target = family_of(&socket)?.show(ip, target.port());
         let connecting = HostTcpSocket::from_std_stream(socket.into()).connect(target);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(stream)) => {
@@ -165,12 +179,7 @@ impl KernelListener {
 
 /// Accepts connections as long as somebody listens. Holds neither socket nor queue while it waits, so both go when the
 /// guest lets go of them.
-async fn accept(
-    listener: Weak<HostListener>,
-    queue: Weak<AcceptQueue>,
-    room: Arc<Semaphore>,
-    places: Arc<Semaphore>,
-) {
+async fn accept(listener: Weak<HostListener>, queue: Weak<AcceptQueue>, room: Arc<Semaphore>, places: Arc<Semaphore>) {
     loop {
         let accepted = poll_fn(|context| match listener.upgrade() {
             Some(listener) => listener.poll_accept(context).map(Some),

@@ -24,7 +24,7 @@
 //!   told that a connection stands only when it does.
 //!
 //! Without a device (`/dev/net/tun` may be missing or closed to the user) the pod has its own localhost and ports, and
-//! can be reached, from its own address then; it reaches nothing. [`KernelReach`] says so.
+//! can be reached by TCP, on its localhost then; it reaches nothing. [`KernelReach`] says so.
 //!
 //! Nothing here enters a namespace: who runs the containers opens what is needed in there ([`KernelNamespace`]). IPv4,
 //! and IPv6 on loopback, as pods have it otherwise.

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use smoltcp::phy::{Checksum, ChecksumCapabilities};
 use smoltcp::wire::{
-    Icmpv4DstUnreachable, Icmpv4Message, Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr,
-    TcpSeqNumber, UdpPacket, UdpRepr,
+    Icmpv4DstUnreachable, Icmpv4Message, Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl,
+    TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket, UdpRepr,
 };
 
 use super::device::Device;
@@ -42,10 +42,21 @@ pub(super) struct Received<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content<'a> {
     Tcp(Segment),
-    Udp { source_port: u16, target_port: u16, payload: &'a [u8] },
-    Echo { ident: u16, seq_no: u16, data: &'a [u8] },
+    Udp {
+        source_port: u16,
+        target_port: u16,
+        payload: &'a [u8],
+    },
+    Echo {
+        ident: u16,
+        seq_no: u16,
+        data: &'a [u8],
+    },
     /// A datagram that this sender was given found nobody at this port.
-    Refused { sender: SocketAddrV4, receiver: SocketAddrV4 },
+    Refused {
+        sender: SocketAddrV4,
+        receiver: SocketAddrV4,
+    },
     OtherIcmp,
     Other,
 }
@@ -158,8 +169,11 @@ pub(super) fn send_unreachable(device: &Device, packet: &Received<'_>, reason: I
     let original = Ipv4Packet::new_unchecked(packet.bytes);
     let Ok(header) = Ipv4Repr::parse(&original, &checksums()) else { return };
     let payload = original.payload();
-    let message =
-        Icmpv4Repr::DstUnreachable { reason, header, data: &payload[..payload.len().min(QUOTED - header.buffer_len())] };
+    let message = Icmpv4Repr::DstUnreachable {
+        reason,
+        header,
+        data: &payload[..payload.len().min(QUOTED - header.buffer_len())],
+    };
     send(device, packet.target, packet.source, IpProtocol::Icmp, message.buffer_len(), |buffer| {
         message.emit(&mut Icmpv4Packet::new_unchecked(buffer), &checksums());
     });
@@ -204,8 +218,13 @@ fn send(
     length: usize,
     build: impl FnOnce(&mut [u8]),
 ) {
-    let ip =
-        Ipv4Repr { src_addr: source, dst_addr: target, next_header: protocol, payload_len: length, hop_limit: HOP_LIMIT };
+    let ip = Ipv4Repr {
+        src_addr: source,
+        dst_addr: target,
+        next_header: protocol,
+        payload_len: length,
+        hop_limit: HOP_LIMIT,
+    };
     device.write_with(ip.buffer_len() + length, |packet| {
         ip.emit(&mut Ipv4Packet::new_unchecked(&mut *packet), &checksums());
         build(&mut packet[ip.buffer_len()..]);

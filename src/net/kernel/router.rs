@@ -192,13 +192,7 @@ impl Router {
     }
 
     /// A datagram that the switch gave the pod was for nobody.
-    fn handle_refusal(
-        &self,
-        core: &Arc<PodCore>,
-        packet: &Received<'_>,
-        sender: SocketAddrV4,
-        receiver: SocketAddrV4,
-    ) {
+    fn handle_refusal(&self, core: &Arc<PodCore>, packet: &Received<'_>, sender: SocketAddrV4, receiver: SocketAddrV4) {
         let Ok(Route::Pod(pod)) = self.switch.route(core, packet.target.into()) else { return };
         if *sender.ip() != packet.target || *receiver.ip() != self.ip {
             return;

@@ -259,3 +259,18 @@ async fn egress_takes_only_so_many_sockets_of_the_host() {
         tokio::task::yield_now().await;
     }
 }
+
+#[test]
+fn a_pod_gets_back_the_address_it_had() {
+    let switch = Switch::new(Egress::Deny);
+    let ip: IpAddr = "10.88.3.4".parse().unwrap();
+    let pod = switch.attach_again("web-0", None, ip).unwrap();
+    assert_eq!(pod.ips(), [ip]);
+    let again = |ip: &str| switch.attach_again("web-1", None, ip.parse().unwrap()).map(|_| ());
+    assert_eq!(again("10.88.3.4"), Err(NetError::AddressInUse));
+    for not_of_a_pod in ["10.88.0.1", "10.88.255.255", "10.89.0.4", "::1"] {
+        assert_eq!(again(not_of_a_pod), Err(NetError::AddressNotAvailable), "{not_of_a_pod}");
+    }
+    drop(pod);
+    assert_eq!(again("10.88.3.4"), Ok(()));
+}

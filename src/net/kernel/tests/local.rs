@@ -35,7 +35,9 @@ async fn a_guest_reaches_a_native_server_on_localhost() {
 #[tokio::test]
 async fn a_native_program_reaches_a_guest_on_localhost() {
     let Some((pod, namespace)) = native_pod(&switch(), "native to guest, localhost").await else { return };
-    for (bound, target) in [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "POD"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.1")] {
+    for (bound, target) in
+        [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "POD"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.1")]
+    {
         let listener = listen(&pod, bound);
         let target = target.replace("POD", &ip(&pod));
         let program = format!(
@@ -66,8 +68,7 @@ async fn a_port_that_one_kind_has_taken_is_taken_for_the_other() {
         )
     };
     // Taken by the guest.
-    let (listener, datagrams) =
-        (listen(&pod, "0.0.0.0:80"), pod.bind_udp("127.0.0.1:53".parse().unwrap()).unwrap());
+    let (listener, datagrams) = (listen(&pod, "0.0.0.0:80"), pod.bind_udp("127.0.0.1:53".parse().unwrap()).unwrap());
     assert_eq!(python(&namespace, &attempt("SOCK_STREAM", 80)).await.line().await, "EADDRINUSE");
     assert_eq!(python(&namespace, &attempt("SOCK_DGRAM", 53)).await.line().await, "EADDRINUSE");
     drop((listener, datagrams));
@@ -122,11 +123,9 @@ async fn guests_of_a_pod_with_a_kernel_meet_in_memory_as_before() {
 #[tokio::test]
 async fn a_bound_client_shows_its_port_to_a_native_server() {
     let Some((pod, namespace)) = native_pod(&switch(), "bound client").await else { return };
-    let mut program = python(
-        &namespace,
-        "s = socket.create_server(('127.0.0.1', 80)); print('ready'); c, a = s.accept(); print(a)",
-    )
-    .await;
+    let mut program =
+        python(&namespace, "s = socket.create_server(('127.0.0.1', 80)); print('ready'); c, a = s.accept(); print(a)")
+            .await;
     assert_eq!(program.line().await, "ready");
     let binding = pod.bind_tcp("127.0.0.1:7000".parse().unwrap()).unwrap();
     let stream = pod.connect(Some(binding), "127.0.0.1:80".parse().unwrap()).await.unwrap();
@@ -203,4 +202,27 @@ async fn a_pod_with_the_hosts_network_is_reached_at_the_ports_it_serves() {
     host.close();
     assert_eq!(wasm.connect(None, target).await.map(|_| ()), Err(NetError::ConnectionRefused));
     serving.abort();
+}
+
+#[tokio::test]
+async fn without_a_device_a_pod_is_reached_and_says_what_it_lacks() {
+    let switch = switch();
+    let pod = switch.attach("alone-0", None).unwrap();
+    let namespace = match Namespace::start().await {
+        Ok(namespace) => Arc::new(namespace),
+        Err(reason) => return not_run("without a device", &reason),
+    };
+    let reach = pod.attach_kernel(Arc::new(WithoutDevice(Arc::clone(&namespace)))).await.unwrap();
+    assert!(matches!(&reach, KernelReach::OwnPod(error) if error.kind() == std::io::ErrorKind::PermissionDenied));
+
+    let mut program = python(&namespace, &server("0.0.0.0", 80)).await;
+    assert_eq!(program.line().await, "ready");
+    let stream = pod.connect_from_node(80).await.unwrap();
+    write(&stream, "hello").await;
+    stream.writer.close();
+    assert_eq!(read_all(&stream).await, b"127.0.0.1 hello");
+    let bound = listen(&pod, &format!("{}:81", ip(&pod)));
+    let program = "try: socket.create_server(('0.0.0.0', 81))\nexcept OSError as e: print(errno.errorcode[e.errno])";
+    assert_eq!(output(&namespace, program).await, "EADDRINUSE");
+    drop(bound);
 }

@@ -3,9 +3,9 @@
 //! A Python program stands in for the sandbox process (`namespace.py`); native containers are Python programs too.
 
 mod from_native;
-mod namespace;
+mod hostile;
 mod local;
-mod speed;
+mod namespace;
 mod to_native;
 
 use std::io::Write;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::namespace::{Namespace, Program};
+use self::namespace::{Namespace, Program, WithoutDevice};
 use crate::net::{Egress, KernelReach, PodNetwork, Switch, TcpListener, TcpStream};
 
 /// A pod with a kernel side, and its namespace. `None` where this machine doesn't let us make one, which is said.
@@ -32,9 +32,13 @@ async fn attach(pod: &Arc<PodNetwork>, test: &str) -> Option<Arc<Namespace>> {
             KernelReach::OwnPod(reason) => format!("no device: {reason}"),
         },
     };
-    // Past the capture of the test's output.
-    let _ = writeln!(std::io::stderr(), "not run here: {test}: {reason}");
+    not_run(test, &reason);
     None
+}
+
+/// Says, past the capture of the test's output, that this machine doesn't let it run.
+fn not_run(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "not run here: {test}: {reason}");
 }
 
 fn switch() -> Arc<Switch> {
@@ -62,7 +66,8 @@ async fn write(stream: &TcpStream, text: &str) {
 }
 
 /// What a program does first in these tests.
-const PRELUDE: &str = "import socket, sys, threading, hashlib, os, struct, errno, time\nsys.stdout.reconfigure(line_buffering=True)\n";
+const PRELUDE: &str =
+    "import socket, sys, threading, hashlib, os, struct, errno, time\nsys.stdout.reconfigure(line_buffering=True)\n";
 
 /// Runs a Python program in the namespace.
 async fn python(namespace: &Arc<Namespace>, program: &str) -> Program {

@@ -26,12 +26,10 @@ impl Namespace {
     /// Makes a namespace: as root, or in a user namespace.
     pub(super) async fn start() -> Result<Self, String> {
         let (control, theirs) = UnixDatagram::pair().map_err(|error| error.to_string())?;
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/net/kernel/tests/namespace.py");
-        let script = if std::path::Path::new(script).exists() { script } else { SCRIPT };
         let is_rootless = std::env::var_os("HUSK_TEST_ROOTLESS").is_some() || !rustix::process::geteuid().is_root();
         let mut command = Command::new("unshare");
         command.args(if is_rootless { &["--user", "--map-root-user", "--net"][..] } else { &["--net"] });
-        command.args(["python3", script]).stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.args(["python3", "-c", include_str!("namespace.py")]).stdin(Stdio::from(OwnedFd::from(theirs)));
         let process = command.spawn().map_err(|error| format!("unshare: {error}"))?;
         let namespace = Self { control: Mutex::new(control), process: Mutex::new(process) };
         // Where it cannot be made, the process ends, and the other end of the socket with it.
@@ -65,12 +63,8 @@ fn receive(control: &UnixDatagram) -> io::Result<(serde_json::Value, Vec<OwnedFd
     let mut bytes = vec![0; 65536];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::net::recvmsg(
-        control,
-        &mut [IoSliceMut::new(&mut bytes)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
+    let received =
+        rustix::net::recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
@@ -86,9 +80,6 @@ fn receive(control: &UnixDatagram) -> io::Result<(serde_json::Value, Vec<OwnedFd
         None => Ok((answer, fds)),
     }
 }
-
-/// Where the file is when the crate's sources lie elsewhere.
-const SCRIPT: &str = "/work/wt/nativenet/src/net/kernel/tests/namespace.py";
 
 impl Drop for Namespace {
     fn drop(&mut self) {
@@ -116,6 +107,24 @@ impl KernelNamespace for Namespace {
     fn set_sysctl<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, io::Result<()>> {
         let set = self.ask(serde_json::json!({"do": "sysctl", "name": name, "value": value}));
         std::future::ready(set.map(|_| ())).boxed()
+    }
+}
+
+/// The same namespace where no device can be made.
+#[derive(Debug)]
+pub(super) struct WithoutDevice(pub(super) Arc<Namespace>);
+
+impl KernelNamespace for WithoutDevice {
+    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>> {
+        self.0.socket(kind)
+    }
+
+    fn open_device<'a>(&'a self, _device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<OwnedFd>> {
+        std::future::ready(Err(io::ErrorKind::PermissionDenied.into())).boxed()
+    }
+
+    fn set_sysctl<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        self.0.set_sysctl(name, value)
     }
 }
 

@@ -60,11 +60,8 @@ async fn nobody_is_reached_where_nobody_listens_or_only_on_loopback() {
     let switch = switch();
     let Some((native, namespace)) = native_pod(&switch, "wasm to nobody").await else { return };
     let wasm = switch.attach("wasm-0", None).unwrap();
-    let mut program = python(
-        &namespace,
-        "s = socket.create_server(('127.0.0.1', 80)); print('ready'); sys.stdin.read()",
-    )
-    .await;
+    let mut program =
+        python(&namespace, "s = socket.create_server(('127.0.0.1', 80)); print('ready'); sys.stdin.read()").await;
     assert_eq!(program.line().await, "ready");
     for port in [80, 81] {
         let target = SocketAddr::new(native.ips()[0], port);
@@ -164,7 +161,8 @@ async fn large_transfers_arrive_whole_both_ways() {
     .await;
     assert_eq!(program.line().await, "ready");
     let stream = wasm.connect(None, SocketAddr::new(native.ips()[0], 80)).await.unwrap();
-    let sent: Vec<u8> = (0..32 * 1024 * 1024_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let sent: Vec<u8> =
+        (0..32 * 1024 * 1024_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let sending = {
         let (writer, bytes) = (stream.writer.clone(), Bytes::from(sent.clone()));
         async move {
