@@ -22,7 +22,7 @@ const XATTR: &[u8] = b"SCHILY.xattr.";
 pub enum ArchiveError {
     /// The stream under it fails.
     #[error("cannot read the archive: {0}")]
-    Read(#[source] io::Error),
+    Read(io::Error),
     /// It ends within an entry.
     #[error("the archive ends within an entry")]
     Truncated,

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -136,7 +136,7 @@ fn invalid_name(name: &str, error: ImageError) -> PullError {
     let name = name.to_owned();
     match error {
         ImageError::InvalidName { detail, .. } => PullError::InvalidName { name, detail },
-        other => PullError::Image { image: name, source: Arc::new(other) },
+        other => PullError::Image { image: name, error: Arc::new(other) },
     }
 }
 
@@ -161,8 +161,7 @@ impl Puller {
     async fn run(&self, endpoints: Vec<Endpoint>) -> Result<Pulled, PullError> {
         let lease = Arc::new(self.local(|store| store.layout.new_lease()).await?);
         let mut tried = Vec::new();
-        let mut endpoints = endpoints.into_iter().take(MAX_ENDPOINTS);
-        while let Some(endpoint) = endpoints.next() {
+        for endpoint in endpoints.into_iter().take(MAX_ENDPOINTS) {
             let registry = endpoint.registry.clone();
             self.reporter.phase(Phase::Resolving { registry: registry.clone() });
             let attempt = async {
@@ -170,7 +169,7 @@ impl Puller {
                 let resolved = self.resolve(&client, &lease).await?;
                 self.reporter.phase(Phase::Transferring { registry });
                 let loaded = self.load(&client, &resolved).await?;
-                Ok((resolved, loaded))
+                Ok::<_, PullFailure>((resolved, loaded))
             };
             match attempt.await {
                 Ok((resolved, loaded)) => return self.finish(resolved, loaded).await,
@@ -184,8 +183,8 @@ impl Puller {
         Err(PullError::Registry { image: self.reference.to_string(), tried })
     }
 
-    fn failed(&self, source: ImageError) -> PullError {
-        PullError::Image { image: self.reference.to_string(), source: Arc::new(source) }
+    fn failed(&self, error: ImageError) -> PullError {
+        PullError::Image { image: self.reference.to_string(), error: Arc::new(error) }
     }
 
     async fn local<T: Send + 'static>(
@@ -302,7 +301,7 @@ impl Puller {
         self.reporter.blobs(blobs.iter().map(waiting).collect());
         let missing: u64 = blobs.iter().filter(|blob| !self.store.layout.has_blob(blob)).map(Descriptor::size).sum();
         let downloads = blobs.iter().zip(digests).enumerate().map(|(number, (descriptor, digest))| {
-            Ok(Download { store: &self.store, descriptor, digest, number, reporter: &self.reporter })
+            Ok::<_, PullFailure>(Download { store: &self.store, descriptor, digest, number, reporter: &self.reporter })
         });
         let loading = futures::stream::iter(downloads);
         loading.try_for_each_concurrent(PARALLEL, |download| async move { download.run(client).await }).await?;

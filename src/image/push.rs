@@ -23,20 +23,20 @@ const PARALLEL: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// It is not there, or cannot be read.
-    #[error("cannot push image {name:?}: {source}")]
+    #[error("cannot push image {name:?}: {error}")]
     Image {
         /// The image.
         name: String,
         /// Why.
-        source: ImageError,
+        error: ImageError,
     },
     /// The registry does not take it.
-    #[error("cannot push to {name:?}: {source}")]
+    #[error("cannot push to {name:?}: {error}")]
     Registry {
         /// Where it was to go.
         name: String,
         /// Why.
-        source: RegistryError,
+        error: RegistryError,
     },
     /// The user's configuration blocks the registry.
     #[error("cannot push to {name:?}: registry is blocked in the registries file")]
@@ -113,14 +113,14 @@ impl Push {
     pub async fn run(self) -> Result<Pushed, PushError> {
         let (store, name, target) = (Arc::clone(&self.store), self.name.clone(), self.target.clone());
         let prepared = blocking(move || store.prepare_push(&name, &target)).await;
-        let prepared = prepared.map_err(|source| PushError::Image { name: self.name.clone(), source })?;
+        let prepared = prepared.map_err(|error| PushError::Image { name: self.name.clone(), error })?;
         let reference = prepared.reference.to_string();
         // Mirrors are for pulling: the last place is the registry itself.
         let endpoints = self.store.registries.endpoints(&prepared.reference);
         let endpoint = endpoints.and_then(|mut endpoints| endpoints.pop());
         let endpoint = endpoint.ok_or_else(|| PushError::Blocked { name: reference.clone() })?;
         let sent = self.send(endpoint, &prepared).await;
-        let sent = sent.map_err(|source| PushError::Registry { name: reference.clone(), source })?;
+        let sent = sent.map_err(|error| PushError::Registry { name: reference.clone(), error })?;
         self.reporter.phase(Phase::Done);
         Ok(Pushed { reference, digest: prepared.entry.digest().to_string(), sent })
     }

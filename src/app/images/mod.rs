@@ -184,7 +184,7 @@ fn build(images: &Arc<ImageStore>, args: BuildArgs) -> anyhow::Result<ImageSumma
     };
     match images.build(&request) {
         // What an image is based on is pulled if it is not there.
-        Err(BuildError::Base { name, source: ImageError::NotFound(_), .. }) => {
+        Err(BuildError::Base { name, error: ImageError::NotFound(_), .. }) => {
             let request_of_base = PullRequest { image: name, platform: Default::default(), keyring: Arc::default() };
             transfer::pull_all(images, vec![request_of_base], false)?;
             Ok(images.build(&request)?)

@@ -46,14 +46,14 @@ pub struct BuildRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// What it is based on is not there, or cannot be used.
-    #[error("line {line}: {source}")]
+    #[error("line {line}: {error}")]
     Base {
         /// Of the Dockerfile.
         line: usize,
         /// The image.
         name: String,
         /// Why.
-        source: ImageError,
+        error: ImageError,
     },
     /// The Dockerfile asks for what is not possible.
     #[error("line {line}: {detail}")]
@@ -149,7 +149,7 @@ impl Build<'_> {
         let lines = dockerfile::parse(text).map_err(|(line, detail)| BuildError::Dockerfile { line, detail })?;
         for line in &lines {
             self.instruction(line).map_err(|error| match error {
-                BuildError::Image(source) => BuildError::Dockerfile { line: line.number, detail: source.to_string() },
+                BuildError::Image(error) => BuildError::Dockerfile { line: line.number, detail: error.to_string() },
                 other => other,
             })?;
         }
@@ -229,7 +229,7 @@ impl Build<'_> {
             return Ok(());
         }
         self.from_scratch = false;
-        let failed = |source| BuildError::Base { line, name: name.to_owned(), source };
+        let failed = |error| BuildError::Base { line, name: name.to_owned(), error };
         self.base(name).map_err(failed)?;
         let env = self.config().get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
         let env = env.iter().filter_map(|variable| variable.as_str()?.split_once('='));

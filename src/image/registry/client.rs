@@ -253,21 +253,18 @@ impl Client {
         let mut refusals = 0;
         loop {
             let authorization = self.authorization(ask.access);
-            let answered = match self.transport.once(ask, authorization.clone()).await {
+            let error = match self.transport.once(ask, authorization.clone()).await {
                 Ok(response) if is_refusal(response.status()) && refusals <= self.credentials.len() + 1 => {
                     refusals += 1;
-                    match self.prove(ask, &response, authorization.as_ref()).await? {
+                    let challenge = Challenge::find(response.headers().get_all(WWW_AUTHENTICATE));
+                    match self.prove(ask, challenge, authorization.as_ref()).await? {
                         Next::TryAgain => continue,
-                        Next::GiveUp(problem) => Err(self.denied(problem, response).await),
+                        Next::GiveUp(problem) => self.denied(problem, response).await,
                     }
                 }
                 Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) => Err(self.failure(ask, response).await),
-                Err(cause) => Err(cause.at(&self.endpoint.registry)),
-            };
-            let error = match answered {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
+                Ok(response) => self.failure(ask, response).await,
+                Err(cause) => cause.at(&self.endpoint.registry),
             };
             let asked_for = match &error {
                 RegistryError::TooManyRequests { retry_after, .. } => *retry_after,
@@ -295,7 +292,12 @@ impl Client {
 
     /// Gets what proves who one is, after a refusal of what was `sent`: with the credentials in use the first time,
     /// with the next ones when those were refused.
-    async fn prove(&self, ask: &Ask, refused: &Response, sent: Option<&HeaderValue>) -> Result<Next, RegistryError> {
+    async fn prove(
+        &self,
+        ask: &Ask,
+        challenge: Option<Challenge>,
+        sent: Option<&HeaderValue>,
+    ) -> Result<Next, RegistryError> {
         let current = {
             let mut session = self.session();
             if sent.is_some() && session.authorization.as_ref().map(|found| &found.value) != sent {
@@ -310,7 +312,6 @@ impl Client {
         if sent.is_some() && current >= self.credentials.len().max(1) {
             return Ok(Next::GiveUp(if self.credentials.is_empty() { "authorization failed" } else { "the credentials were refused" }));
         }
-        let challenge = Challenge::find(refused.headers().get_all(WWW_AUTHENTICATE));
         let value = match (challenge, self.credentials.get(current)) {
             (Some(Challenge::Bearer { .. }), Some(Credentials::Registry(token))) => auth::bearer(token),
             (Some(Challenge::Bearer { realm, service }), credentials) => {

@@ -165,12 +165,12 @@ pub enum PullError {
         detail: String,
     },
     /// What was pulled cannot be used or stored.
-    #[error("failed to pull image {image:?}: {source}")]
+    #[error("failed to pull image {image:?}: {error}")]
     Image {
         /// The complete reference.
         image: String,
         /// Why.
-        source: Arc<ImageError>,
+        error: Arc<ImageError>,
     },
     /// Nobody waits for the image any more.
     #[error("failed to pull image {image:?}: the pull was given up")]

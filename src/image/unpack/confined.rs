@@ -252,5 +252,5 @@ fn is_opaque(directory: BorrowedFd<'_>) -> bool {
 }
 
 pub(super) fn failed(path: &[Box<[u8]>], error: Errno) -> UnpackError {
-    UnpackError::Write { path: shown(path), source: error.into() }
+    UnpackError::Write { path: shown(path), error: error.into() }
 }

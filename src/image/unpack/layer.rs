@@ -55,7 +55,7 @@ impl<'a> LayerWriter<'a> {
         limits: Limits,
     ) -> Result<Self, UnpackError> {
         let confined = Confined::new(target, below);
-        let confined = confined.map_err(|source| UnpackError::Write { path: target.display().to_string(), source })?;
+        let confined = confined.map_err(|error| UnpackError::Write { path: target.display().to_string(), error })?;
         Ok(Self {
             confined,
             ownership,
@@ -155,7 +155,7 @@ impl<'a> LayerWriter<'a> {
         let (parent, name) = self.at(path)?;
         match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
-                .map_err(|error| UnpackError::Whiteout { path: shown(path), source: error.into() }),
+                .map_err(|error| UnpackError::Whiteout { path: shown(path), error: error.into() }),
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => self.opaque(path),
             Ok(_) => Ok(()),
             Err(error) => Err(failed(path, error)),
@@ -167,7 +167,7 @@ impl<'a> LayerWriter<'a> {
             return Ok(());
         }
         let directory = self.confined.directory(path)?;
-        set_opaque(directory.as_fd()).map_err(|error| UnpackError::Whiteout { path: shown(path), source: error.into() })
+        set_opaque(directory.as_fd()).map_err(|error| UnpackError::Whiteout { path: shown(path), error: error.into() })
     }
 
     fn make_directory(&mut self, path: &[Box<[u8]>], entry: &Entry) -> Result<(), UnpackError> {
@@ -208,7 +208,7 @@ impl<'a> LayerWriter<'a> {
             copy(archive, &mut file, (*offset, *length), &mut self.buffer).map_err(|error| error.of(path))?;
         }
         let sized = file.set_len(entry.size);
-        sized.map_err(|source| UnpackError::Write { path: shown(path), source })?;
+        sized.map_err(|error| UnpackError::Write { path: shown(path), error })?;
         self.attributes(&file.into(), path, entry)
     }
 
@@ -297,7 +297,7 @@ impl<'a> LayerWriter<'a> {
         let file = openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(path, error))?;
         let mut file = File::from(file);
         let copied = std::io::copy(&mut source, &mut file);
-        copied.map_err(|source| UnpackError::Write { path: shown(path), source })?;
+        copied.map_err(|error| UnpackError::Write { path: shown(path), error })?;
         let file = OwnedFd::from(file);
         let modified = Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ };
         give(&file, stat.st_uid, stat.st_gid, self.ownership)
@@ -371,7 +371,7 @@ impl CopyError {
     fn of(self, path: &[Box<[u8]>]) -> UnpackError {
         match self {
             Self::Archive(error) => error.into(),
-            Self::File(source) => UnpackError::Write { path: shown(path), source },
+            Self::File(error) => UnpackError::Write { path: shown(path), error },
         }
     }
 }

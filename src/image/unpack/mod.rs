@@ -57,20 +57,20 @@ pub enum UnpackError {
     #[error("more than {0} bytes when unpacked")]
     TooLarge(u64),
     /// The removal of a file cannot be noted on this filesystem.
-    #[error("cannot note the removal of {path:?} for overlayfs: {source}")]
+    #[error("cannot note the removal of {path:?} for overlayfs: {error}")]
     Whiteout {
         /// The entry.
         path: String,
         /// The system's answer.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {path:?}: {source}")]
+    #[error("cannot write {path:?}: {error}")]
     Write {
         /// The entry.
         path: String,
         /// The system's answer.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
