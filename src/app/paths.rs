@@ -41,7 +41,8 @@ impl Paths {
         };
         let registries = match &global.registries {
             Some(file) => std::path::absolute(file)?,
-            None => base().map_or_else(|_| data.join("registries.toml"), |base| base.config_dir().join("husk/registries.toml")),
+            None => base()
+                .map_or_else(|_| data.join("registries.toml"), |base| base.config_dir().join("husk/registries.toml")),
         };
         let usual_data = base().is_ok_and(|base| base.data_dir().join("husk") == data);
         Ok(Self {

@@ -5,7 +5,6 @@ use std::io::{self, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, Header, PaxExtensions};
 
-
 const BLOCK: usize = 512;
 /// The most bytes one extension record (long name, pax attributes) may have.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -216,7 +215,8 @@ impl<R: Read> Archive<R> {
         if let Some(size) = extensions.size {
             self.begin(size);
         }
-        let field = |value: io::Result<u64>, what| value.map_err(|_| ArchiveError::BadHeader { number: self.entries, what });
+        let field =
+            |value: io::Result<u64>, what| value.map_err(|_| ArchiveError::BadHeader { number: self.entries, what });
         let seconds = field(header.mtime(), "its time")?;
         let mut entry = Entry {
             path: extensions.path.unwrap_or_else(|| header.path_bytes().into_owned()),
@@ -235,7 +235,9 @@ impl<R: Read> Archive<R> {
         } else if !matches!(entry.kind, EntryType::Regular | EntryType::Continuous) && !is_old_file(header) {
             // Links and directories may declare a size that stands for nothing.
             entry.size = 0;
-            if matches!(entry.kind, EntryType::Link | EntryType::Symlink | EntryType::Directory) && header.as_ustar().is_some() {
+            if matches!(entry.kind, EntryType::Link | EntryType::Symlink | EntryType::Directory)
+                && header.as_ustar().is_some()
+            {
                 self.begin(extensions.size.unwrap_or(self.left));
             }
         }
@@ -306,5 +308,9 @@ fn time(value: &[u8]) -> Option<(i64, i64)> {
     let seconds: i64 = seconds.parse().ok()?;
     let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
     let nanoseconds: i64 = digits.parse().ok().filter(|nanoseconds| *nanoseconds >= 0)?;
-    Some(if text.starts_with('-') && nanoseconds > 0 { (seconds - 1, 1_000_000_000 - nanoseconds) } else { (seconds, nanoseconds) })
+    Some(if text.starts_with('-') && nanoseconds > 0 {
+        (seconds - 1, 1_000_000_000 - nanoseconds)
+    } else {
+        (seconds, nanoseconds)
+    })
 }

@@ -70,7 +70,8 @@ impl ImageStore {
             collected.bytes += self.layout.delete_all_but(&lock, kept, false)?;
         }
         let used = self.in_use()?;
-        let mut candidates: Vec<Descriptor> = index.iter().filter(|entry| self.is_expendable(entry, &used)).cloned().collect();
+        let mut candidates: Vec<Descriptor> =
+            index.iter().filter(|entry| self.is_expendable(entry, &used)).cloned().collect();
         candidates.sort_by_key(|entry| self.last_used(entry));
         for candidate in candidates {
             if self.layout.size() <= limit {

@@ -121,7 +121,11 @@ impl Download<'_> {
     }
 
     /// Loads what is missing; gives the part back, and why it is not whole.
-    async fn transfer(&self, client: &Client, mut part: Part) -> (Result<Part, PullFailure>, Result<(), RegistryError>) {
+    async fn transfer(
+        &self,
+        client: &Client,
+        mut part: Part,
+    ) -> (Result<Part, PullFailure>, Result<(), RegistryError>) {
         if part.length == self.descriptor.size() {
             let verified = self.verify(client, &mut part);
             return (Ok(part), verified);

@@ -46,14 +46,20 @@ impl ImageStore {
         let mut config: Value = serde_json::from_slice(&contents).unwrap_or(Value::Null);
         let summary = self.summary(&entry)?;
         let names = self.names(&entry)?;
-        let digests: Vec<_> = names.iter().map(|name| {
-            let repository = super::Reference::parse(name).map_or_else(|_| name.clone(), |name| name.repository);
-            format!("{repository}@{}", entry.digest())
-        }).collect();
-        let platforms: Vec<_> = load::manifests(&self.layout, &entry)?.iter().filter_map(|manifest| {
-            let platform = manifest.platform().as_ref()?;
-            Some(format!("{}/{}", platform.os(), platform.architecture()))
-        }).collect();
+        let digests: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let repository = super::Reference::parse(name).map_or_else(|_| name.clone(), |name| name.repository);
+                format!("{repository}@{}", entry.digest())
+            })
+            .collect();
+        let platforms: Vec<_> = load::manifests(&self.layout, &entry)?
+            .iter()
+            .filter_map(|manifest| {
+                let platform = manifest.platform().as_ref()?;
+                Some(format!("{}/{}", platform.os(), platform.architecture()))
+            })
+            .collect();
         Ok(json!({
             "Id": summary.id,
             "RepoTags": names,
@@ -84,7 +90,8 @@ impl ImageStore {
         for step in config["history"].as_array().into_iter().flatten() {
             let made_layer = step["empty_layer"].as_bool() != Some(true);
             let size = if made_layer { layers.next().map(oci_spec::image::Descriptor::size) } else { None };
-            let (created, created_by, comment) = (text(step, "created"), text(step, "created_by"), text(step, "comment"));
+            let (created, created_by, comment) =
+                (text(step, "created"), text(step, "created_by"), text(step, "comment"));
             history.push(HistoryEntry { created, created_by, comment, size });
         }
         // Layers of which nothing is said.

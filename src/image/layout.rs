@@ -354,7 +354,9 @@ fn sync_directory(path: &Path) -> Result<(), ImageError> {
 /// What is in a directory: paths and names.
 fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, ImageError> {
     let listed = fs::read_dir(directory).and_then(|entries| {
-        entries.map(|entry| entry.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))).collect()
+        entries
+            .map(|entry| entry.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned())))
+            .collect()
     });
     listed.map_err(failed("cannot read", directory))
 }

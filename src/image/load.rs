@@ -60,9 +60,10 @@ pub(super) fn description(
     let found = manifest(layout, wanted.entry, wanted.platform)?;
     match artifact::program(&found.manifest) {
         Ok(None) => ordinary(layout, wanted, &found, lease),
-        Ok(Some(_)) => {
-            Err(ImageError::Invalid(format!("image {} is a WebAssembly program without a filesystem", wanted.reference)))
-        }
+        Ok(Some(_)) => Err(ImageError::Invalid(format!(
+            "image {} is a WebAssembly program without a filesystem",
+            wanted.reference
+        ))),
         Err(problem) => Err(ImageError::Invalid(format!("image {} {problem}", wanted.reference))),
     }
 }
@@ -208,9 +209,10 @@ pub(super) fn manifest(layout: &Layout, descriptor: &Descriptor, choice: Platfor
 
 /// Of the manifests behind a descriptor, the one to take.
 pub(super) fn choose(offered: &[Descriptor], choice: PlatformChoice) -> Result<Descriptor, ImageError> {
-    choice.choose(offered).cloned().ok_or_else(|| {
-        ImageError::Platform { wanted: choice.wanted(), offered: platform::names(offered) }
-    })
+    choice
+        .choose(offered)
+        .cloned()
+        .ok_or_else(|| ImageError::Platform { wanted: choice.wanted(), offered: platform::names(offered) })
 }
 
 /// The manifest behind a descriptor, of a platform that is stored.
@@ -241,7 +243,8 @@ fn program_image(
     found: &Found,
 ) -> Result<Image, ImageError> {
     let contents = layout.read_blob(layer, MAX_PROGRAM)?;
-    let kind = ProgramKind::of(&contents).map_err(|problem| ImageError::Invalid(format!("image {reference}: {problem}")))?;
+    let kind =
+        ProgramKind::of(&contents).map_err(|problem| ImageError::Invalid(format!("image {reference}: {problem}")))?;
     let image = single_program(reference, found.digest.to_string(), Bytes::from(contents), kind);
     Ok(Image { annotations: found.annotations(), ..image })
 }

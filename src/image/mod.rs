@@ -44,9 +44,9 @@ pub use self::platform::{PlatformChoice, host_platform};
 pub use self::progress::{BlobProgress, BlobState, Phase, Progress};
 pub use self::pull::{Pull, PullRequest, Pulled};
 pub use self::push::{Push, PushError, Pushed};
+pub use self::registry::{Credentials, Keyring, PullError, Registries, RegistriesError, RegistryError, Said};
 #[cfg(target_os = "linux")]
 pub use self::unpack::{Ownership, Report, UnpackError, UnpackedImage};
-pub use self::registry::{Credentials, Keyring, PullError, Registries, RegistriesError, RegistryError, Said};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -265,7 +265,8 @@ impl ImageStore {
         }
         if !reference.is_built_in() {
             if let Some((entry, lease)) = self.find_and_lease(&reference, platform)? {
-                let image = load::image(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
+                let image =
+                    load::image(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
                 self.touch(&entry);
                 return Ok(image);
             }
@@ -389,7 +390,8 @@ impl ImageStore {
         let mut index = self.layout.read_index()?;
         let mut added = Vec::new();
         for (reference, mut manifest) in named {
-            let annotations = [(layout::REFERENCE, reference.to_string()), (layout::CREATED, Timestamp::now().to_string())];
+            let annotations =
+                [(layout::REFERENCE, reference.to_string()), (layout::CREATED, Timestamp::now().to_string())];
             let annotations = annotations.into_iter().chain(source.annotations());
             manifest.set_annotations(Some(annotations.map(|(key, value)| (key.to_owned(), value)).collect()));
             let name = reference.to_string();
@@ -510,7 +512,9 @@ const SIGNED_BY: &str = "dev.husk.image.signed-by";
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     /// From a registry; the fingerprint of the key that has signed it, if one must have.
-    Registry { signed_by: Option<String> },
+    Registry {
+        signed_by: Option<String>,
+    },
     Local,
 }
 

@@ -26,8 +26,12 @@ impl PlatformChoice {
     /// The one of `offered` to take; an index with a single platform has nothing to choose from.
     pub(super) fn choose<'a>(&self, offered: &'a [Descriptor]) -> Option<&'a Descriptor> {
         let candidates: Vec<_> = offered.iter().filter(|found| !is_attestation(found)).collect();
-        let linux = || candidates.iter().copied().filter(|found| linux_rank(found).is_some()).min_by_key(|found| linux_rank(found));
-        let wasm = || candidates.iter().copied().filter(|found| wasm_rank(found).is_some()).min_by_key(|found| wasm_rank(found));
+        let linux = || {
+            candidates.iter().copied().filter(|found| linux_rank(found).is_some()).min_by_key(|found| linux_rank(found))
+        };
+        let wasm = || {
+            candidates.iter().copied().filter(|found| wasm_rank(found).is_some()).min_by_key(|found| wasm_rank(found))
+        };
         let only = || match candidates[..] {
             [only] => Some(only),
             _ => None,

@@ -110,7 +110,8 @@ impl ImageStore {
             let detail = "names under builtin/ are those of the images in the binary, which are not pulled".to_owned();
             return Err(PullError::InvalidName { name: request.image, detail });
         }
-        let endpoints = self.registries.endpoints(&reference).ok_or_else(|| PullError::Blocked { image: image.clone() })?;
+        let endpoints =
+            self.registries.endpoints(&reference).ok_or_else(|| PullError::Blocked { image: image.clone() })?;
         let key = (image.clone(), request.platform, Arc::clone(&request.keyring));
         let mut pulls = self.pulls.0.lock().unwrap_or_else(PoisonError::into_inner);
         pulls.retain(|_, flight| flight.strong_count() > 0);
@@ -240,7 +241,12 @@ impl Puller {
     }
 
     /// The manifest or index behind the name. If the registry says that it is one that is stored, it need not be sent.
-    async fn top(&self, client: &Client, wanted: &str, lease: &Arc<Lease>) -> Result<(Descriptor, Vec<u8>), PullFailure> {
+    async fn top(
+        &self,
+        client: &Client,
+        wanted: &str,
+        lease: &Arc<Lease>,
+    ) -> Result<(Descriptor, Vec<u8>), PullFailure> {
         let reference = self.reference.clone();
         let known = self.on_store(move |store| store.find(&reference)).await?;
         if let Some(known) = known {
@@ -343,7 +349,9 @@ fn blobs(manifest: &ImageManifest) -> Result<Vec<Descriptor>, ImageError> {
 fn check_size(document: &Descriptor) -> Result<(), ImageError> {
     if document.size() > MAX_DOCUMENT {
         let (digest, size) = (document.digest(), document.size());
-        return Err(ImageError::Invalid(format!("document {digest} of {size} bytes exceeds the limit of {MAX_DOCUMENT}")));
+        return Err(ImageError::Invalid(format!(
+            "document {digest} of {size} bytes exceeds the limit of {MAX_DOCUMENT}"
+        )));
     }
     Ok(())
 }
@@ -368,7 +376,9 @@ fn media_type(fetched: &FetchedManifest) -> Result<MediaType, ImageError> {
         .map_err(|error| ImageError::Invalid(format!("manifest {} is no valid JSON: {error}", fetched.digest)))?;
     if outline.schema_version != 2 {
         let version = outline.schema_version;
-        return Err(ImageError::Invalid(format!("manifests of schema version {version} are not supported: push the image anew with a current tool")));
+        return Err(ImageError::Invalid(format!(
+            "manifests of schema version {version} are not supported: push the image anew with a current tool"
+        )));
     }
     let told = Some(fetched.media_type.clone()).filter(|told| told.starts_with("application/vnd."));
     let guessed = match outline.manifests {

@@ -153,7 +153,8 @@ impl Push {
     async fn send_blob(&self, client: &Client, number: usize, blob: &Descriptor) -> Result<u64, RegistryError> {
         let unexpected = |error: ImageError| client.unexpected(error.to_string());
         let digest = Sha256Hex::of_descriptor(blob).map_err(unexpected)?;
-        let done = |state| self.reporter.blob(number, |progress| (progress.state, progress.done) = (state, blob.size()));
+        let done =
+            |state| self.reporter.blob(number, |progress| (progress.state, progress.done) = (state, blob.size()));
         if client.has_blob(&digest).await? {
             done(BlobState::Existing);
             return Ok(0);

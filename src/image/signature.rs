@@ -25,8 +25,8 @@ const MAX_STATEMENT: u64 = 64 * 1024;
 const MAX_STATEMENTS: usize = 64;
 /// What the DER of a P-256 key begins with (RFC 5480), and of an Ed25519 key (RFC 8410); the key itself follows.
 const P256: &[u8] = &[
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03,
-    0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 const EDWARDS: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
@@ -103,7 +103,9 @@ pub(super) async fn verify(
 ) -> Result<Result<String, String>, RegistryError> {
     let manifest = match client.manifest(&format!("sha256-{}.sig", digest.hex())).await {
         Ok(fetched) => fetched,
-        Err(RegistryError::NotFound { .. }) => return Ok(Err(format!("no signature of {digest} at {}", client.endpoint.registry))),
+        Err(RegistryError::NotFound { .. }) => {
+            return Ok(Err(format!("no signature of {digest} at {}", client.endpoint.registry)));
+        }
         Err(error) => return Err(error),
     };
     let Ok(manifest) = serde_json::from_slice::<ImageManifest>(&manifest.contents) else {
@@ -131,7 +133,8 @@ fn signature_of(layer: &Descriptor) -> Option<Vec<u8>> {
 
 /// Whether a statement is about an image.
 fn check(statement: &[u8], digest: &Sha256Hex) -> Result<(), String> {
-    let statement: Statement = serde_json::from_slice(statement).map_err(|_| "a signed statement is no valid JSON".to_owned())?;
+    let statement: Statement =
+        serde_json::from_slice(statement).map_err(|_| "a signed statement is no valid JSON".to_owned())?;
     if statement.critical.kind != "cosign container image signature" {
         return Err(format!("a signed statement is of type {:?}", statement.critical.kind));
     }
@@ -161,7 +164,9 @@ mod tests {
     fn a_statement_must_be_about_the_image() {
         let digest = Sha256Hex::of(b"x");
         let statement = |kind: &str, digest: &str| {
-            format!(r#"{{"critical":{{"identity":{{"docker-reference":"a"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"{kind}"}},"optional":null}}"#)
+            format!(
+                r#"{{"critical":{{"identity":{{"docker-reference":"a"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"{kind}"}},"optional":null}}"#
+            )
         };
         let kind = "cosign container image signature";
         assert!(check(statement(kind, &digest.to_string()).as_bytes(), &digest).is_ok());

@@ -191,7 +191,10 @@ pub(super) fn sandbox(
     #[cfg(target_os = "linux")]
     let linux = Some(super::native::pod_sandbox(pod, names.domain.as_deref(), directory));
     #[cfg(not(target_os = "linux"))]
-    let linux = { drop(directory); None };
+    let linux = {
+        drop(directory);
+        None
+    };
     Ok(PodSandbox {
         uid: crate::base::id::PodUid(field(&pod.metadata.uid)),
         namespace: namespace(pod).to_owned(),

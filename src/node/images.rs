@@ -30,7 +30,9 @@ pub(super) async fn find(
     let wanted = image.to_owned();
     let presence = on_store(config, move |images| images.presence(&wanted, platform)).await?;
     let pulled = match (policy, presence) {
-        (_, Presence::BuiltIn | Presence::Local) | (PullPolicy::IfNotPresent | PullPolicy::Never, Presence::Pulled) => None,
+        (_, Presence::BuiltIn | Presence::Local) | (PullPolicy::IfNotPresent | PullPolicy::Never, Presence::Pulled) => {
+            None
+        }
         (PullPolicy::Never, Presence::Absent) => return Err(ImageFailure::NeverPull),
         (PullPolicy::Always, Presence::Pulled) | (PullPolicy::Always | PullPolicy::IfNotPresent, Presence::Absent) => {
             started().await;

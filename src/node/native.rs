@@ -126,11 +126,7 @@ fn volumes(
 }
 
 /// Fields of the container come before those of the pod, one by one (kubelet v1.36 `DetermineEffectiveSecurityContext`).
-fn security(
-    pod: &Pod,
-    own: &SecurityContext,
-    image_user: &str,
-) -> Result<LinuxContainerSecurityContext, StartError> {
+fn security(pod: &Pod, own: &SecurityContext, image_user: &str) -> Result<LinuxContainerSecurityContext, StartError> {
     let shared = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
     let id = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
     let capabilities = own.capabilities.clone().unwrap_or_else(Capabilities::default);

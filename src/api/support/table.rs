@@ -171,16 +171,22 @@ pub const TABLE: &[Row] = &[
     yes_because(
         "spec.containers[*].securityContext.allowPrivilegeEscalation",
         "there are no privileges to gain inside the sandbox",
-    ).native(),
+    )
+    .native(),
     refused("spec.containers[*].securityContext.appArmorProfile.**", NO_KERNEL),
-    refused("spec.containers[*].securityContext.capabilities.add", "a WebAssembly container cannot have capabilities").native(),
-    yes_because("spec.containers[*].securityContext.capabilities.drop", "a WebAssembly container has no capabilities").native(),
+    refused("spec.containers[*].securityContext.capabilities.add", "a WebAssembly container cannot have capabilities")
+        .native(),
+    yes_because("spec.containers[*].securityContext.capabilities.drop", "a WebAssembly container has no capabilities")
+        .native(),
     refused(
         "spec.containers[*].securityContext.privileged",
         "a WebAssembly container never leaves its sandbox, so it cannot be privileged",
     )
-    .when(When::True).linux(Support::Honoured("only where husk runs as root")),
-    refused("spec.containers[*].securityContext.procMount", "there is no /proc to unmask").when(When::Not("Default")).native(),
+    .when(When::True)
+    .linux(Support::Honoured("only where husk runs as root")),
+    refused("spec.containers[*].securityContext.procMount", "there is no /proc to unmask")
+        .when(When::Not("Default"))
+        .native(),
     yes_because("spec.containers[*].securityContext.readOnlyRootFilesystem", "the root is mounted read-only").native(),
     warned("spec.containers[*].securityContext.runAsUser", NO_USERS).native(),
     warned("spec.containers[*].securityContext.runAsGroup", NO_USERS).native(),

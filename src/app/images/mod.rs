@@ -17,7 +17,8 @@ use crate::cli::image::save::{Format, SaveArgs};
 use crate::cli::output::table;
 use crate::cli::{Global, Switch};
 use crate::image::{
-    BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, Prune, PullError, PullRequest, Pulled, Registries, SaveFormat,
+    BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, Prune, PullError, PullRequest,
+    Pulled, Registries, SaveFormat,
 };
 
 use super::paths::Paths;
@@ -40,7 +41,8 @@ pub(super) fn pull_each<'a>(
     names: impl Iterator<Item = &'a str>,
     quiet: bool,
 ) -> anyhow::Result<Vec<Result<Pulled, PullError>>> {
-    let request = |name: &str| PullRequest { image: name.to_owned(), platform: Default::default(), keyring: Arc::default() };
+    let request =
+        |name: &str| PullRequest { image: name.to_owned(), platform: Default::default(), keyring: Arc::default() };
     transfer::pull_each(images, names.map(request).collect(), quiet)
 }
 
@@ -114,7 +116,8 @@ fn row(image: &ImageSummary, digests: bool) -> Vec<String> {
         ImageKind::BuiltIn => "built-in".to_owned(),
         ImageKind::Alias { of } => format!("alias of {of}"),
     };
-    let mut row = vec![image.repository.clone(), image.tag.clone(), id.chars().take(SHORT_ID).collect(), kind, bytes(image.size)];
+    let mut row =
+        vec![image.repository.clone(), image.tag.clone(), id.chars().take(SHORT_ID).collect(), kind, bytes(image.size)];
     if digests {
         row.insert(2, if image.digest.is_empty() { "<none>".to_owned() } else { image.digest.clone() });
     }
@@ -149,7 +152,10 @@ fn save(images: &ImageStore, args: &SaveArgs) -> anyhow::Result<()> {
     };
     if args.output.as_os_str() == "-" {
         ensure!(format != SaveFormat::OciDir, "a directory needs a name: give one with -o");
-        ensure!(!std::io::stdout().is_terminal(), "an archive is not written to a terminal: name a file with -o, or pipe it");
+        ensure!(
+            !std::io::stdout().is_terminal(),
+            "an archive is not written to a terminal: name a file with -o, or pipe it"
+        );
     }
     Ok(images.save(&args.names, format, &args.output)?)
 }
@@ -165,7 +171,10 @@ fn prune(images: &ImageStore, args: &PruneArgs, out: &mut impl Write) -> anyhow:
     writeln!(std::io::stderr(), "{} freed", bytes(collected.bytes))?;
     if let Some(limit) = args.to.filter(|limit| images.size() > *limit) {
         let size = bytes(images.size());
-        bail!("the store still has {size}, more than {}: what is left is in use, or was not pulled and may exist nowhere else", bytes(limit));
+        bail!(
+            "the store still has {size}, more than {}: what is left is in use, or was not pulled and may exist nowhere else",
+            bytes(limit)
+        );
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ use tokio::sync::watch;
 
 use crate::cli::image::pull::{Platform, PullArgs};
 use crate::cli::image::push::PushArgs;
-use crate::image::{BlobProgress, BlobState, ImageStore, Keyring, Phase, PlatformChoice, Progress, PullError, PullRequest, Pulled, Pushed};
+use crate::image::{
+    BlobProgress, BlobState, ImageStore, Keyring, Phase, PlatformChoice, Progress, PullError, PullRequest, Pulled,
+    Pushed,
+};
 
 /// Digits of a digest that are shown.
 const SHORT_DIGEST: usize = 12;
@@ -30,7 +33,11 @@ pub(super) fn pull(images: &Arc<ImageStore>, args: &PullArgs) -> anyhow::Result<
 }
 
 /// Pulls images, all at the same time; fails if one does.
-pub(super) fn pull_all(images: &Arc<ImageStore>, requests: Vec<PullRequest>, quiet: bool) -> anyhow::Result<Vec<Pulled>> {
+pub(super) fn pull_all(
+    images: &Arc<ImageStore>,
+    requests: Vec<PullRequest>,
+    quiet: bool,
+) -> anyhow::Result<Vec<Pulled>> {
     Ok(pull_each(images, requests, quiet)?.into_iter().collect::<Result<_, _>>()?)
 }
 

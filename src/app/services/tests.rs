@@ -20,7 +20,8 @@ use crate::runtime::fake::{FakeRuntime, Script};
 const DOMAIN: &str = "cluster.local";
 
 fn objects(text: &str) -> Vec<LoadedObject> {
-    let mut options = LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut String::new };
+    let mut options =
+        LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut String::new };
     load("-", text, &mut options).unwrap_or_else(|error| panic!("{error}"))
 }
 

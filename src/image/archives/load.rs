@@ -3,9 +3,7 @@
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 
-use oci_spec::image::{
-    Descriptor, ImageConfiguration, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType,
-};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType};
 use serde::Deserialize;
 
 use super::source::Source;
@@ -137,7 +135,9 @@ impl Loading<'_> {
         let Some((file, size)) = self.source.file(&blob_name(&digest))? else { return Err(missing(&digest)) };
         if size != blob.size() || size > MAX_BLOB {
             let expected = blob.size();
-            return Err(ImageError::Invalid(format!("blob {digest} of the archive has {size} bytes instead of {expected}")));
+            return Err(ImageError::Invalid(format!(
+                "blob {digest} of the archive has {size} bytes instead of {expected}"
+            )));
         }
         self.write_checked(file, &digest)
     }
@@ -162,7 +162,9 @@ impl Loading<'_> {
                 ([], Some(name)) if images.len() == 1 => vec![name.clone()],
                 ([], _) => {
                     let config = &image.config;
-                    return Err(ImageError::Invalid(format!("image {config} in the archive has no name: give it one with --name")));
+                    return Err(ImageError::Invalid(format!(
+                        "image {config} in the archive has no name: give it one with --name"
+                    )));
                 }
                 (names, _) => names.iter().map(|name| Reference::parse_for_storing(name)).collect::<Result<_, _>>()?,
             };
@@ -175,7 +177,8 @@ impl Loading<'_> {
     /// Makes an OCI manifest for an image of Docker's archive; its configuration stays as it is, and with it its ID.
     fn docker_image(&self, image: &DockerImage) -> Result<Descriptor, ImageError> {
         let contents = self.source.document(&image.config, MAX_DOCUMENT)?;
-        let contents = contents.ok_or_else(|| ImageError::Invalid(format!("{} is missing in the archive", image.config)))?;
+        let contents =
+            contents.ok_or_else(|| ImageError::Invalid(format!("{} is missing in the archive", image.config)))?;
         let configuration: ImageConfiguration = parse(&image.config, &contents)?;
         let diff_ids = configuration.rootfs().diff_ids();
         if diff_ids.len() != image.layers.len() || diff_ids.len() > MAX_LAYERS {
@@ -207,7 +210,8 @@ impl Loading<'_> {
         (&mut file).take(4).read_to_end(&mut start).map_err(failed("cannot read", Path::new(name)))?;
         let compression = Compression::of_contents(&start);
         let mut whole = Cursor::new(start).chain(file);
-        let (digest, size) = self.store.layout.write_blob_with(&self.lease, |blob| io::copy(&mut whole, blob).map(|_| ()))?;
+        let (digest, size) =
+            self.store.layout.write_blob_with(&self.lease, |blob| io::copy(&mut whole, blob).map(|_| ()))?;
         if compression == Compression::None && digest.to_string() != diff_id {
             return Err(ImageError::Invalid(format!("{name} of the archive does not match its diff ID")));
         }
@@ -228,5 +232,6 @@ fn missing(digest: &Sha256Hex) -> ImageError {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(name: &str, contents: &[u8]) -> Result<T, ImageError> {
-    serde_json::from_slice(contents).map_err(|error| ImageError::Invalid(format!("{name} of the archive is invalid: {error}")))
+    serde_json::from_slice(contents)
+        .map_err(|error| ImageError::Invalid(format!("{name} of the archive is invalid: {error}")))
 }

@@ -135,7 +135,9 @@ impl ImageStore {
             let found = load::present_manifest(&self.layout, &image.entry)?;
             if !artifact::is_ordinary(&found.manifest) {
                 let name = &image.name;
-                return Err(ImageError::Invalid(format!("image {name} is a WebAssembly artifact, which Docker's archive cannot hold: save it as an OCI archive")));
+                return Err(ImageError::Invalid(format!(
+                    "image {name} is a WebAssembly artifact, which Docker's archive cannot hold: save it as an OCI archive"
+                )));
             }
             let configuration: ImageConfiguration = load::document(&self.layout, found.manifest.config())?;
             let config = Sha256Hex::of_descriptor(found.manifest.config())?;
@@ -192,10 +194,7 @@ fn oci_index(saved: &[Saved]) -> Result<Vec<u8>, ImageError> {
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Writes to a file that appears when it is complete, or to standard output.
-fn to_file(
-    output: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), ImageError>,
-) -> Result<(), ImageError> {
+fn to_file(output: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), ImageError>) -> Result<(), ImageError> {
     if output == Path::new("-") {
         let mut out = BufWriter::new(io::stdout().lock());
         write(&mut out)?;

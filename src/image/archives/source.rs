@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
+use crate::image::ImageError;
 use crate::image::archive::Archive;
 use crate::image::compression::Compression;
 use crate::image::layout::{Layout, failed};
-use crate::image::ImageError;
 
 /// The most entries of an archive of images.
 const MAX_ENTRIES: usize = 100_000;
@@ -27,7 +27,10 @@ pub(super) enum Source {
 
 /// Where a file of an archive is.
 pub(super) enum Place {
-    Data { offset: u64, size: u64 },
+    Data {
+        offset: u64,
+        size: u64,
+    },
     /// It is another name for this one.
     Link(String),
 }
@@ -50,9 +53,8 @@ impl Source {
             Compression::None => file,
             compression => spooled(layout, BufReader::new(file), compression, path)?,
         };
-        let entries = index(&file).map_err(|problem| {
-            ImageError::Invalid(format!("{} is no archive of images: {problem}", path.display()))
-        })?;
+        let entries = index(&file)
+            .map_err(|problem| ImageError::Invalid(format!("{} is no archive of images: {problem}", path.display())))?;
         Ok(Self::Archive { file, entries })
     }
 
@@ -156,4 +158,3 @@ fn beside(name: &str, target: &str) -> String {
     }
     parts.join("/")
 }
-

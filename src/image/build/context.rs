@@ -55,7 +55,9 @@ impl Context {
         let mut context = Self { root: root.to_owned(), dir, ignored: Vec::new() };
         if let Ok(file) = context.dir.open(".dockerignore") {
             let mut text = String::new();
-            file.take(MAX_IGNORE).read_to_string(&mut text).map_err(failed("cannot read", &root.join(".dockerignore")))?;
+            file.take(MAX_IGNORE)
+                .read_to_string(&mut text)
+                .map_err(failed("cannot read", &root.join(".dockerignore")))?;
             context.ignored = text.lines().filter_map(Pattern::parse).collect();
         }
         Ok(context)
@@ -132,9 +134,9 @@ impl Context {
         let mut names = Vec::new();
         for entry in entries.map_err(failed("cannot read", &place))? {
             let name = entry.map_err(failed("cannot read", &place))?.file_name();
-            let name = name.into_string().map_err(|name| {
-                ImageError::Invalid(format!("{} is no UTF-8 name", place.join(name).display()))
-            })?;
+            let name = name
+                .into_string()
+                .map_err(|name| ImageError::Invalid(format!("{} is no UTF-8 name", place.join(name).display())))?;
             names.push(name);
         }
         names.sort();
@@ -165,7 +167,10 @@ impl Context {
             let target = self.dir.read_link_contents(path).map_err(failed("cannot read", &self.root.join(path)))?;
             FoundKind::Symlink(target.to_string_lossy().into_owned())
         } else {
-            return Err(ImageError::Invalid(format!("{} is neither file, directory nor symlink", self.root.join(path).display())));
+            return Err(ImageError::Invalid(format!(
+                "{} is neither file, directory nor symlink",
+                self.root.join(path).display()
+            )));
         };
         let modified = metadata.modified().ok().map(cap_std::time::SystemTime::into_std);
         let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -194,7 +199,8 @@ impl Pattern {
             Some(rest) => (rest.trim(), true),
             None => (line, false),
         };
-        let parts: Vec<String> = line.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
+        let parts: Vec<String> =
+            line.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
         (!parts.is_empty() && !line.starts_with('#')).then_some(Self { parts, again })
     }
 }
@@ -221,7 +227,9 @@ fn matches_parts(pattern: &[String], path: &[&str]) -> bool {
     match pattern.split_first() {
         None => path.is_empty(),
         Some((first, rest)) if first == "**" => (0..=path.len()).any(|skipped| matches_parts(rest, &path[skipped..])),
-        Some((first, rest)) => path.split_first().is_some_and(|(name, path)| matches(first, name) && matches_parts(rest, path)),
+        Some((first, rest)) => {
+            path.split_first().is_some_and(|(name, path)| matches(first, name) && matches_parts(rest, path))
+        }
     }
 }
 
@@ -277,11 +285,21 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_go() {
-        let yes = [("*.wasm", "a.wasm"), ("a?c", "abc"), ("[a-c]*", "big"), ("[^a]", "b"), ("a*b*c", "axxbyyc"), ("*", ""), ("\\*", "*")];
+        let yes = [
+            ("*.wasm", "a.wasm"),
+            ("a?c", "abc"),
+            ("[a-c]*", "big"),
+            ("[^a]", "b"),
+            ("a*b*c", "axxbyyc"),
+            ("*", ""),
+            ("\\*", "*"),
+        ];
         for (pattern, name) in yes {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("*.wasm", "a.wat"), ("a?c", "ac"), ("[a-c]", "d"), ("[^a]", "a"), ("a*b", "ac"), ("[a", "a"), ("?", "")] {
+        for (pattern, name) in
+            [("*.wasm", "a.wat"), ("a?c", "ac"), ("[a-c]", "d"), ("[^a]", "a"), ("a*b", "ac"), ("[a", "a"), ("?", "")]
+        {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
     }

@@ -60,7 +60,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, Problem> {
         let is_from = matches!(instruction, Instruction::From { .. });
         let has_from = lines.iter().any(|line: &Line| matches!(line.instruction, Instruction::From { .. }));
         if is_from && has_from {
-            return Err((number, "several FROM (a build in stages) are not supported: there is nothing to run in them".to_owned()));
+            return Err((
+                number,
+                "several FROM (a build in stages) are not supported: there is nothing to run in them".to_owned(),
+            ));
         }
         if !is_from && !has_from && !matches!(instruction, Instruction::Arg(..)) {
             return Err((number, "FROM must come first".to_owned()));
@@ -134,13 +137,20 @@ fn instruction(line: &str) -> Result<Instruction, String> {
         "WORKDIR" => Instruction::Workdir(unquoted(rest)?),
         "USER" => Instruction::User(unquoted(rest)?),
         "EXPOSE" => Instruction::Expose(rest.split_whitespace().map(str::to_owned).collect()),
-        "VOLUME" => Instruction::Volume(json_words(rest).unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect())),
+        "VOLUME" => Instruction::Volume(
+            json_words(rest).unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect()),
+        ),
         "STOPSIGNAL" => Instruction::StopSignal(unquoted(rest)?),
         "RUN" => {
-            return Err("RUN is not supported: nothing is run while an image is built; make the files beforehand and COPY them".to_owned());
+            return Err(
+                "RUN is not supported: nothing is run while an image is built; make the files beforehand and COPY them"
+                    .to_owned(),
+            );
         }
         "HEALTHCHECK" => return Err("HEALTHCHECK is not supported: pods have probes".to_owned()),
-        "MAINTAINER" => return Err("MAINTAINER is not supported: use LABEL org.opencontainers.image.authors=…".to_owned()),
+        "MAINTAINER" => {
+            return Err("MAINTAINER is not supported: use LABEL org.opencontainers.image.authors=…".to_owned());
+        }
         "SHELL" | "ONBUILD" => return Err(format!("{keyword} is not supported")),
         _ => return Err(format!("unknown instruction {keyword:?}")),
     })
@@ -169,7 +179,9 @@ fn copy(rest: &str, is_add: bool) -> Result<CopyFiles, String> {
             Some(("chown", value)) => chown = Some(value.to_owned()),
             Some(("chmod", value)) => chmod = Some(value.to_owned()),
             Some(("from", _)) => {
-                return Err(format!("--from of {keyword} is not supported: there are no stages, and other images are not read"));
+                return Err(format!(
+                    "--from of {keyword} is not supported: there are no stages, and other images are not read"
+                ));
             }
             _ => return Err(format!("the option --{option} of {keyword} is not supported")),
         }

@@ -34,7 +34,9 @@ impl Attributes {
         let mut attributes = Self::default();
         if let Some(chown) = chown {
             let (user, group) = chown.split_once(':').unwrap_or((chown, chown));
-            let number = |text: &str| text.parse::<u32>().map(u64::from).map_err(|_| format!("--chown={chown}: only numbers are supported"));
+            let number = |text: &str| {
+                text.parse::<u32>().map(u64::from).map_err(|_| format!("--chown={chown}: only numbers are supported"))
+            };
             attributes.owner = (number(user)?, number(group)?);
         }
         if let Some(chmod) = chmod {
@@ -70,7 +72,12 @@ impl<'a> LayerBuilder<'a> {
     }
 
     /// All that is in a directory of the context, to a directory of the image.
-    pub(super) fn copy_tree(&mut self, source: &str, destination: &str, attributes: Option<Attributes>) -> Result<(), ImageError> {
+    pub(super) fn copy_tree(
+        &mut self,
+        source: &str,
+        destination: &str,
+        attributes: Option<Attributes>,
+    ) -> Result<(), ImageError> {
         for found in self.context.walk(source)? {
             let relative = found.path[source.len()..].trim_start_matches('/');
             let to = join(destination, relative);
@@ -80,7 +87,12 @@ impl<'a> LayerBuilder<'a> {
     }
 
     /// One file, directory or symlink, to a path of the image.
-    pub(super) fn copy_file(&mut self, found: &Found, to: &str, attributes: Option<Attributes>) -> Result<(), ImageError> {
+    pub(super) fn copy_file(
+        &mut self,
+        found: &Found,
+        to: &str,
+        attributes: Option<Attributes>,
+    ) -> Result<(), ImageError> {
         if to.is_empty() {
             return Err(ImageError::Invalid(format!("{:?} cannot be the root of the image", found.path)));
         }
@@ -130,7 +142,9 @@ impl<'a> LayerBuilder<'a> {
         header.set_gid(0);
         header.set_mtime(0);
         header.set_size(0);
-        self.archive.append_data(&mut header, format!("{path}/"), std::io::empty()).map_err(failed("cannot add", Path::new(path)))
+        self.archive
+            .append_data(&mut header, format!("{path}/"), std::io::empty())
+            .map_err(failed("cannot add", Path::new(path)))
     }
 
     /// Whether a file is an archive, which `ADD` would unpack.
@@ -162,7 +176,8 @@ impl<'a> LayerBuilder<'a> {
         let written = self.archive.into_inner().and_then(|mut writer| writer.flush().map(|()| writer));
         let writer = written.map_err(failed("cannot write", Path::new("a layer")))?;
         let (file, diff_id, size) = writer.into_parts();
-        let file = file.into_inner().map_err(|error| failed("cannot write", Path::new("a layer"))(error.into_error()))?;
+        let file =
+            file.into_inner().map_err(|error| failed("cannot write", Path::new("a layer"))(error.into_error()))?;
         self.store.layout.publish_blob(lease, file, &diff_id)?;
         Ok(MadeLayer { descriptor: diff_id.descriptor(MediaType::ImageLayer, size), diff_id, programs: self.programs })
     }

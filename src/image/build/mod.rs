@@ -18,7 +18,9 @@ use self::layers::LayerBuilder;
 use super::lease::Lease;
 use super::program::impossible;
 use super::reference::Reference;
-use super::{ImageError, ImageStore, ImageSummary, LayerContent, PlatformChoice, Source, artifact, builtin, host_platform, load};
+use super::{
+    ImageError, ImageStore, ImageSummary, LayerContent, PlatformChoice, Source, artifact, builtin, host_platform, load,
+};
 
 /// What Dockerfiles are called where nothing else is said.
 const FILE_NAMES: [&str; 2] = ["Dockerfile", "Containerfile"];
@@ -94,7 +96,10 @@ impl ImageStore {
         let context = Context::open(&request.context)?;
         let text = match &request.file {
             Some(path) => Some(read_file(path)?),
-            None => FILE_NAMES.iter().find_map(|name| context.read(name, dockerfile::MAX_FILE as u64).transpose()).transpose()?,
+            None => FILE_NAMES
+                .iter()
+                .find_map(|name| context.read(name, dockerfile::MAX_FILE as u64).transpose())
+                .transpose()?,
         };
         let lease = self.layout.new_lease()?;
         let mut build = Build {
@@ -138,7 +143,8 @@ impl Build<'_> {
         let mut builder = LayerBuilder::new(self.store, &context)?;
         builder.copy_tree("", "", None)?;
         self.add_layer(builder, "COPY . /")?;
-        let mut at_top = self.programs.iter().filter(|(path, platform)| !path.contains('/') && platform.ends_with("/wasm"));
+        let mut at_top =
+            self.programs.iter().filter(|(path, platform)| !path.contains('/') && platform.ends_with("/wasm"));
         if let (Some((program, _)), None) = (at_top.next(), at_top.next()) {
             let entry = format!("/{program}");
             self.config().insert("Entrypoint".to_owned(), json!([entry]));
@@ -169,7 +175,8 @@ impl Build<'_> {
             }
             Instruction::From { image } => return self.from(line.number, &put(self, image)?),
             Instruction::Copy(files) => {
-                let put_all = |words: &[String]| words.iter().map(|word| put(self, word)).collect::<Result<Vec<_>, _>>();
+                let put_all =
+                    |words: &[String]| words.iter().map(|word| put(self, word)).collect::<Result<Vec<_>, _>>();
                 let (sources, destination) = (put_all(&files.sources)?, put(self, &files.destination)?);
                 return self.copy(line, &sources, &destination, files);
             }
@@ -248,7 +255,9 @@ impl Build<'_> {
         let (entry, lease) = store.stored(name)?;
         let found = load::manifest(&store.layout, &entry, PlatformChoice::WasmFirst)?;
         if !artifact::is_ordinary(&found.manifest) {
-            return Err(ImageError::Invalid(format!("image {name:?} is a WebAssembly artifact, which nothing can be added to")));
+            return Err(ImageError::Invalid(format!(
+                "image {name:?} is a WebAssembly artifact, which nothing can be added to"
+            )));
         }
         self.image = load::document(&store.layout, found.manifest.config())?;
         self.layers = found.manifest.layers().clone();
@@ -267,7 +276,8 @@ impl Build<'_> {
         }
         let (os, architecture) = image.platform.split_once('/').unwrap_or(("wasip1", "wasm"));
         let env: Vec<_> = image.config.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let history: Vec<_> = diff_ids.iter().map(|_| json!({ "created_by": format!("FROM {}", image.reference) })).collect();
+        let history: Vec<_> =
+            diff_ids.iter().map(|_| json!({ "created_by": format!("FROM {}", image.reference) })).collect();
         let made = json!({
             "architecture": architecture,
             "os": os,
@@ -316,7 +326,9 @@ impl Build<'_> {
                     let name = source.rsplit('/').next().unwrap_or(source);
                     let to = if into { context::join(destination, name) } else { destination.to_owned() };
                     if files.is_add && builder.is_archive(source)? {
-                        return Err(bad(format!("ADD does not unpack {source:?}: unpack it beforehand, or COPY it as it is")));
+                        return Err(bad(format!(
+                            "ADD does not unpack {source:?}: unpack it beforehand, or COPY it as it is"
+                        )));
                     }
                     builder.copy_file(&found, &to, attributes)?;
                 }

@@ -77,7 +77,12 @@ fn entries(image: &super::super::Image) -> Vec<(String, u32, u64, String)> {
 
 #[test]
 fn a_directory_with_one_program_is_an_image_that_runs_it() {
-    let scene = Scene::new(&[("app.wasm", COMPONENT), ("data/page.html", b"hello"), (".dockerignore", b"*.md\n"), ("x.md", b"")]);
+    let scene = Scene::new(&[
+        ("app.wasm", COMPONENT),
+        ("data/page.html", b"hello"),
+        (".dockerignore", b"*.md\n"),
+        ("x.md", b""),
+    ]);
     let image = scene.build("app").unwrap();
     assert_eq!(image.config.entrypoint, ["/app.wasm"]);
     assert_eq!(image.platform, "wasip2/wasm");
@@ -132,9 +137,18 @@ STOPSIGNAL SIGINT
     assert_eq!((found[1].1, found[1].2), (0o755, 7));
     assert_eq!((found[3].3.as_str(), found[5].3.as_str()), ("index.html", "b"));
     let config = &image.config;
-    assert_eq!(config.env[1..], [("NAME".to_owned(), "web".to_owned()), ("GREETING".to_owned(), "hello web".to_owned())]);
-    assert_eq!((config.working_dir.as_str(), config.user.as_str(), config.stop_signal.as_deref()), ("/srv", "1000", Some("SIGINT")));
-    assert_eq!((&config.entrypoint[..], &config.cmd[..]), (&["bin/server.wasm".to_owned()][..], &["--port".to_owned(), "8080".to_owned()][..]));
+    assert_eq!(
+        config.env[1..],
+        [("NAME".to_owned(), "web".to_owned()), ("GREETING".to_owned(), "hello web".to_owned())]
+    );
+    assert_eq!(
+        (config.working_dir.as_str(), config.user.as_str(), config.stop_signal.as_deref()),
+        ("/srv", "1000", Some("SIGINT"))
+    );
+    assert_eq!(
+        (&config.entrypoint[..], &config.cmd[..]),
+        (&["bin/server.wasm".to_owned()][..], &["--port".to_owned(), "8080".to_owned()][..])
+    );
     assert_eq!(image.annotations["org.example.name"], "web");
     let document = scene.document("web");
     assert_eq!(document["config"]["ExposedPorts"], serde_json::json!({ "8080/tcp": {}, "53/udp": {} }));
@@ -148,11 +162,19 @@ STOPSIGNAL SIGINT
 
 #[test]
 fn an_image_builds_on_another() {
-    let scene = Scene::new(&[("Dockerfile", b"FROM base\nCOPY app.wasm /\nCMD [\"/app.wasm\"]\nENV B=2\n"), ("app.wasm", MODULE)]);
+    let scene = Scene::new(&[
+        ("Dockerfile", b"FROM base\nCOPY app.wasm /\nCMD [\"/app.wasm\"]\nENV B=2\n"),
+        ("app.wasm", MODULE),
+    ]);
     let base = tempfile::tempdir().unwrap();
-    fs::write(base.path().join("Dockerfile"), "FROM scratch\nCOPY f /f\nENV A=1\nENTRYPOINT [\"/f\"]\nLABEL kept=yes\n").unwrap();
+    fs::write(
+        base.path().join("Dockerfile"),
+        "FROM scratch\nCOPY f /f\nENV A=1\nENTRYPOINT [\"/f\"]\nLABEL kept=yes\n",
+    )
+    .unwrap();
     fs::write(base.path().join("f"), "f").unwrap();
-    let request = BuildRequest { context: base.path().to_owned(), names: vec!["base".to_owned()], ..BuildRequest::default() };
+    let request =
+        BuildRequest { context: base.path().to_owned(), names: vec!["base".to_owned()], ..BuildRequest::default() };
     assert!(matches!(scene.store.build(&scene.request("app")), Err(BuildError::Base { line: 1, .. })));
     scene.store.build(&request).unwrap();
     let image = scene.build("app").unwrap();
@@ -178,7 +200,8 @@ fn mistakes_are_told_with_their_line() {
         ("FROM None", "line 1: invalid image name"),
     ];
     for (file, expected) in cases {
-        let scene = Scene::new(&[("Dockerfile", file.as_bytes()), ("a", b"a"), ("b", b"b"), ("a.tar", b"\x1f\x8b\x08")]);
+        let scene =
+            Scene::new(&[("Dockerfile", file.as_bytes()), ("a", b"a"), ("b", b"b"), ("a.tar", b"\x1f\x8b\x08")]);
         std::os::unix::fs::symlink("/etc/passwd", scene.context().join("out")).unwrap();
         let error = scene.build("app").unwrap_err();
         assert!(error.contains(expected), "{file:?}: {error}");

@@ -214,9 +214,13 @@ mod tests {
 
     #[test]
     fn challenges_are_read_in_all_their_forms() {
-        let bearer = |realm: &str, service: &str| Some(Challenge::Bearer { realm: realm.into(), service: service.into() });
+        let bearer =
+            |realm: &str, service: &str| Some(Challenge::Bearer { realm: realm.into(), service: service.into() });
         let cases: &[(&[&str], Option<Challenge>)] = &[
-            (&[r#"Bearer realm="https://a.b/t",service="a.b",scope="repository:x:pull,push""#], bearer("https://a.b/t", "a.b")),
+            (
+                &[r#"Bearer realm="https://a.b/t",service="a.b",scope="repository:x:pull,push""#],
+                bearer("https://a.b/t", "a.b"),
+            ),
             (&[r#"bearer scope="x,y=z", realm="https://a.b/\"t""#], bearer("https://a.b/\"t", "")),
             (&["Basic realm=x", r#"Bearer realm=https://a.b/t"#], bearer("https://a.b/t", "")),
             (&[r#"Basic realm="a, b""#], Some(Challenge::Basic)),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{Method, StatusCode};
 use oci_spec::image::Descriptor;
@@ -174,7 +174,11 @@ impl Client {
     }
 
     /// A blob that fits in memory, whole and verified.
-    pub(in crate::image) async fn small_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes, RegistryError> {
+    pub(in crate::image) async fn small_blob(
+        &self,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
         let digest = Sha256Hex::of_descriptor(descriptor).map_err(|error| self.unexpected(error.to_string()))?;
         let (_, response) = self.blob(&digest, 0).await?;
         let contents = self.bounded(response, limit).await?;
@@ -209,8 +213,10 @@ impl Client {
             ..self.ask(Method::POST, "blobs/uploads/", Access::Push).await?
         };
         let response = self.send(&begin).await?;
-        let location = header(&response, LOCATION).ok_or_else(|| self.unexpected("an upload without a place".to_owned()))?;
-        let mut url = begin.url.join(&location).map_err(|_| self.unexpected("an upload to no valid place".to_owned()))?;
+        let location =
+            header(&response, LOCATION).ok_or_else(|| self.unexpected("an upload without a place".to_owned()))?;
+        let mut url =
+            begin.url.join(&location).map_err(|_| self.unexpected("an upload to no valid place".to_owned()))?;
         if begin.url.scheme() == "https" && url.scheme() != "https" {
             return Err(self.unexpected("an upload that would leave TLS".to_owned()));
         }
@@ -310,12 +316,21 @@ impl Client {
             session.current
         };
         if sent.is_some() && current >= self.credentials.len().max(1) {
-            return Ok(Next::GiveUp(if self.credentials.is_empty() { "authorization failed" } else { "the credentials were refused" }));
+            return Ok(Next::GiveUp(if self.credentials.is_empty() {
+                "authorization failed"
+            } else {
+                "the credentials were refused"
+            }));
         }
         let value = match (challenge, self.credentials.get(current)) {
             (Some(Challenge::Bearer { .. }), Some(Credentials::Registry(token))) => auth::bearer(token),
             (Some(Challenge::Bearer { realm, service }), credentials) => {
-                let wanted = auth::TokenRequest { endpoint: &self.endpoint, access: ask.access, realm: &realm, service: &service };
+                let wanted = auth::TokenRequest {
+                    endpoint: &self.endpoint,
+                    access: ask.access,
+                    realm: &realm,
+                    service: &service,
+                };
                 match wanted.fetch(&self.transport, credentials).await? {
                     Some(token) => auth::bearer(&token),
                     None if current + 1 < self.credentials.len() => {
@@ -326,7 +341,9 @@ impl Client {
                     None => return Ok(Next::GiveUp("the credentials were refused")),
                 }
             }
-            (Some(Challenge::Basic), Some(Credentials::Basic { username, password })) => auth::basic(username, password),
+            (Some(Challenge::Basic), Some(Credentials::Basic { username, password })) => {
+                auth::basic(username, password)
+            }
             (Some(Challenge::Basic), Some(Credentials::Identity(_) | Credentials::Registry(_))) => {
                 return Ok(Next::GiveUp("it wants a user's name and password"));
             }

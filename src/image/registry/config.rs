@@ -296,7 +296,8 @@ mod tests {
 
     fn places(name: &str) -> Option<Vec<String>> {
         let endpoints = Registries::parse(CONFIG).unwrap().endpoints(&Reference::parse(name).unwrap())?;
-        let shown = |end: Endpoint| format!("{}/{}{}", end.host(), end.repository, if end.insecure { " insecure" } else { "" });
+        let shown =
+            |end: Endpoint| format!("{}/{}{}", end.host(), end.repository, if end.insecure { " insecure" } else { "" });
         Some(endpoints.into_iter().map(shown).collect())
     }
 

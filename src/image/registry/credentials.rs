@@ -130,9 +130,13 @@ impl Keyring {
                 Ok(None) => {}
                 Ok(Some(contents)) => match Self::of_docker_config(&contents) {
                     Ok(read) => keyring.extend(read),
-                    Err(problem) => tracing::warn!(path = %path.display(), problem, "credentials of registries cannot be used"),
+                    Err(problem) => {
+                        tracing::warn!(path = %path.display(), problem, "credentials of registries cannot be used")
+                    }
                 },
-                Err(error) => tracing::warn!(path = %path.display(), %error, "credentials of registries cannot be read"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "credentials of registries cannot be read")
+                }
             }
         }
         keyring
@@ -144,7 +148,8 @@ impl Keyring {
         // The parser's own message could quote a secret.
         let config: DockerConfig =
             serde_json::from_slice(contents).map_err(|error| format!("invalid at line {}", error.line()))?;
-        let mut keyring = Self { store: config.store.filter(|name| is_helper(name)), ..Self::of_entries(config.auths)? };
+        let mut keyring =
+            Self { store: config.store.filter(|name| is_helper(name)), ..Self::of_entries(config.auths)? };
         let helpers = config.helpers.into_iter().take(MAX_ENTRIES).filter(|(_, name)| is_helper(name));
         keyring.helpers = helpers.map(|(key, name)| (Pattern::parse(&key), name)).collect();
         Ok(keyring)
@@ -243,9 +248,9 @@ impl Pattern {
         pattern_port == port
             && patterns.clone().count() == parts.clone().count()
             && patterns.zip(parts).all(|(pattern, part)| part_matches(pattern, part))
-            && repository.strip_prefix(&self.path).is_some_and(|rest| {
-                self.path.is_empty() || rest.is_empty() || rest.starts_with('/')
-            })
+            && repository
+                .strip_prefix(&self.path)
+                .is_some_and(|rest| self.path.is_empty() || rest.is_empty() || rest.starts_with('/'))
     }
 
     fn exactness(&self) -> usize {
@@ -266,14 +271,18 @@ fn part_matches(pattern: &str, part: &str) -> bool {
         None => pattern.eq_ignore_ascii_case(part),
         Some((before, after)) => {
             let rest = part.strip_prefix(before);
-            rest.is_some_and(|rest| (0..=rest.len()).any(|at| rest.is_char_boundary(at) && part_matches(after, &rest[at..])))
+            rest.is_some_and(|rest| {
+                (0..=rest.len()).any(|at| rest.is_char_boundary(at) && part_matches(after, &rest[at..]))
+            })
         }
     }
 }
 
 fn read_config(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = match std::fs::File::open(path) {
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         opened => opened?,
     };
     let mut contents = Vec::new();
@@ -324,7 +333,8 @@ fn ask(helper: &str, registry: &str) -> std::io::Result<Option<Credentials>> {
     if !status.success() {
         return Ok(None);
     }
-    let answer: HelperAnswer = serde_json::from_slice(&answer).map_err(|_| std::io::Error::other("its answer is no JSON"))?;
+    let answer: HelperAnswer =
+        serde_json::from_slice(&answer).map_err(|_| std::io::Error::other("its answer is no JSON"))?;
     Ok(Some(match answer {
         HelperAnswer { username, secret } if username == TOKEN_USER => Credentials::Identity(secret),
         HelperAnswer { username, secret } => Credentials::Basic { username, password: secret },
@@ -349,7 +359,8 @@ mod tests {
 
     #[test]
     fn entries_match_as_kubelet_has_them() {
-        let keyring = config(&["https://index.docker.io/v1/", "r.example:5000", "*.r.example", "r.example:5000/team", "pre*.x"]);
+        let keyring =
+            config(&["https://index.docker.io/v1/", "r.example:5000", "*.r.example", "r.example:5000/team", "pre*.x"]);
         let cases: &[(&str, &str, &[&str])] = &[
             ("docker.io", "library/busybox", &["https://index.docker.io/v1/"]),
             ("r.example:5000", "team/app", &["r.example:5000/team", "r.example:5000"]),
@@ -363,14 +374,20 @@ mod tests {
             let found: Vec<_> = keyring.find(registry, repository);
             // The `auth` of a key with a colon has its first part as the user's name.
             let users = |key: &&str| basic(key.split(':').next().unwrap());
-            let found: Vec<_> = found.iter().map(|credentials| match credentials {
-                Credentials::Basic { username, .. } => username.clone(),
-                other => panic!("{other:?}"),
-            }).collect();
-            let expected: Vec<_> = expected.iter().map(|key| match users(key) {
-                Credentials::Basic { username, .. } => username,
-                other => panic!("{other:?}"),
-            }).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|credentials| match credentials {
+                    Credentials::Basic { username, .. } => username.clone(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|key| match users(key) {
+                    Credentials::Basic { username, .. } => username,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
             assert_eq!(found.len(), expected.len(), "{registry}/{repository}: {found:?}");
             assert_eq!(found, expected, "{registry}/{repository}");
         }

@@ -199,7 +199,9 @@ impl PullError {
             Self::InvalidName { .. } => "InvalidImageName",
             Self::Signature { .. } => "SignatureValidationFailed",
             Self::Registry { tried, .. } => match tried.last() {
-                Some(RegistryError::Unavailable { .. } | RegistryError::TooManyRequests { .. }) => "RegistryUnavailable",
+                Some(RegistryError::Unavailable { .. } | RegistryError::TooManyRequests { .. }) => {
+                    "RegistryUnavailable"
+                }
                 Some(
                     RegistryError::NotFound { .. }
                     | RegistryError::Denied { .. }
@@ -221,7 +223,10 @@ mod tests {
     #[test]
     fn what_registries_say_is_cleaned_and_never_gives_secrets_away() {
         let said = |body: &str| Said::of(body.as_bytes(), &["hunter2", ""]).to_string();
-        assert_eq!(said(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such tag"}]}"#), ": manifest_unknown: no such tag");
+        assert_eq!(
+            said(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such tag"}]}"#),
+            ": manifest_unknown: no such tag"
+        );
         assert_eq!(said(r#"{"errors":[{"code":"DENIED"}]}"#), ": denied");
         assert_eq!(said(r#"{"errors":[{"message":"bad hunter2\u001b[31m"}]}"#), ": bad …[31m");
         assert_eq!(said("<html>"), "");

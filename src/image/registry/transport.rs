@@ -83,9 +83,7 @@ impl Cause {
         match self {
             Self::Network(cause) => RegistryError::Unavailable { registry, cause },
             Self::Certificate(cause) => RegistryError::Tls { registry, cause },
-            Self::TooLarge(limit) => {
-                RegistryError::Unexpected { registry, detail: format!("more than {limit} bytes") }
-            }
+            Self::TooLarge(limit) => RegistryError::Unexpected { registry, detail: format!("more than {limit} bytes") },
             Self::Request(detail) => RegistryError::Unexpected { registry, detail },
         }
     }
@@ -94,15 +92,12 @@ impl Cause {
 impl Transport {
     /// For one registry; reads certificates. What is wrong with them, else.
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, String> {
-        let tls = if endpoint.insecure {
-            tls::trust_anyone()
-        } else {
-            tls::trust(authorities(endpoint)?)
-        };
+        let tls = if endpoint.insecure { tls::trust_anyone() } else { tls::trust(authorities(endpoint)?) };
         let tls = tls.map_err(|error| error.to_string())?;
         let plain_is_fine = endpoint.insecure || endpoint.is_loopback();
         let policy = Policy::custom(move |attempt| {
-            let leaves_tls = attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
+            let leaves_tls =
+                attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
             if attempt.previous().len() > MAX_REDIRECTS {
                 attempt.error("too many redirects")
             } else if leaves_tls && !plain_is_fine {

@@ -26,11 +26,9 @@ fn what_is_saved_is_loaded_as_the_same_image() {
     store.tag(NAME, "other:2").unwrap();
     let names = [NAME.to_owned(), "other:2".to_owned()];
     let id = store.resolve(NAME).unwrap().id;
-    for (format, file) in [
-        (SaveFormat::DockerArchive, "docker.tar"),
-        (SaveFormat::OciArchive, "oci.tar"),
-        (SaveFormat::OciDir, "oci"),
-    ] {
+    for (format, file) in
+        [(SaveFormat::DockerArchive, "docker.tar"), (SaveFormat::OciArchive, "oci.tar"), (SaveFormat::OciDir, "oci")]
+    {
         let path = fixture.directory.path().join(file);
         store.save(&names, format, &path).unwrap();
         let target = Fixture::new();
@@ -52,12 +50,19 @@ fn compressed_archives_and_docker_saves_of_old_are_loaded() {
     let compressed = fixture.file("a.tar.gz", &gzip(&fs::read(&path).unwrap()));
     assert_eq!(Fixture::new().open().load(&compressed, None).unwrap()[0].reference, NAME);
     // Layers in directories of their own, one a symlink to another's.
-    let layer = { let mut tar = tar::Builder::new(Vec::new()); tar.append_data(&mut header(3), "f", &b"abc"[..]).unwrap(); tar.into_inner().unwrap() };
+    let layer = {
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_data(&mut header(3), "f", &b"abc"[..]).unwrap();
+        tar.into_inner().unwrap()
+    };
     let diff_id = Sha256Hex::of(&layer).to_string();
     let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [diff_id, diff_id] } }).to_string();
-    let manifest = json!([{ "Config": "c.json", "RepoTags": ["old:1"], "Layers": ["aa/layer.tar", "bb/layer.tar"] }]).to_string();
+    let manifest =
+        json!([{ "Config": "c.json", "RepoTags": ["old:1"], "Layers": ["aa/layer.tar", "bb/layer.tar"] }]).to_string();
     let mut archive = tar::Builder::new(Vec::new());
-    for (name, contents) in [("c.json", config.as_bytes()), ("aa/layer.tar", &layer), ("manifest.json", manifest.as_bytes())] {
+    for (name, contents) in
+        [("c.json", config.as_bytes()), ("aa/layer.tar", &layer), ("manifest.json", manifest.as_bytes())]
+    {
         archive.append_data(&mut header(contents.len()), name, contents).unwrap();
     }
     let mut link = header(0);
@@ -132,7 +137,15 @@ fn skopeo_and_umoci_read_what_is_saved_and_the_reverse() {
     }
     // What skopeo writes.
     for (kind, file) in [("oci-archive", "s-oci.tar"), ("docker-archive", "s-docker.tar"), ("oci", "s-oci")] {
-        tool("skopeo", &["copy", "--insecure-policy", &place("oci", &at("oci"), NAME), &place(kind, &at(file), "example.test/back:1")]);
+        tool(
+            "skopeo",
+            &[
+                "copy",
+                "--insecure-policy",
+                &place("oci", &at("oci"), NAME),
+                &place(kind, &at(file), "example.test/back:1"),
+            ],
+        );
         let target = Fixture::new();
         let loaded = target.open().load(&at(file), None).unwrap();
         assert_eq!(loaded[0].reference, "example.test/back:1", "{kind}");
@@ -227,7 +240,8 @@ fn sign(digest: &str, key: &rcgen::KeyPair, registry: &TestRegistry, repository:
     let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signature);
     layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": signature });
     let diff_ids = [layer["digest"].clone()];
-    let config = json!({ "architecture": "", "os": "", "config": {}, "rootfs": { "type": "layers", "diff_ids": diff_ids } });
+    let config =
+        json!({ "architecture": "", "os": "", "config": {}, "rootfs": { "type": "layers", "diff_ids": diff_ids } });
     let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
     let manifest = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer],
@@ -239,7 +253,17 @@ fn sign(digest: &str, key: &rcgen::KeyPair, registry: &TestRegistry, repository:
     fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     let tag = digest.replace(':', "-");
     let to = format!("docker://{}/{repository}:{tag}.sig", registry.address);
-    tool("skopeo", &["copy", "--insecure-policy", "--preserve-digests", "--dest-tls-verify=false", &place("oci", directory.path(), "signature"), &to]);
+    tool(
+        "skopeo",
+        &[
+            "copy",
+            "--insecure-policy",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+            &place("oci", directory.path(), "signature"),
+            &to,
+        ],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,7 +293,10 @@ async fn where_signatures_are_wanted_only_good_ones_will_do() {
     let other = Sha256Hex::of(b"other").to_string();
     sign(&other, &keys[0], &registry, "team/app");
     let at = |digest: &str| format!("docker://{}/team/app:{}.sig", registry.address, digest.replace(':', "-"));
-    tool("skopeo", &["copy", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false", &at(&other), &at(&digest)]);
+    tool(
+        "skopeo",
+        &["copy", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false", &at(&other), &at(&digest)],
+    );
     assert!(failed().await.to_string().contains("of another image"));
     sign(&digest, &keys[0], &registry, "team/app");
     pull(&strict(), &name, Keyring::default()).await.unwrap();

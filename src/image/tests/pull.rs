@@ -43,7 +43,10 @@ impl MadeImage {
             diff_ids.push(Sha256Hex::of(&archive).to_string());
             let (suffix, archive) = match *compression {
                 "gzip" => ("+gzip", gzip(&archive)),
-                "zstd" => ("+zstd", ruzstd::encoding::compress_to_vec(&archive[..], ruzstd::encoding::CompressionLevel::Fastest)),
+                "zstd" => (
+                    "+zstd",
+                    ruzstd::encoding::compress_to_vec(&archive[..], ruzstd::encoding::CompressionLevel::Fastest),
+                ),
                 _ => ("", archive),
             };
             layers.push(put(&format!("application/vnd.oci.image.layer.v1.tar{suffix}"), &archive));
@@ -61,16 +64,25 @@ impl MadeImage {
         let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
         fs::write(directory.path().join("index.json"), index.to_string()).unwrap();
         fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        let layers = layers.iter().map(|layer| (layer["digest"].as_str().unwrap().to_owned(), layer["size"].as_u64().unwrap()));
+        let layers =
+            layers.iter().map(|layer| (layer["digest"].as_str().unwrap().to_owned(), layer["size"].as_u64().unwrap()));
         Self { layers: layers.collect(), directory }
     }
 
     pub(super) fn push(&self, registry: &TestRegistry, repository: &str) {
         let to = format!("docker://{}/{repository}", registry.address);
-        tool("skopeo", &[
-            "copy", "--insecure-policy", "--preserve-digests", "--dest-tls-verify=false", "--dest-creds=husk:correct-horse",
-            &place("oci", self.directory.path(), "made"), &to,
-        ]);
+        tool(
+            "skopeo",
+            &[
+                "copy",
+                "--insecure-policy",
+                "--preserve-digests",
+                "--dest-tls-verify=false",
+                "--dest-creds=husk:correct-horse",
+                &place("oci", self.directory.path(), "made"),
+                &to,
+            ],
+        );
     }
 }
 
@@ -89,7 +101,8 @@ fn husk_keyring(registry: &str, password: &str) -> Keyring {
 }
 
 pub(super) async fn pull(store: &Arc<ImageStore>, image: &str, keyring: Keyring) -> Result<Pulled, PullError> {
-    let request = PullRequest { image: image.to_owned(), platform: PlatformChoice::default(), keyring: Arc::new(keyring) };
+    let request =
+        PullRequest { image: image.to_owned(), platform: PlatformChoice::default(), keyring: Arc::new(keyring) };
     tokio::time::timeout(ENOUGH, store.pull(request)?.wait()).await.expect("the pull took too long")
 }
 
@@ -137,7 +150,10 @@ async fn who_has_no_or_wrong_credentials_is_refused_and_told_by_whom() {
         async move { pull(&store, &name, keyring).await.unwrap_err().to_string() }
     };
     let none = failed(Keyring::default()).await;
-    assert!(none.contains(&format!("registry {}: it wants credentials, and there are none", registry.address)), "{none}");
+    assert!(
+        none.contains(&format!("registry {}: it wants credentials, and there are none", registry.address)),
+        "{none}"
+    );
     let wrong = failed(husk_keyring(&registry.address, "wrong-horse")).await;
     assert!(wrong.contains("the credentials were refused") && !wrong.contains("wrong-horse"), "{wrong}");
     // Of several, all are tried, as kubelet does.
@@ -147,8 +163,12 @@ async fn who_has_no_or_wrong_credentials_is_refused_and_told_by_whom() {
     // Without the certificate nothing is said to it, on loopback neither.
     let strict = ImageStore::open(&Fixture::new().root(), true).unwrap();
     let error = pull(&strict, &name, husk_keyring(&registry.address, "correct-horse")).await.unwrap_err();
-    assert!(matches!(&error, PullError::Registry { tried, .. } if matches!(tried[..], [RegistryError::Tls { .. }])), "{error}");
-    let insecure = Registries::parse(&format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.address)).unwrap();
+    assert!(
+        matches!(&error, PullError::Registry { tried, .. } if matches!(tried[..], [RegistryError::Tls { .. }])),
+        "{error}"
+    );
+    let insecure =
+        Registries::parse(&format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.address)).unwrap();
     let insecure = ImageStore::with_registries(&Fixture::new().root(), true, insecure);
     pull(&insecure, &name, husk_keyring(&registry.address, "correct-horse")).await.unwrap();
 }
@@ -295,7 +315,10 @@ async fn mirrors_are_tried_first_and_their_failures_are_told() {
     );
     let fixture = Fixture::new();
     let store = ImageStore::with_registries(&fixture.root(), true, Registries::parse(&text).unwrap());
-    assert_eq!(pull(&store, "example.test/team/app:1", Keyring::default()).await.unwrap().reference, "example.test/team/app:1");
+    assert_eq!(
+        pull(&store, "example.test/team/app:1", Keyring::default()).await.unwrap().reference,
+        "example.test/team/app:1"
+    );
     pull(&store, "app:2", Keyring::default()).await.unwrap();
     assert!(store.resolve("app:2").is_ok() && store.resolve("example.test/team/app:2").is_ok());
     let error = pull(&store, "app:3", Keyring::default()).await.unwrap_err().to_string();

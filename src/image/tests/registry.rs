@@ -51,10 +51,12 @@ impl TestRegistry {
             at("data").display()
         );
         if wanted.tls {
-            let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+            let certified =
+                rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
             fs::write(at("ca.pem"), certified.cert.pem()).unwrap();
             fs::write(at("key.pem"), certified.signing_key.serialize_pem()).unwrap();
-            config += &format!("  tls: {{certificate: {}, key: {}}}\n", at("ca.pem").display(), at("key.pem").display());
+            config +=
+                &format!("  tls: {{certificate: {}, key: {}}}\n", at("ca.pem").display(), at("key.pem").display());
         }
         if wanted.password {
             fs::write(at("htpasswd"), HTPASSWD).unwrap();
@@ -95,7 +97,8 @@ impl Drop for TestRegistry {
 
 /// Whether a program is installed; else says that what needs it is not run.
 pub(super) fn has_tool(name: &str) -> bool {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
+    let found =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
     if !found {
         eprintln!("not run here: {name} is not installed");
     }
@@ -157,7 +160,8 @@ impl FaultyProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let state = Arc::new(Proxy { upstream: upstream.to_owned(), rules: Mutex::new(rules.into()), seen: Arc::clone(&seen) });
+        let state =
+            Arc::new(Proxy { upstream: upstream.to_owned(), rules: Mutex::new(rules.into()), seen: Arc::clone(&seen) });
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -199,7 +203,8 @@ impl Proxy {
     fn fault(&self, request: &Request<Incoming>) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap();
         let path = request.uri().path();
-        let rule = rules.iter_mut().find(|rule| rule.times > 0 && path.contains(rule.path) && request.method() == "GET")?;
+        let rule =
+            rules.iter_mut().find(|rule| rule.times > 0 && path.contains(rule.path) && request.method() == "GET")?;
         rule.times -= 1;
         Some(rule.fault.clone())
     }
@@ -209,7 +214,8 @@ impl Proxy {
         self.seen.lock().unwrap().push((request.method().to_string(), request.uri().path().to_owned(), range));
         let fault = self.fault(&request);
         if let Some(Fault::Answer(status, headers, body)) = fault {
-            let response = headers.into_iter().fold(Response::builder().status(status), |r, (name, value)| r.header(name, value));
+            let response =
+                headers.into_iter().fold(Response::builder().status(status), |r, (name, value)| r.header(name, value));
             return response.body(full(body)).unwrap();
         }
         let (parts, body) = request.into_parts();
@@ -221,7 +227,8 @@ impl Proxy {
         }
         let body = body.collect().await.unwrap().to_bytes();
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client = client.tls_backend_preconfigured((*crate::base::tls::trust_anyone().unwrap()).clone()).build().unwrap();
+        let client =
+            client.tls_backend_preconfigured((*crate::base::tls::trust_anyone().unwrap()).clone()).build().unwrap();
         let answered = client.request(parts.method, url).headers(headers).body(body).send().await.unwrap();
         let mut response = Response::builder().status(answered.status());
         for (name, value) in answered.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {

@@ -106,7 +106,9 @@ fn a_kill_at_any_point_leaves_a_store_that_works() {
             .collect();
         for mut child in children {
             // Until something was done, and then at any moment.
-            let begun = std::iter::repeat_with(|| fixture.root().join("index.json").exists()).take(100_000_000).find(|there| *there);
+            let begun = std::iter::repeat_with(|| fixture.root().join("index.json").exists())
+                .take(100_000_000)
+                .find(|there| *there);
             assert!(begun.is_some());
             let (_sender, receiver) = std::sync::mpsc::channel::<()>();
             let _elapsed = receiver.recv_timeout(Duration::from_micros(random.u64(0..60_000)));

@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags, fgetxattr, fsetxattr, mkdirat, openat2, readlinkat, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags, fgetxattr, fsetxattr, mkdirat, openat2,
+    readlinkat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -187,7 +188,10 @@ impl Confined {
         let Some((name, parent)) = path.split_last() else { return Ok(None) };
         let resolved = self.resolve(parent)?;
         let at = open_beneath(self.target.as_fd(), &resolved).map_err(|error| failed(path, error))?;
-        if !matches!(self.look_below(&resolved, name, at.as_fd()).map_err(|error| failed(path, error))?, Found::Other(_)) {
+        if !matches!(
+            self.look_below(&resolved, name, at.as_fd()).map_err(|error| failed(path, error))?,
+            Found::Other(_)
+        ) {
             return Ok(None);
         }
         for layer in &self.below {

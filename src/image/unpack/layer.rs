@@ -8,17 +8,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens,
-    linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr,
+    futimens, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use tar::EntryType;
 
-
-use crate::image::archive::{Archive, ArchiveError, Entry};
 use super::confined::{Confined, Names, failed, names, set_opaque, shown};
 use super::ownership::Ownership;
 use super::{Limits, Report, UnpackError};
+use crate::image::archive::{Archive, ArchiveError, Entry};
 
 /// Marks the removal of what follows it in the name (OCI image specification, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -102,7 +101,9 @@ impl<'a> LayerWriter<'a> {
         match entry.kind {
             EntryType::Directory => self.make_directory(&path, entry),
             // Old archives mark a directory by the slash alone.
-            EntryType::Regular | EntryType::Continuous if entry.path.ends_with(b"/") => self.make_directory(&path, entry),
+            EntryType::Regular | EntryType::Continuous if entry.path.ends_with(b"/") => {
+                self.make_directory(&path, entry)
+            }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(archive, &path, entry),
             EntryType::Symlink => self.symlink(&path, entry),
             EntryType::Link => self.hard_link(&path, entry),
@@ -194,7 +195,12 @@ impl<'a> LayerWriter<'a> {
         Ok(())
     }
 
-    fn file<R: Read>(&mut self, archive: &mut Archive<R>, path: &[Box<[u8]>], entry: &Entry) -> Result<(), UnpackError> {
+    fn file<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        path: &[Box<[u8]>],
+        entry: &Entry,
+    ) -> Result<(), UnpackError> {
         self.make_room(path, false)?;
         self.report.bytes = self.report.bytes.saturating_add(entry.size);
         if self.report.bytes > self.limits.bytes {
@@ -202,7 +208,8 @@ impl<'a> LayerWriter<'a> {
         }
         let (parent, name) = self.at(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(path, error))?);
+        let mut file =
+            File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(path, error))?);
         let whole = [(0, entry.size)];
         for (offset, length) in entry.pieces.as_deref().unwrap_or(&whole) {
             copy(archive, &mut file, (*offset, *length), &mut self.buffer).map_err(|error| error.of(path))?;
@@ -266,7 +273,9 @@ impl<'a> LayerWriter<'a> {
         }
         let mut directory = self.confined.directory(target_parent)?;
         match statat(&directory, &**target_name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if stat.st_rdev == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => return Err(bad()),
+            Ok(stat) if stat.st_rdev == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => {
+                return Err(bad());
+            }
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Err(bad()),
             Ok(_) => {}
             Err(Errno::NOENT) => {
@@ -317,8 +326,8 @@ impl<'a> LayerWriter<'a> {
     /// filesystem does not take is left out, and counted.
     fn xattrs(&mut self, file: &OwnedFd, entry: &Entry) {
         for (name, value) in &entry.xattrs {
-            let allowed = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
-                || name == b"security.capability";
+            let allowed =
+                name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") || name == b"security.capability";
             if !allowed || fsetxattr(file, name.as_slice(), value, XattrFlags::empty()).is_err() {
                 self.report.attributes += 1;
             }

@@ -115,7 +115,11 @@ impl ImageStore {
         let reference = self.parse(name)?;
         let ownership = Ownership::detect();
         if let Some((entry, lease)) = self.find_and_lease(&reference, platform)? {
-            let (image, layers) = load::description(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
+            let (image, layers) = load::description(
+                &self.layout,
+                &load::Wanted { reference: &reference, entry: &entry, platform },
+                lease,
+            )?;
             self.touch(&entry);
             let sources = layers.iter().map(|layer| {
                 let compression = Compression::of_media_type(layer.descriptor.media_type())?;
@@ -175,7 +179,8 @@ impl ImageStore {
         ownership: &Ownership,
     ) -> Result<Report, ImageError> {
         let Source::Blob(compression) = source;
-        let reader = Hashing { inner: load::open_layer(&self.layout, layer, compression)?, hasher: Sha256::new(), size: 0 };
+        let reader =
+            Hashing { inner: load::open_layer(&self.layout, layer, compression)?, hasher: Sha256::new(), size: 0 };
         let limits = Limits { entries: MAX_ENTRIES, bytes: MAX_LAYER };
         let mut archive = Archive::new(reader);
         let result = LayerWriter::new(target, below, ownership, limits).and_then(|writer| writer.apply(&mut archive));

@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn ids_that_are_mapped_stay_and_others_are_squashed() {
         assert_eq!(ranges("         0          0 4294967295\n"), None);
-        let sub = Ownership { uids: ranges("0 1000 1\n1 100000 65536\n"), gids: ranges("0 1000 1\n"), fallback: (0, 0) };
+        let sub =
+            Ownership { uids: ranges("0 1000 1\n1 100000 65536\n"), gids: ranges("0 1000 1\n"), fallback: (0, 0) };
         assert_eq!(sub.of(0, 0), ((0, 0), true));
         assert_eq!(sub.of(65536, 0), ((65536, 0), true));
         assert_eq!(sub.of(65537, 0), ((0, 0), false));

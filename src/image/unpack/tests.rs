@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::image::archive::Archive;
 use super::layer::LayerWriter;
 use super::*;
+use crate::image::archive::Archive;
 
 /// An archive in the making.
 struct Tar(Vec<u8>);
@@ -59,7 +59,8 @@ impl Tar {
         for (key, value) in records {
             // A record begins with its own length.
             let rest = key.len() + value.len() + 3;
-            let length = (1..).map(|digits| rest + digits).find(|length| length.to_string().len() + rest == *length).unwrap();
+            let length =
+                (1..).map(|digits| rest + digits).find(|length| length.to_string().len() + rest == *length).unwrap();
             write!(data, "{length} {key}=").unwrap();
             data.extend_from_slice(value);
             data.push(b'\n');
@@ -135,7 +136,10 @@ fn every_kind_of_entry_becomes_what_it_says() {
     assert_eq!(report.devices, 2);
     assert_eq!(fs::read_to_string(layers.top("closed/file")).unwrap(), "content");
     assert_eq!(fs::read_to_string(layers.top("closed/through")).unwrap(), "reached");
-    assert_eq!(fs::metadata(layers.top("again")).unwrap().ino(), fs::metadata(layers.top("closed/file")).unwrap().ino());
+    assert_eq!(
+        fs::metadata(layers.top("again")).unwrap().ino(),
+        fs::metadata(layers.top("closed/file")).unwrap().ino()
+    );
     assert_eq!(fs::read_link(layers.top("absolute")).unwrap(), Path::new("/closed"));
     assert_eq!(mode(&layers.top("su")), 0o4755);
     if rustix::process::geteuid().is_root() {
@@ -195,7 +199,16 @@ fn what_leads_outside_is_refused_or_stays_inside() {
 #[test]
 fn whiteouts_are_what_overlayfs_takes_and_only_about_lower_layers() {
     let mut layers = Layers::new();
-    layers.add(Tar::new().file("gone", "1").file("dir/a", "1").file("dir/b", "1").file("again/x", "1").file(".wh.none", "")).unwrap();
+    layers
+        .add(
+            Tar::new()
+                .file("gone", "1")
+                .file("dir/a", "1")
+                .file("dir/b", "1")
+                .file("again/x", "1")
+                .file(".wh.none", ""),
+        )
+        .unwrap();
     assert!(!layers.top("none").exists(), "there is nothing below to remove");
     let tar = Tar::new()
         .file(".wh.gone", "")
@@ -218,10 +231,19 @@ fn whiteouts_are_what_overlayfs_takes_and_only_about_lower_layers() {
 #[test]
 fn what_lower_layers_have_is_respected() {
     let mut layers = Layers::new();
-    let base = Tar::new().dir("usr/bin", 0o751).symlink("bin", "usr/bin").file("usr/bin/tool", "old").symlink("sub/up", "../usr").dir("closed", 0o711);
+    let base = Tar::new()
+        .dir("usr/bin", 0o751)
+        .symlink("bin", "usr/bin")
+        .file("usr/bin/tool", "old")
+        .symlink("sub/up", "../usr")
+        .dir("closed", 0o711);
     layers.add(base).unwrap();
     layers.add(Tar::new().file(".wh.closed", "")).unwrap();
-    let tar = Tar::new().file("bin/new", "1").file("sub/up/bin/newer", "2").link("usr/bin/alias", "bin/tool").file("closed/x", "3");
+    let tar = Tar::new()
+        .file("bin/new", "1")
+        .file("sub/up/bin/newer", "2")
+        .link("usr/bin/alias", "bin/tool")
+        .file("closed/x", "3");
     layers.add(tar).unwrap();
     assert_eq!(fs::read_to_string(layers.top("usr/bin/new")).unwrap(), "1", "through a symlink of a lower layer");
     assert_eq!(fs::read_to_string(layers.top("usr/bin/newer")).unwrap(), "2");
@@ -249,12 +271,16 @@ fn sparse_files_are_read_and_stay_sparse() {
     octal(&mut gnu.sparse[1].offset, 4_999_488);
     octal(&mut gnu.sparse[1].numbytes, 512);
     header.set_cksum();
-    let whole = |header: &tar::Header| [header.as_bytes().to_vec(), vec![b'a'; 512], vec![b'b'; 512], vec![0; 1024]].concat();
+    let whole =
+        |header: &tar::Header| [header.as_bytes().to_vec(), vec![b'a'; 512], vec![b'b'; 512], vec![0; 1024]].concat();
     let limits = Limits { entries: 10, bytes: 10_000_000 };
     let mut layers = Layers::new();
     layers.add_bytes(&whole(&header), limits).unwrap();
     let contents = fs::read(layers.top("sparse")).unwrap();
-    assert_eq!((contents.len(), contents[999_999], contents[1_000_000], contents[4_999_999]), (5_000_000, 0, b'a', b'b'));
+    assert_eq!(
+        (contents.len(), contents[999_999], contents[1_000_000], contents[4_999_999]),
+        (5_000_000, 0, b'a', b'b')
+    );
     assert!(fs::metadata(layers.top("sparse")).unwrap().blocks() * 512 < 1_000_000);
     // A file of zeros is one, too, and counts for what it pretends to be.
     octal(&mut header.as_gnu_mut().unwrap().sparse[1].offset, 4_999_489);
