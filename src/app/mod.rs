@@ -10,6 +10,7 @@ mod manifests;
 #[cfg(target_os = "linux")]
 mod native;
 mod node_access;
+mod node_info;
 mod notices;
 mod outcome;
 mod paths;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Stop(args) => serve::stop(&cli.global, args),
         Command::Client(verb) => client::run(&cli.global, &verb),
         Command::Image(command) => images::run(&cli.global, command),
+        Command::Node(command) => node_info::run(command),
         Command::Completion(args) => {
             // Whoever reads it may have seen enough.
             let _ = std::io::stdout().write_all(&completion::script(args.shell));

@@ -17,6 +17,7 @@ pub mod get;
 pub mod image;
 pub mod logs;
 pub mod man;
+pub mod node;
 pub mod output;
 pub mod port_forward;
 pub mod print;
@@ -105,6 +106,9 @@ pub enum Command {
     /// Manage the images on this machine
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Look at what this machine can do
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Print a script that completes husk's commands in a shell
     Completion(completion::CompletionArgs),
     /// Write husk's manual pages

@@ -18,7 +18,7 @@ use super::load::{self, MAX_LAYERS};
 use super::platform::{PlatformChoice, is_index};
 use super::progress::{BlobProgress, BlobState, Phase, Progress, Reporter};
 use super::reference::Reference;
-use super::registry::{Client, Endpoint, FetchedManifest, Keyring, PullError, RegistryError};
+use super::registry::{Client, Endpoint, FetchedManifest, Keyring, PullError};
 use super::{ImageError, ImageStore, Source, signature};
 
 /// Blobs that are loaded at the same time.

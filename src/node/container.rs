@@ -379,8 +379,8 @@ mod tests {
         ] {
             let tail = LogTail::default();
             tail.push(b"last words");
-            let file = MessageFile::Memory(MemoryFile::new(file, 0o666, 0));
-            let source = TerminationMessage { file, fallback_to_logs: fallback };
+            let written = MessageFile::Memory(MemoryFile::new(file, 0o666, 0));
+            let source = TerminationMessage { file: written, fallback_to_logs: fallback };
             let exit = ExitStatus { code, reason: ExitReason::Exited, message: runtime.map(str::to_owned) };
             assert_eq!(source.read(&exit, &tail), expected, "{runtime:?} {file:.9} {fallback} {code}");
         }

@@ -16,7 +16,7 @@ use crate::pod::command;
 use crate::pod::dns::{self, PodNames};
 use crate::runtime::{
     LinuxContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig, Mount,
-    Propagation, RootfsSpec, SeccompProfile,
+    Propagation, RootfsSpec, SeccompProfile, signal_number,
 };
 use crate::volume::PodVolumes;
 
@@ -66,7 +66,8 @@ pub(super) fn build(
         mounts,
     };
     let security = security(context.pod, &own, &parts.image.config.user)?;
-    let config = LinuxContainerConfig { rootfs, security, resources: resources(context, container) };
+    let stop_signal = parts.image.config.stop_signal.as_deref().and_then(signal_number);
+    let config = LinuxContainerConfig { rootfs, security, resources: resources(context, container), stop_signal };
     Ok(Native { config, termination_log, unpacked })
 }
 
