@@ -142,7 +142,11 @@ impl<R: Read> Archive<R> {
         let skipped = io::copy(&mut (&mut self.source).take(length), &mut io::sink()).map_err(ArchiveError::Read)?;
         self.position += skipped;
         // The padding of the last entry may be missing, and the zeros at the end.
-        if skipped < self.left { Err(ArchiveError::Truncated) } else { Ok(self.begin(0)) }
+        if skipped < self.left {
+            return Err(ArchiveError::Truncated);
+        }
+        self.begin(0);
+        Ok(())
     }
 
     /// A block of headers; `false` at the end of the stream.

@@ -79,6 +79,7 @@ pub struct Image {
     /// Its layers, lowest first.
     pub layers: Vec<ImageLayer>,
     /// Keeps what is stored of it from being deleted for as long as any copy of this value lives.
+    #[expect(dead_code, reason = "what is held is the lease")]
     lease: Option<Arc<Lease>>,
 }
 
@@ -263,13 +264,13 @@ impl ImageStore {
         if let Some(image) = self.transient().get(&reference.to_string()) {
             return Ok(image.clone());
         }
-        if !reference.is_built_in() {
-            if let Some((entry, lease)) = self.find_and_lease(&reference, platform)? {
-                let image =
-                    load::image(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
-                self.touch(&entry);
-                return Ok(image);
-            }
+        if !reference.is_built_in()
+            && let Some((entry, lease)) = self.find_and_lease(&reference, platform)?
+        {
+            let image =
+                load::image(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
+            self.touch(&entry);
+            return Ok(image);
         }
         builtin::find(&reference, self.use_aliases).ok_or_else(|| ImageError::NotFound(name.to_owned()))
     }

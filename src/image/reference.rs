@@ -48,16 +48,6 @@ impl Reference {
         Err(ImageError::InvalidName { name: name.to_owned(), detail: detail.to_owned() })
     }
 
-    /// The registry, such as `docker.io` and `localhost:5000`.
-    pub(super) fn registry(&self) -> &str {
-        self.repository.split_once('/').map_or("", |(registry, _)| registry)
-    }
-
-    /// The repository without its registry.
-    pub(super) fn path(&self) -> &str {
-        self.repository.split_once('/').map_or("", |(_, path)| path)
-    }
-
     fn parse_parts(name: &str) -> Result<Self, String> {
         if name.is_empty() {
             return Err(INVALID.to_owned());

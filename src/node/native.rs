@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Capabilities, Container as ContainerSpec, Pod, PodSecurityContext, SecurityContext};
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSecurityContext, SecurityContext};
 
 use super::container::StartError;
 use super::context::PodContext;
@@ -130,7 +130,7 @@ fn volumes(
 fn security(pod: &Pod, own: &SecurityContext, image_user: &str) -> Result<LinuxContainerSecurityContext, StartError> {
     let shared = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
     let id = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
-    let capabilities = own.capabilities.clone().unwrap_or_else(Capabilities::default);
+    let capabilities = own.capabilities.clone().unwrap_or_default();
     Ok(LinuxContainerSecurityContext {
         run_as_user: id(own.run_as_user.or(shared.run_as_user)),
         run_as_group: id(own.run_as_group.or(shared.run_as_group)),

@@ -93,11 +93,9 @@ impl ImageStore {
     }
 
     fn save_directory(&self, saved: &[Saved], output: &Path) -> Result<(), ImageError> {
-        match fs::read_dir(output) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(ImageError::Invalid(format!("{} is there and not empty", output.display())));
-                }
+        match fs::read_dir(output).map(Iterator::count) {
+            Ok(1..) => {
+                return Err(ImageError::Invalid(format!("{} is there and not empty", output.display())));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("cannot read", output)(error)),
             _ => {}

@@ -35,6 +35,9 @@ pub(super) enum Place {
     Link(String),
 }
 
+/// A file's content, and its size.
+type Found<'a> = (Box<dyn Read + 'a>, u64);
+
 impl Source {
     /// Opens a directory or an archive, compressed or not. `-` is standard input.
     pub(super) fn open(layout: &Layout, path: &Path) -> Result<Self, ImageError> {
@@ -59,7 +62,7 @@ impl Source {
     }
 
     /// A file and its size; `None` if there is none of this name.
-    pub(super) fn file(&self, name: &str) -> Result<Option<(Box<dyn Read + '_>, u64)>, ImageError> {
+    pub(super) fn file(&self, name: &str) -> Result<Option<Found<'_>>, ImageError> {
         match self {
             Self::Directory(root) => {
                 let path = root.join(name);

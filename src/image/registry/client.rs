@@ -61,7 +61,7 @@ pub(super) struct Ask {
 pub(super) enum Body {
     Empty,
     Bytes(Bytes),
-    File { path: std::path::PathBuf, size: u64 },
+    File { path: std::path::PathBuf },
 }
 
 /// A manifest as a registry gave it.
@@ -225,7 +225,7 @@ impl Client {
             (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
             (CONTENT_LENGTH, HeaderValue::from(size)),
         ]);
-        let body = Body::File { path: path.to_owned(), size };
+        let body = Body::File { path: path.to_owned() };
         let what = format!("upload of blob {digest}");
         self.send(&Ask { method: Method::PUT, url, headers, body, access: Access::Push, what }).await?;
         Ok(())

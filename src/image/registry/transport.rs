@@ -125,7 +125,7 @@ impl Transport {
         request = match &ask.body {
             Body::Empty => request,
             Body::Bytes(bytes) => request.body(bytes.clone()),
-            Body::File { path, size: _ } => {
+            Body::File { path } => {
                 let file = tokio::fs::File::open(path).await;
                 request.body(file.map_err(|error| Cause::Request(format!("cannot read {}: {error}", path.display())))?)
             }

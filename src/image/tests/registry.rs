@@ -95,7 +95,11 @@ impl Drop for TestRegistry {
     }
 }
 
+/// What was asked for: method, path and range.
+type Seen = Arc<Mutex<Vec<(String, String, Option<String>)>>>;
+
 /// Whether a program is installed; else says that what needs it is not run.
+#[expect(clippy::print_stderr, reason = "what does not run is told")]
 pub(super) fn has_tool(name: &str) -> bool {
     let found =
         std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
@@ -145,7 +149,7 @@ pub(super) struct Rule {
 pub(super) struct FaultyProxy {
     pub(super) address: String,
     /// Method, path and `Range` of every request.
-    pub(super) seen: Arc<Mutex<Vec<(String, String, Option<String>)>>>,
+    pub(super) seen: Seen,
     accepting: AbortHandle,
 }
 
@@ -190,7 +194,7 @@ impl FaultyProxy {
 struct Proxy {
     upstream: String,
     rules: Mutex<VecDeque<Rule>>,
-    seen: Arc<Mutex<Vec<(String, String, Option<String>)>>>,
+    seen: Seen,
 }
 
 type Body = BoxBody<Bytes, std::io::Error>;

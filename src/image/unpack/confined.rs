@@ -46,7 +46,7 @@ enum Found {
     Hidden,
     Directory(Box<Stat>),
     Symlink(Vec<u8>),
-    Other(Box<Stat>),
+    Other,
 }
 
 /// Splits a name of an archive: leading slashes and `.` are dropped, `..` is refused.
@@ -153,7 +153,7 @@ impl Confined {
                     }
                     continue;
                 }
-                Found::Other(_) => return Err(UnpackError::NotDirectory(shown(path))),
+                Found::Other => return Err(UnpackError::NotDirectory(shown(path))),
             }
             .map_err(|error| failed(path, error))?;
             resolved.push(name);
@@ -188,10 +188,7 @@ impl Confined {
         let Some((name, parent)) = path.split_last() else { return Ok(None) };
         let resolved = self.resolve(parent)?;
         let at = open_beneath(self.target.as_fd(), &resolved).map_err(|error| failed(path, error))?;
-        if !matches!(
-            self.look_below(&resolved, name, at.as_fd()).map_err(|error| failed(path, error))?,
-            Found::Other(_)
-        ) {
+        if !matches!(self.look_below(&resolved, name, at.as_fd()).map_err(|error| failed(path, error))?, Found::Other) {
             return Ok(None);
         }
         for layer in &self.below {
@@ -227,8 +224,8 @@ fn look(directory: BorrowedFd<'_>, name: &[u8], below: bool) -> Result<Found, Er
         FileType::Directory => Found::Directory(Box::new(stat)),
         FileType::Symlink => Found::Symlink(readlinkat(directory, name, Vec::new())?.into_bytes()),
         FileType::CharacterDevice if stat.st_rdev == 0 => Found::Hidden,
-        _ if below || stat.st_rdev != 0 => Found::Other(Box::new(stat)),
-        _ => Found::Other(Box::new(stat)),
+        _ if below || stat.st_rdev != 0 => Found::Other,
+        _ => Found::Other,
     })
 }
 

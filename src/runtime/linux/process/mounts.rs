@@ -98,7 +98,7 @@ fn cgroups(root: BorrowedFd<'_>, view: &SystemView) {
     let seal =
         |mounted: OwnedFd| sys::change_mount(mounted.as_fd(), MountChange { set: read_only, ..MountChange::default() });
     let unified = |path: &str| mount_at(root, path, |target| mount_on(target, c"cgroup2", c"cgroup2", PLAIN, ""));
-    if rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as i64 == CGROUP2_MAGIC) {
+    if rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2_MAGIC) {
         let _ = unified("/sys/fs/cgroup").map(seal);
         return;
     }
@@ -148,8 +148,7 @@ fn dev(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<
     mount_at(root, "/dev/mqueue", |target| {
         mount_on(target, c"mqueue", c"mqueue", PLAIN, "").or_else(|error| {
             // On the host's IPC without root.
-            bind(Path::new("/dev/mqueue"), target, 0)
-                .or_else(|_| if namespaces.is_rootless { Ok(()) } else { Err(error) })
+            bind(Path::new("/dev/mqueue"), target, 0).or(if namespaces.is_rootless { Ok(()) } else { Err(error) })
         })
     })?;
     mount_at(root, "/dev/shm", |target| bind(&namespaces.shm, target, 0)).map(drop)

@@ -88,7 +88,7 @@ fn compile_default(capabilities: Capabilities) -> Result<Arc<[String]>, SeccompE
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let enosys = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let filters = [compile(rules, eperm, SeccompAction::Allow)?, compile(clone3, SeccompAction::Allow, enosys)?];
-    Ok(filters.iter().map(|filter| encode(filter)).collect())
+    Ok(filters.iter().map(encode).collect())
 }
 
 /// A profile from a file of the host.
