@@ -156,7 +156,7 @@ impl Session {
         let mut services = services::Creator::new(self.store.clone())?;
         errors.extend(services.assign_all(&mut objects));
         if !errors.is_empty() {
-            bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "));
+            bail!("{}", told(&errors));
         }
         let lonely = services::without_pods(&objects);
         for loaded in objects {
@@ -234,9 +234,8 @@ impl Session {
         let mut options =
             LoadOptions { namespace: &self.args.namespace, runtime: RuntimeKind::Wasm, name_suffix: &mut name_suffix };
         // As what is written in a manifest, it is checked.
-        let loaded = api::load("--image", &pod.to_string(), &mut options).map_err(|errors| {
-            anyhow!("{}", errors.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "))
-        })?;
+        let loaded = api::load("--image", &pod.to_string(), &mut options);
+        let loaded = loaded.map_err(|errors| anyhow!("{}", told(&errors.0)))?;
         let services = services::Creator::new(self.store.clone())?;
         loaded.into_iter().try_for_each(|loaded| self.add(loaded.object, &services))
     }
@@ -376,6 +375,11 @@ impl Session {
     pub(super) fn console(&self) -> Console {
         Console::new(&self.pods, self.stdin_free)
     }
+}
+
+/// Errors, a line each.
+fn told(errors: &[impl ToString]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
 /// What is said when there is no place for volumes.
