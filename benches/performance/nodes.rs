@@ -95,8 +95,8 @@ impl Cluster for BareCluster {
         Err("nobody issues tokens here".to_owned())
     }
 
-    fn update_status(&self, _pod: &Pod, status: &PodStatus) -> bool {
-        let mut conditions = status.conditions.iter().flatten();
+    fn publish(&self, _pod: &Pod, status: Option<&PodStatus>, _events: &[PostedEvent]) -> bool {
+        let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
         let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
         self.ready.fetch_add(usize::from(ready), Ordering::Relaxed);
         true

@@ -80,9 +80,7 @@ impl StoreCluster {
             self.observer.event(pod, &event);
         }
     }
-}
 
-impl StoreCluster {
     /// Whether the status of a pod is stored; of one that is gone, it need not be.
     fn store_status(&self, pod: &Pod, status: &PodStatus) -> bool {
         let PodKey { namespace, name } = PodKey::of(pod);
@@ -122,14 +120,6 @@ impl Cluster for StoreCluster {
     fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String> {
         let issue = self.tokens.as_ref().ok_or("there is no API server that could issue tokens")?;
         issue(pod, request)
-    }
-
-    fn update_status(&self, pod: &Pod, status: &PodStatus) -> bool {
-        let stored = self.store_status(pod, status);
-        if stored {
-            self.observer.status(pod, status, self.clock.now());
-        }
-        stored
     }
 
     fn post_event(&self, pod: &Pod, event: &PostedEvent) {

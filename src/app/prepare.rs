@@ -156,7 +156,7 @@ impl Session {
         let mut services = services::Creator::new(self.store.clone())?;
         errors.extend(services.assign_all(&mut objects));
         if !errors.is_empty() {
-            bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "));
+            bail!("{}", told(&errors));
         }
         let lonely = services::without_pods(&objects);
         for loaded in objects {
@@ -236,9 +236,8 @@ impl Session {
         let mut options =
             LoadOptions { namespace: &self.args.namespace, runtime: &runtime, name_suffix: &mut name_suffix };
         // As what is written in a manifest, it is checked.
-        let loaded = api::load("--image", &pod.to_string(), &mut options).map_err(|errors| {
-            anyhow!("{}", errors.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "))
-        })?;
+        let loaded = api::load("--image", &pod.to_string(), &mut options);
+        let loaded = loaded.map_err(|errors| anyhow!("{}", told(&errors.0)))?;
         let services = services::Creator::new(self.store.clone())?;
         loaded.into_iter().try_for_each(|loaded| self.add(loaded.object, &services))
     }
@@ -404,6 +403,11 @@ fn runtime_of(images: &ImageStore, pod: &Pod) -> RuntimeKind {
     let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
     let mut images = containers.filter_map(|container| images.resolve(container.image.as_deref()?).ok());
     if images.any(|image| !image.is_wasm()) { RuntimeKind::Linux } else { RuntimeKind::Wasm }
+}
+
+/// Errors, a line each.
+fn told(errors: &[impl ToString]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
 /// What is said when there is no place for volumes.

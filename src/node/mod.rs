@@ -66,17 +66,15 @@ pub trait Cluster: Send + Sync {
     /// Issues a token of a pod's service account, bound to the pod. The error is a text for the pod's events.
     fn service_account_token(&self, pod: &Pod, request: &TokenRequest) -> Result<IssuedToken, String>;
     /// Publishes the status of a pod, unless the pod is gone. Whether that is done; if not, it is tried again.
-    fn update_status(&self, pod: &Pod, status: &PodStatus) -> bool;
+    fn update_status(&self, pod: &Pod, status: &PodStatus) -> bool {
+        self.publish(pod, Some(status), &[])
+    }
     /// Posts a Kubernetes event about a pod: a new one, or the next of a series that was posted before.
     fn post_event(&self, pod: &Pod, event: &PostedEvent);
 
     /// Does both, so that whoever sees one of the events finds the status that goes with it: a kubelet, too, sets the status
     /// of a round before it does what it posts events of (kubelet v1.36 `SyncPod`). Whether the status is published.
-    fn publish(&self, pod: &Pod, status: Option<&PodStatus>, events: &[PostedEvent]) -> bool {
-        let published = status.is_none_or(|status| self.update_status(pod, status));
-        events.iter().for_each(|event| self.post_event(pod, event));
-        published
-    }
+    fn publish(&self, pod: &Pod, status: Option<&PodStatus>, events: &[PostedEvent]) -> bool;
 }
 
 /// What feeds a container that has `stdin: true`.

@@ -224,25 +224,31 @@ impl ContainerRecord {
             ImageState::Present { image, resolved, image_id } => (image, resolved, image_id),
             ImageState::Unknown | ImageState::Pulling { .. } | ImageState::Failed { .. } => Default::default(),
         };
-        self.instances.push(Instance {
+        let instance = Instance::new(attempt, InstanceState::Starting);
+        self.instances.push(Instance { epoch, spec_image, image, image_id, ..instance });
+    }
+}
+
+impl Instance {
+    /// An instance of which nothing else is known.
+    pub(super) fn new(attempt: u32, state: InstanceState) -> Self {
+        Self {
             attempt,
-            epoch,
-            spec_image,
-            image,
-            image_id,
+            epoch: 0,
+            spec_image: String::new(),
+            image: String::new(),
+            image_id: String::new(),
             resources: None,
-            state: InstanceState::Starting,
+            state,
             probes: ProbeVerdicts::default(),
             post_start: HookState::default(),
             stop: None,
             cancel_sent: false,
             probing: Probing::default(),
             resize: ResizeState::default(),
-        });
+        }
     }
-}
 
-impl Instance {
     /// Whether it is starting or running.
     pub fn is_live(&self) -> bool {
         !matches!(self.state, InstanceState::Exited(_))

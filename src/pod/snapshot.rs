@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use serde::{Deserialize, Serialize};
 
-use super::instance::{ContainerRecord, Exit, HookState, Instance, InstanceState, ProbeVerdicts, Probing, ResizeState};
+use super::instance::{ContainerRecord, Exit, HookState, Instance, InstanceState, ProbeVerdicts};
 use super::observed::{Lifecycle, NodeFacts, Observed, SandboxState, TerminationCause, VolumesState};
 use super::phase;
 use super::status::UNKNOWN_EXIT_CODE;
@@ -127,7 +127,7 @@ impl PodSnapshot {
             return;
         }
         let instance =
-            Instance { epoch: self.epoch, ..instance(attempt, InstanceState::Running { id, started_at: at }) };
+            Instance { epoch: self.epoch, ..Instance::new(attempt, InstanceState::Running { id, started_at: at }) };
         instances.push(Instance { spec_image: image.clone(), image, ..instance });
         // There is no container without them.
         (self.sandbox, self.volumes) = (true, true);
@@ -234,7 +234,7 @@ fn instances_of(status: &ContainerStatus, spec_image: &str) -> Vec<Instance> {
         image: status.image.clone(),
         image_id: status.image_id.clone(),
         resources: status.resources.clone().map(Box::new),
-        ..instance(attempt, state)
+        ..Instance::new(attempt, state)
     };
     let state = status.state.as_ref();
     let current = match state.and_then(|state| state.running.as_ref()) {
@@ -251,25 +251,6 @@ fn instances_of(status: &ContainerStatus, spec_image: &str) -> Vec<Instance> {
         // It waits for its restart: the last one is the current one.
         (None, Some(last)) => vec![instance(attempt, last)],
         (None, None) => Vec::new(),
-    }
-}
-
-/// An instance of which nothing else is known.
-fn instance(attempt: u32, state: InstanceState) -> Instance {
-    Instance {
-        attempt,
-        epoch: 0,
-        spec_image: String::new(),
-        image: String::new(),
-        image_id: String::new(),
-        resources: None,
-        state,
-        probes: ProbeVerdicts::default(),
-        post_start: HookState::default(),
-        stop: None,
-        cancel_sent: false,
-        probing: Probing::default(),
-        resize: ResizeState::default(),
     }
 }
 

@@ -408,13 +408,26 @@ fn remove(directory: &Path) -> io::Result<()> {
                 if inner.file_type()?.is_dir() {
                     // Moving a directory changes its `..`, for which it must be writable.
                     set_mode(&inner.path(), 0o700)?;
-                    fs::rename(inner.path(), directory.join(format!("removing-{moved}")))?;
-                    moved += 1;
+                    moved = move_up(&inner.path(), directory, moved)?;
                 } else {
                     fs::remove_file(inner.path())?;
                 }
             }
             fs::remove_dir(path)?;
+        }
+    }
+}
+
+/// Moves a directory into `directory`, under a name with a number from `first` on; gives the next number. What an interrupted
+/// removal has moved keeps its name.
+fn move_up(inner: &Path, directory: &Path, first: u64) -> io::Result<u64> {
+    let mut number = first;
+    loop {
+        let moved = fs::rename(inner, directory.join(format!("removing-{number}")));
+        number += 1;
+        match moved {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            other => return other.map(|()| number),
         }
     }
 }

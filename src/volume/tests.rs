@@ -474,3 +474,15 @@ fn a_token_is_for_the_one_user_or_group_alone() {
         assert_eq!(root.stat_at("/v/token", true).unwrap().mode, mode);
     }
 }
+
+/// Whoever removes may be killed at any moment, and the next one goes on from there.
+#[test]
+fn a_removal_that_was_interrupted_is_finished_by_the_next() {
+    let scratch = tempfile::tempdir().unwrap();
+    let volumes = scratch.path().join("volumes");
+    for left in ["removing-0/..2026/token", "removing-1/a/b", "kubernetes.io~projected/v/..data/ca.crt"] {
+        fs::create_dir_all(volumes.join(left)).unwrap();
+    }
+    PodVolumes::tear_down_leftovers(scratch.path()).unwrap();
+    assert!(!volumes.exists());
+}

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -135,6 +136,8 @@ fn a_placeholder_ends_at_once_when_told_to() {
     command.arg(examples().join("pause.yaml"));
     let mut running = Running::spawn(&mut command);
     running.wait_for("Pod is ready");
+    // It listens to signals a moment after its start, and says nothing of it.
+    std::thread::park_timeout(Duration::from_secs(1));
     running.signal(Signal::INT);
     let (code, lines) = running.end();
     assert_eq!(code, 130, "{lines:?}");

@@ -277,6 +277,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::resources::{RESOURCES, find};
 
     #[test]
     fn json_is_looked_into_as_objects_are() {
@@ -304,7 +305,6 @@ mod tests {
         let query = FieldQuery::parse("source=kubelet", find("", "events").unwrap()).unwrap();
         assert!(query.matches_json(event.as_bytes()) && !query.and_name("x").matches_json(event.as_bytes()));
     }
-    use crate::api::resources::{RESOURCES, find};
 
     fn parse(plural: &str, text: &str) -> Result<FieldQuery, SelectorError> {
         FieldQuery::parse(text, find("", plural).unwrap())

@@ -6,9 +6,9 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::connection::{AS_JSON, Connection, describe_error, is_not_found};
+use super::events;
 use super::kinds::{Kind, Kinds, query, segment};
-use super::targets::{self, Target, of_manifest};
-use super::{events, files};
+use super::targets::{self, Target};
 use crate::base::clock::Clock;
 use crate::cli::describe::DescribeArgs;
 use crate::cli::print::describe::{Context, OfNode, describe};
@@ -17,16 +17,7 @@ use crate::cli::print::object::{list, text};
 /// Runs the verb.
 pub(super) async fn run(connection: &Connection, args: &DescribeArgs) -> anyhow::Result<u8> {
     let kinds = Kinds::discover(connection).await?;
-    let targets = if args.files.filename.is_empty() {
-        targets::parse(&args.resources, &kinds, &connection.namespace)?
-    } else {
-        let mut targets = Vec::new();
-        for manifest in files::read(&args.files)? {
-            let (kind, namespace) = of_manifest(&manifest, &kinds, connection)?;
-            targets.push(Target::Object { kind, namespace, name: manifest.text(&["metadata", "name"]).to_owned() });
-        }
-        targets
-    };
+    let targets = targets::of(&args.resources, &args.files, &kinds, connection)?;
     let (mut code, mut first) = (0, true);
     for target in &targets {
         match find(connection, args, target).await {

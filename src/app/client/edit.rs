@@ -8,9 +8,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::connection::{AS_JSON, Connection};
-use super::files;
 use super::kinds::{Kind, Kinds, query};
-use super::targets::{self, Target, of_manifest};
+use super::targets::{self, Target};
 use crate::cli::edit::EditArgs;
 use crate::cli::print::object::{self, text};
 
@@ -27,17 +26,7 @@ const HEAD: &str = "\
 /// Runs the verb.
 pub(super) async fn run(connection: &Connection, args: &EditArgs) -> anyhow::Result<u8> {
     let kinds = Kinds::discover(connection).await?;
-    let targets = if args.files.filename.is_empty() {
-        targets::parse(&args.resources, &kinds, &connection.namespace)?
-    } else {
-        let manifests = files::read(&args.files)?;
-        let target = |manifest: &files::Manifest| {
-            let (kind, namespace) = of_manifest(manifest, &kinds, connection)?;
-            Ok(Target::Object { kind, namespace, name: manifest.text(&["metadata", "name"]).to_owned() })
-        };
-        manifests.iter().map(target).collect::<anyhow::Result<Vec<_>>>()?
-    };
-    for target in targets {
+    for target in targets::of(&args.resources, &args.files, &kinds, connection)? {
         let Target::Object { kind, namespace, name } = target else {
             bail!("resource(s) were provided, but no name was specified");
         };

@@ -7,10 +7,9 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::connection::{AS_JSON, AS_TABLE, Connection, describe_error, is_not_found};
-use super::files;
 use super::kinds::{Kind, Kinds, query};
 use super::output::Output;
-use super::targets::{self, Target, of_manifest};
+use super::targets::{self, Target};
 use super::watch;
 use crate::cli::get::GetArgs;
 use crate::cli::print::jsonpath::{self, Template};
@@ -31,16 +30,7 @@ pub(super) async fn run(connection: &Connection, args: &GetArgs) -> anyhow::Resu
     let sort_by = sort_by.transpose().map_err(anyhow::Error::msg)?;
     let query = Query { connection, args, output: Output::parse(args.output.as_deref())?, sort_by };
     let kinds = Kinds::discover(connection).await?;
-    let targets = if args.files.filename.is_empty() {
-        targets::parse(&args.resources, &kinds, &connection.namespace)?
-    } else {
-        let manifests = files::read(&args.files)?;
-        let target = |manifest: &files::Manifest| {
-            let (kind, namespace) = of_manifest(manifest, &kinds, connection)?;
-            Ok(Target::Object { kind, namespace, name: manifest.text(&["metadata", "name"]).to_owned() })
-        };
-        manifests.iter().map(target).collect::<anyhow::Result<Vec<_>>>()?
-    };
+    let targets = targets::of(&args.resources, &args.files, &kinds, connection)?;
     let objects = targets.iter().any(|target| matches!(target, Target::Object { .. }));
     if objects && args.all_namespaces && args.files.filename.is_empty() {
         bail!("a resource cannot be retrieved by name across all namespaces");

@@ -4,8 +4,9 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::files::Manifest;
+use super::files::{self, Manifest};
 use super::kinds::{Kind, Kinds};
+use crate::cli::connection::FileArgs;
 
 /// What is meant.
 #[derive(Debug, Clone)]
@@ -46,6 +47,23 @@ pub(super) fn parse(words: &[String], kinds: &Kinds, namespace: &str) -> anyhow:
         return Ok(found.into_iter().map(Target::All).collect());
     }
     Ok(found.iter().flat_map(|kind| words[1..].iter().map(|name| object(kind, name))).collect())
+}
+
+/// What words mean, or the objects of manifests if there are any.
+pub(super) fn of(
+    words: &[String],
+    manifests: &FileArgs,
+    kinds: &Kinds,
+    connection: &Connection,
+) -> anyhow::Result<Vec<Target>> {
+    if manifests.filename.is_empty() {
+        return parse(words, kinds, &connection.namespace);
+    }
+    let target = |manifest: &Manifest| {
+        let (kind, namespace) = of_manifest(manifest, kinds, connection)?;
+        Ok(Target::Object { kind, namespace, name: manifest.text(&["metadata", "name"]).to_owned() })
+    };
+    files::read(manifests)?.iter().map(target).collect()
 }
 
 /// The kind of a manifest, and where its object belongs.

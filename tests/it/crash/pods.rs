@@ -16,6 +16,8 @@ use super::client::{Client, Cut, name, version};
 use super::{Progress, START, Server, Settings, report, run};
 use crate::support::Husk;
 
+/// How long what was deleted may take to be gone, at the most.
+const END_LIMIT: Duration = Duration::from_secs(120);
 const PODS: &str = "/api/v1/namespaces/default/pods";
 /// Containers that are seen to run in one life, at most.
 const STARTS: usize = 12;
@@ -243,13 +245,17 @@ impl World {
     /// Waits until what was deleted is gone, with its files.
     async fn end(&self, husk: &Husk, mut client: Client) {
         let directory = husk.dir().join("data/server/pods");
-        loop {
-            self.list(&mut client).await;
-            if self.deleted_are_gone(&directory) {
-                return;
+        let gone = async {
+            loop {
+                self.list(&mut client).await;
+                if self.deleted_are_gone(&directory) {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
             }
-            tokio::time::sleep(PAUSE).await;
-        }
+        };
+        let left = || fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        tokio::time::timeout(END_LIMIT, gone).await.unwrap_or_else(|_| panic!("what was deleted stays: {:?}", left()));
     }
 
     fn deleted_are_gone(&self, directory: &Path) -> bool {

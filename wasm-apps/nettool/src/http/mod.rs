@@ -67,7 +67,7 @@ fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 pub(crate) enum Failure {
     /// The name has no address.
     BadAddress(String),
-    /// Nobody answers there, and why.
+    /// Nobody answers there, and why; `refused` where that may change when a server starts.
     Connect { address: SocketAddr, reason: String, refused: bool },
     /// It took too long.
     TimedOut,

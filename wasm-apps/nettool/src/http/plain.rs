@@ -47,7 +47,7 @@ fn reach(addresses: &[SocketAddr], limits: Limits) -> Result<Connection, Failure
             Ok(connection) => return Ok(connection),
             Err(ErrorCode::Timeout) => Failure::TimedOut,
             Err(error) => {
-                let refused = error == ErrorCode::ConnectionRefused;
+                let refused = matches!(error, ErrorCode::ConnectionRefused | ErrorCode::RemoteUnreachable);
                 Failure::Connect { address: *address, reason: explain(error), refused }
             }
         };

@@ -162,7 +162,7 @@ fn failure(error: ErrorCode, request: &Request, addresses: &[SocketAddr]) -> Fai
         ErrorCode::DnsTimeout | ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => Failure::BadAddress(host()),
         ErrorCode::ConnectionRefused => unreachable("Connection refused", true),
         ErrorCode::DestinationIpUnroutable | ErrorCode::DestinationUnavailable => {
-            unreachable("Host is unreachable", false)
+            unreachable("Host is unreachable", true)
         }
         ErrorCode::DestinationIpProhibited => unreachable("Permission denied", false),
         ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {

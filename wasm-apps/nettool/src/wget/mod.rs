@@ -1,7 +1,8 @@
 //! `wget`, with busybox's options and words: fetches URLs of http and https to files or standard output.
 //!
-//! Beyond busybox: `-t TRIES` tries again, a moment later, when a connection is refused, which is how to wait for a
-//! server that is just starting, and `--ca-certificate FILE` (or `$SSL_CERT_FILE`) says whose certificates count.
+//! Beyond busybox: `-t TRIES` tries again, a moment later, when a connection is refused or the host cannot be reached, which
+//! is how to wait for a server that is just starting, and `--ca-certificate FILE` (or `$SSL_CERT_FILE`) says whose
+//! certificates count.
 
 mod options;
 mod output;
@@ -127,7 +128,7 @@ fn first_request(options: &Options, url: Url, body: Option<Vec<u8>>) -> Request 
     request
 }
 
-/// The answer to a request, asked for again while the connection is refused and tries are left.
+/// The answer to a request, asked for again while nobody listens there and tries are left.
 fn answer(options: &Options, request: &Request, log: &mut Log) -> Result<Response, String> {
     let proxy = proxy(options, &request.url)?;
     let first_hop = proxy.as_ref().unwrap_or(&request.url);
