@@ -14,6 +14,7 @@ use husk::runtime::ContainerRuntime;
 use husk::runtime::wasm::{WasmRuntime, WasmRuntimeConfig};
 use husk::volume::{IssuedToken, TokenRequest};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use tokio::sync::mpsc;
 
 use crate::programs::Programs;
@@ -84,6 +85,10 @@ impl Cluster for BareCluster {
     }
 
     fn claim(&self, _namespace: &str, _name: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        None
+    }
+
+    fn runtime_class(&self, _name: &str) -> Option<Arc<RuntimeClass>> {
         None
     }
 

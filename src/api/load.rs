@@ -4,20 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use k8s_openapi::api::core::v1::Pod;
-
 use super::decode::{DecodeProblem, decode_what_is_good};
 use super::defaults::{apply_defaults, generate_name};
 use super::object::{Object, Origin};
-use super::support::{FieldNote, RuntimeKind, SupportReport, check_service, check_support};
+use super::support::{FieldNote, RuntimeOfImage, SupportReport, check_service, check_support};
 use super::validate::{FieldError, validate};
 
 /// What loading needs to know besides the text.
 pub struct LoadOptions<'o> {
     /// The namespace of objects that name none.
     pub namespace: &'o str,
-    /// Says which runtime's support of a pod is checked.
-    pub runtime: &'o dyn Fn(&Pod) -> RuntimeKind,
+    /// Says which runtime's support of a container is checked.
+    pub runtime: &'o RuntimeOfImage<'o>,
     /// Gives the random end of a generated name: [`super::defaults::NAME_SUFFIX_LENGTH`] of
     /// [`super::defaults::NAME_SUFFIX_CHARACTERS`].
     pub name_suffix: &'o mut dyn FnMut() -> String,
@@ -63,12 +61,10 @@ pub enum LoadProblem {
     #[error(transparent)]
     Invalid(#[from] FieldError),
     /// It sets something that the runtime cannot do.
-    #[error("{note} ({} runtime)", .runtime.name())]
+    #[error("{note}{}", .note.runtime.map(|runtime| format!(" ({} runtime)", runtime.name())).unwrap_or_default())]
     Unsupported {
-        /// The field and the reason.
+        /// The field, the reason and the runtime.
         note: FieldNote,
-        /// The runtime.
-        runtime: RuntimeKind,
     },
     /// Another object has the same kind, namespace and name.
     #[error("{kind} \"{name}\" is already defined at {first}")]
@@ -125,12 +121,8 @@ pub fn load(source: &str, text: &str, options: &mut LoadOptions<'_>) -> Result<V
 }
 
 fn complete(mut object: Object, origin: Origin, options: &mut LoadOptions<'_>) -> Result<LoadedObject, Vec<LoadError>> {
-    let runtime = match &object {
-        Object::Pod(pod) => (options.runtime)(pod),
-        _ => RuntimeKind::Wasm,
-    };
     let SupportReport { refusals, warnings } = match &object {
-        Object::Pod(pod) => check_support(pod, runtime),
+        Object::Pod(pod) => check_support(pod, options.runtime),
         Object::Service(service) => check_service(service),
         _ => SupportReport::default(),
     };
@@ -154,7 +146,7 @@ fn complete(mut object: Object, origin: Origin, options: &mut LoadOptions<'_>) -
     }
     for note in refusals {
         let path = note.path.clone();
-        errors.push(at(&path, LoadProblem::Unsupported { note, runtime }));
+        errors.push(at(&path, LoadProblem::Unsupported { note }));
     }
     if errors.is_empty() { Ok(LoadedObject { object, origin, warnings }) } else { Err(errors) }
 }

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::api::support::RuntimeKind;
 use crate::base::clock::Timestamp;
 use crate::base::pipe::{PipeReader, PipeWriter};
 
@@ -44,6 +45,9 @@ pub trait NodeAccess: Send + Sync {
 
     /// What the node and its pods use now.
     fn usage(&self) -> Usage;
+
+    /// Which runtime the programs of an image are for; `None` if the image is not here, or cannot be read.
+    fn runtime_of_image(&self, image: &str) -> Option<RuntimeKind>;
 }
 
 /// Which part of what a container has printed.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use tracing::warn;
 
 use crate::base::clock::{Clock, Timestamp};
@@ -111,6 +112,10 @@ impl Cluster for StoreCluster {
 
     fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>> {
         self.store.get(namespace, name)
+    }
+
+    fn runtime_class(&self, name: &str) -> Option<Arc<RuntimeClass>> {
+        self.store.get("", name)
     }
 
     fn services(&self, namespace: &str) -> Vec<Arc<Service>> {

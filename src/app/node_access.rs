@@ -9,12 +9,15 @@ use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::images;
+use crate::api::support::RuntimeKind;
 use crate::apiserver::node_access::{
     AttachRequest, Connection, ExecRequest, LogBytes, LogOptions, LogStream, Measured, NodeAccess, NodeError, PodRef,
     PodUsage, Session, TerminalSize, Usage, Via,
 };
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::pipe::{self, DEFAULT_CAPACITY, PipeReader, PipeWriter};
+use crate::image::ImageStore;
 use crate::node::{self, AttachError, ConnectVia, LogQuery, PodAccess};
 use crate::runtime::{self, ResourceUsage, RuntimeError};
 
@@ -29,6 +32,7 @@ pub(super) struct Pods(Arc<Shared>);
 
 struct Shared {
     clock: Clock,
+    images: Arc<ImageStore>,
     state: Mutex<State>,
 }
 
@@ -50,9 +54,9 @@ struct Entry {
 }
 
 impl Pods {
-    /// None yet.
-    pub(super) fn new(clock: Clock) -> Self {
-        Self(Arc::new(Shared { clock, state: Mutex::default() }))
+    /// None yet, on a node with these images.
+    pub(super) fn new(clock: Clock, images: Arc<ImageStore>) -> Self {
+        Self(Arc::new(Shared { clock, images, state: Mutex::default() }))
     }
 
     /// Enters a pod; one with the same name and another UID is another pod.
@@ -225,6 +229,10 @@ impl NodeAccess for Pods {
         let mut pods: Vec<_> = pods.filter(|pod| !pod.containers.is_empty()).collect();
         pods.sort_unstable_by(|one, other| one.pod.cmp(&other.pod));
         Usage { node: state.node.measured(now, own_usage()).unwrap_or_default(), pods }
+    }
+
+    fn runtime_of_image(&self, image: &str) -> Option<RuntimeKind> {
+        images::runtime_of(&self.0.images, image)
     }
 }
 

@@ -26,8 +26,8 @@ use crate::base::id::PodUid;
 use crate::cli::Global;
 use crate::cli::run::{PublishSpec, RunArgs};
 use crate::controller::stamp;
-use crate::image::{ImageError, ImageStore};
-use crate::node::{Publish, host_ports};
+use crate::image::{ImageError, ImageStore, PlatformChoice};
+use crate::node::{Publish, RuntimeClassError, forced_runtime, host_ports, platform};
 use crate::pod::PodSnapshot;
 use crate::store::{self, Store};
 
@@ -142,8 +142,8 @@ impl Session {
         let mut objects = Vec::new();
         let mut errors = Vec::new();
         let mut name_suffix = random_name_suffix;
-        let images = Arc::clone(&self.images);
-        let runtime = move |pod: &Pod| runtime_of(&images, pod);
+        let store = Arc::clone(&self.images);
+        let runtime = move |image: &str| images::runtime_of(&store, image);
         for (source, text) in texts {
             let mut options =
                 LoadOptions { namespace: &self.args.namespace, runtime: &runtime, name_suffix: &mut name_suffix };
@@ -231,8 +231,8 @@ impl Session {
             "spec": {"containers": [container], "restartPolicy": self.args.restart.policy()},
         });
         let mut name_suffix = random_name_suffix;
-        let images = Arc::clone(&self.images);
-        let runtime = move |pod: &Pod| runtime_of(&images, pod);
+        let store = Arc::clone(&self.images);
+        let runtime = move |image: &str| images::runtime_of(&store, image);
         let mut options =
             LoadOptions { namespace: &self.args.namespace, runtime: &runtime, name_suffix: &mut name_suffix };
         // As what is written in a manifest, it is checked.
@@ -311,19 +311,29 @@ impl Session {
     /// Images that cannot be had would keep their pods waiting for ever. Those that are missing are pulled now, where
     /// somebody sees it; pods that bring credentials pull by themselves.
     fn check_images(&self) -> anyhow::Result<()> {
-        let (mut problems, mut missing) = (Vec::new(), BTreeMap::new());
+        let mut problems = Vec::new();
+        let mut missing: Vec<(&str, PlatformChoice, String)> = Vec::new();
         for pod in &self.pods {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let platform = match self.forced_runtime(pod) {
+                Ok(forced) => platform(forced),
+                Err(error) => {
+                    problems.push(format!("pod {name}: {error}"));
+                    continue;
+                }
+            };
             let spec = pod.spec.iter();
             let has_credentials = spec.clone().any(|spec| spec.image_pull_secrets.iter().flatten().next().is_some());
             for container in spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers)) {
                 let image = container.image.as_deref().unwrap_or_default();
                 let place = format!("pod {name}, container {}", container.name);
                 let may_pull = container.image_pull_policy.as_deref() != Some("Never");
-                match self.images.resolve(image) {
+                match self.images.resolve_for(image, platform) {
                     Err(ImageError::NotFound(_)) if may_pull && has_credentials => {}
                     Err(ImageError::NotFound(_)) if may_pull => {
-                        missing.entry(image).or_insert(place);
+                        if missing.iter().all(|known| (known.0, known.1) != (image, platform)) {
+                            missing.push((image, platform, place));
+                        }
                     }
                     Err(error) => problems.push(format!("{place}: {error}")),
                     Ok(_) => {}
@@ -331,8 +341,9 @@ impl Session {
             }
         }
         if problems.is_empty() && !missing.is_empty() {
-            let pulled = images::pull_each(&self.images, missing.keys().copied(), self.args.quiet)?;
-            let failed = missing.values().zip(pulled).filter_map(|(place, pulled)| Some((place, pulled.err()?)));
+            let wanted = missing.iter().map(|(image, platform, _)| (*image, *platform));
+            let pulled = images::pull_each(&self.images, wanted, self.args.quiet)?;
+            let failed = missing.iter().zip(pulled).filter_map(|((.., place), pulled)| Some((place, pulled.err()?)));
             problems.extend(failed.map(|(place, error)| format!("{place}: {error}")));
         }
         if problems.is_empty() {
@@ -341,9 +352,23 @@ impl Session {
         bail!("{}\n`husk image ls` shows what there is, `husk image import` adds a program", problems.join("\nerror: "))
     }
 
+    /// The runtime that a pod's RuntimeClass asks for.
+    fn forced_runtime(&self, pod: &Pod) -> Result<Option<RuntimeKind>, RuntimeClassError> {
+        forced_runtime(|name| self.store.get("", name), pod)
+    }
+
     /// Whether a pod has native containers.
     pub(super) fn has_native(&self) -> bool {
-        self.pods.iter().any(|pod| runtime_of(&self.images, pod) == RuntimeKind::Linux)
+        let containers = |pod: &Arc<Pod>| {
+            let spec = pod.spec.clone().unwrap_or_default();
+            spec.init_containers.into_iter().flatten().chain(spec.containers)
+        };
+        // What is not here yet may be native.
+        let is_wasm = |container: ContainerSpec| {
+            let image = container.image.unwrap_or_default();
+            images::runtime_of(&self.images, &image) == Some(RuntimeKind::Wasm)
+        };
+        self.pods.iter().any(|pod| self.forced_runtime(pod) == Ok(Some(RuntimeKind::Linux)) || !containers(pod).all(is_wasm))
     }
 
     /// Without a place for volumes no pod can start; without one for compiled code they start slowly.
@@ -396,13 +421,6 @@ impl Session {
     pub(super) fn console(&self) -> Console {
         Console::new(&self.pods, self.stdin_free)
     }
-}
-
-/// The runtime of a pod's containers; Linux if it is that of one.
-fn runtime_of(images: &ImageStore, pod: &Pod) -> RuntimeKind {
-    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let mut images = containers.filter_map(|container| images.resolve(container.image.as_deref()?).ok());
-    if images.any(|image| !image.is_wasm()) { RuntimeKind::Linux } else { RuntimeKind::Wasm }
 }
 
 /// Errors, a line each.

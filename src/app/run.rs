@@ -132,7 +132,7 @@ impl Session {
             printer.notice(Tone::Quiet, port.notice.clone()).await;
         }
         let directory = Arc::new(self.run_directory(clock.now())?);
-        let access = node_access::Pods::new(clock);
+        let access = node_access::Pods::new(clock, Arc::clone(&self.images));
         let notices = self.tells().then(|| self.notices());
         let output =
             tokio::spawn(Show::new(printer.clone(), self.names(), notices, console.clone()).run(log_chunks, changed));

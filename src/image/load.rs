@@ -68,6 +68,16 @@ pub(super) fn description(
     }
 }
 
+/// Whether an image is WebAssembly.
+pub(super) fn is_wasm(layout: &Layout, wanted: &Wanted<'_>, lease: Arc<Lease>) -> Result<bool, ImageError> {
+    let found = manifest(layout, wanted.entry, wanted.platform)?;
+    match artifact::program(&found.manifest) {
+        Ok(None) => ordinary(layout, wanted, &found, lease).map(|(image, _)| image.is_wasm()),
+        Ok(Some(_)) => Ok(true),
+        Err(problem) => Err(ImageError::Invalid(format!("image {} {problem}", wanted.reference))),
+    }
+}
+
 fn ordinary(
     layout: &Layout,
     wanted: &Wanted<'_>,

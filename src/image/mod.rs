@@ -270,9 +270,37 @@ impl ImageStore {
             let image =
                 load::image(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
             self.touch(&entry);
+            if !platform.accepts(image.is_wasm()) {
+                return Err(ImageError::Platform {
+                    wanted: platform.wanted(),
+                    offered: format!("only {}", image.platform),
+                });
+            }
             return Ok(image);
         }
-        builtin::find(&reference, self.use_aliases).ok_or_else(|| ImageError::NotFound(name.to_owned()))
+        self.built_in(&reference, platform).ok_or_else(|| ImageError::NotFound(name.to_owned()))
+    }
+
+    /// Whether an image is WebAssembly, without a look at its layers; `None` if it is not here.
+    pub fn is_wasm(&self, name: &str, platform: PlatformChoice) -> Result<Option<bool>, ImageError> {
+        let reference = self.parse(name)?;
+        let transient = self.transient();
+        if let Some(image) = transient.get(name).or_else(|| transient.get(&reference.to_string())) {
+            return Ok(Some(image.is_wasm()));
+        }
+        drop(transient);
+        if !reference.is_built_in()
+            && let Some((entry, lease)) = self.find_and_lease(&reference, platform)?
+        {
+            let wanted = load::Wanted { reference: &reference, entry: &entry, platform };
+            return load::is_wasm(&self.layout, &wanted, lease).map(Some);
+        }
+        Ok(self.built_in(&reference, platform).map(|image| image.is_wasm()))
+    }
+
+    /// The built-in image of a name, or what stands in for it.
+    fn built_in(&self, reference: &Reference, platform: PlatformChoice) -> Option<Image> {
+        builtin::find(reference, self.use_aliases).filter(|image| platform.accepts(image.is_wasm()))
     }
 
     /// Where an image is, if it is here at all.
@@ -287,7 +315,7 @@ impl ImageStore {
                 Source::Local => Presence::Local,
             });
         }
-        let built_in = builtin::find(&reference, self.use_aliases).is_some();
+        let built_in = self.built_in(&reference, platform).is_some();
         Ok(if built_in { Presence::BuiltIn } else { Presence::Absent })
     }
 

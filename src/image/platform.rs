@@ -43,6 +43,15 @@ impl PlatformChoice {
         }
     }
 
+    /// Whether an image of WebAssembly, or of something else, may be taken.
+    pub(super) fn accepts(self, is_wasm: bool) -> bool {
+        match self {
+            Self::WasmFirst => true,
+            Self::Wasm => is_wasm,
+            Self::Linux => !is_wasm,
+        }
+    }
+
     /// What was looked for, as a message names it.
     pub(super) fn wanted(&self) -> String {
         match self {

@@ -1,6 +1,7 @@
 //! What of a pod, its cluster and its node goes into containers and volumes: names, addresses, fields, sources.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub(super) enum AttachError {
     /// The switch has no place for it.
     #[error("cannot attach the pod to the network: {0}")]
     Net(#[from] NetError),
+    /// The host's cannot be had.
+    #[error("cannot give the pod the host's network: {0}")]
+    Host(#[source] io::Error),
 }
 
 /// One pod and everything that can be looked up for it.
@@ -80,7 +84,7 @@ impl<'a> PodContext<'a> {
 
     /// The names the pod goes by on its network.
     pub(super) fn names(&self) -> Result<PodNames, HostnameTooLong> {
-        dns::names(self.pod, &self.config.cluster_domain)
+        names(self.config, self.pod)
     }
 
     /// The content of its `/etc/resolv.conf`.
@@ -151,10 +155,51 @@ pub(super) fn namespace(pod: &Pod) -> &str {
     pod.metadata.namespace.as_deref().unwrap_or("default")
 }
 
+/// Whether the pod has the host's network.
+pub(super) fn host_network(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true)
+}
+
+/// The names of a pod; with the host's network it has the node's (kubelet v1.36 `GeneratePodHostNameAndDomain`).
+fn names(config: &NodeConfig, pod: &Pod) -> Result<PodNames, HostnameTooLong> {
+    let names = dns::names(pod, &config.cluster_domain)?;
+    let overrides = pod.spec.as_ref().is_some_and(|spec| spec.hostname_override.is_some());
+    if !host_network(pod) || overrides {
+        return Ok(names);
+    }
+    let hostname: String = config.name.chars().take(dns::MAX_KERNEL_HOSTNAME).collect();
+    Ok(PodNames { short: hostname.clone(), hostname, domain: None })
+}
+
 /// Attaches a pod to the node's network under its names.
 pub(super) fn attach(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, AttachError> {
-    let names = dns::names(pod, &config.cluster_domain)?;
+    let names = names(config, pod)?;
     let network = config.switch.attach(&names.short, names.domain.as_deref())?;
+    Ok(with_names(config, pod, network))
+}
+
+/// The same with the address that the pod has had, and which its namespace still has.
+#[cfg(target_os = "linux")]
+pub(super) fn attach_again(config: &NodeConfig, pod: &Pod, ip: IpAddr) -> Result<Arc<PodNetwork>, AttachError> {
+    let names = names(config, pod)?;
+    let network = config.switch.attach_again(&names.short, names.domain.as_deref(), ip)?;
+    Ok(with_names(config, pod, network))
+}
+
+/// Gives a pod the host's network. At the node's address, others reach those of its ports that it declares.
+pub(super) async fn attach_host(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, AttachError> {
+    let names = names(config, pod)?;
+    let network = config.switch.attach_host_network(&names.short, names.domain.as_deref()).await;
+    let network = network.map_err(AttachError::Host)?;
+    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+    let tcp: Vec<_> = tcp.filter_map(|port| u16::try_from(port.container_port).ok()).collect();
+    network.serve_host_ports(&tcp);
+    Ok(with_names(config, pod, network))
+}
+
+fn with_names(config: &NodeConfig, pod: &Pod, network: Arc<PodNetwork>) -> Arc<PodNetwork> {
     network.set_lookups(lookups(config, pod));
     let aliases = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
     for alias in aliases {
@@ -162,7 +207,7 @@ pub(super) fn attach(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, 
             network.add_host_alias(ip, alias.hostnames.as_deref().unwrap_or_default());
         }
     }
-    Ok(network)
+    network
 }
 
 fn resolv_conf(config: &NodeConfig, pod: &Pod, host: &ResolvConf) -> ResolvConf {
@@ -186,7 +231,7 @@ pub(super) fn sandbox(
     network: Arc<PodNetwork>,
     directory: PathBuf,
 ) -> Result<PodSandbox, HostnameTooLong> {
-    let names = dns::names(pod, &config.cluster_domain)?;
+    let names = names(config, pod)?;
     let field = |value: &Option<String>| value.clone().unwrap_or_default();
     #[cfg(target_os = "linux")]
     let linux = Some(super::native::pod_sandbox(pod, names.domain.as_deref(), directory));

@@ -20,7 +20,7 @@ use super::logs::PodLogs;
 use super::outcomes::Reports;
 use super::run_directory;
 use super::upkeep::{self, Upkeep};
-use super::{NodeState, Publish, PublishedPorts, host_ports};
+use super::{NodeConfig, NodeState, Publish, PublishedPorts, forced_runtime, host_ports};
 use crate::base::id::PodUid;
 use crate::image::Image;
 use crate::net::PodNetwork;
@@ -348,20 +348,27 @@ impl Executor {
     }
 
     fn create_sandbox(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
-        let network = match context::attach(&self.shared.node.config, pod) {
-            Ok(network) => network,
-            Err(error) => return vec![Event::SandboxFailed { message: error.to_string() }],
-        };
-        let ports = self.shared.publish.iter().copied().chain(host_ports(pod)).collect::<Vec<_>>();
-        if ports.is_empty() {
-            return vec![keep_sandbox(&self.shared, pod, network, Vec::new())];
+        let config = &self.shared.node.config;
+        let failed = |error: &dyn std::error::Error| vec![Event::SandboxFailed { message: error.to_string() }];
+        if let Err(error) = forced_runtime(|name| config.cluster.runtime_class(name), pod) {
+            return failed(&error);
+        }
+        let ports = ports(&self.shared, pod);
+        // What has nothing to wait for needs no task.
+        if ports.is_empty() && !context::host_network(pod) {
+            return match context::attach(config, pod) {
+                Ok(network) => vec![keep_sandbox(&self.shared, pod, network, Vec::new())],
+                Err(error) => failed(&error),
+            };
         }
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
         let work = async move {
-            match publish_ports(&shared, &network, &ports).await {
-                Ok(published) => keep_sandbox(&shared, &pod, network, published),
-                Err(message) => Event::SandboxFailed { message },
-            }
+            let made = async {
+                let network = connect(&shared.node.config, &pod).await.map_err(|error| error.to_string())?;
+                let published = publish_ports(&shared, &network, &ports).await?;
+                Ok(keep_sandbox(&shared, &pod, network, published))
+            };
+            made.await.unwrap_or_else(|message| Event::SandboxFailed { message })
         };
         self.spawn_preparation(work, |message| Event::SandboxFailed { message });
         Vec::new()
@@ -473,6 +480,19 @@ fn keep_sandbox(shared: &Shared, pod: &Pod, network: Arc<PodNetwork>, published:
         }
         Err(error) => Event::SandboxFailed { message: error.to_string() },
     }
+}
+
+/// The network that the pod asks for.
+async fn connect(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, context::AttachError> {
+    if context::host_network(pod) { context::attach_host(config, pod).await } else { context::attach(config, pod) }
+}
+
+/// Which ports of the host's are to lead into the pod. With the host's network, the pod has them itself.
+fn ports(shared: &Shared, pod: &Pod) -> Vec<Publish> {
+    if context::host_network(pod) {
+        return Vec::new();
+    }
+    shared.publish.iter().copied().chain(host_ports(pod)).collect()
 }
 
 async fn publish_ports(

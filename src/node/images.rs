@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::NodeConfig;
 use super::context::namespace;
+use super::{NodeConfig, forced_runtime, platform};
 use crate::image::{Image, ImageError, ImageStore, Keyring, PlatformChoice, Presence, PullError, PullRequest};
 use crate::pod::{ImageFailure, PullPolicy, Pulled};
 
@@ -26,7 +26,9 @@ pub(super) async fn find(
     policy: PullPolicy,
     started: impl AsyncFnOnce(),
 ) -> Result<(Image, Option<Pulled>), ImageFailure> {
-    let platform = PlatformChoice::default();
+    // Without a runtime there is no sandbox, and no container is started.
+    let forced = forced_runtime(|name| config.cluster.runtime_class(name), pod).unwrap_or_default();
+    let platform = platform(forced);
     let wanted = image.to_owned();
     let presence = on_store(config, move |images| images.presence(&wanted, platform)).await?;
     let pulled = match (policy, presence) {
@@ -48,8 +50,18 @@ pub(super) async fn find(
         }
     };
     let wanted = image.to_owned();
-    let found = on_store(config, move |images| images.resolve_for(&wanted, platform)).await?;
+    let found = on_store(config, move |images| find_ready(images, &wanted, platform)).await?;
     Ok((found, pulled))
+}
+
+/// Finds an image that is here. The layers of a native one are directories then, which a start does not wait for.
+fn find_ready(images: &ImageStore, name: &str, platform: PlatformChoice) -> Result<Image, ImageError> {
+    let image = images.resolve_for(name, platform)?;
+    #[cfg(target_os = "linux")]
+    if !image.is_wasm() {
+        images.unpack(name, PlatformChoice::Linux)?;
+    }
+    Ok(image)
 }
 
 /// Off the worker's task: an image may have to be read, checked and uncompressed.

@@ -17,6 +17,7 @@ mod outcomes;
 mod probe;
 mod rootfs;
 mod run_directory;
+mod runtime_class;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container as ContainerSpec, PersistentVolumeClaim, Pod, PodStatus, Secret, Service,
 };
+use k8s_openapi::api::node::v1::RuntimeClass;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +53,7 @@ pub use attach::{Attach, Attached};
 pub use journal::{Contents, Journal, JournalProblem, Recorded};
 pub use logs::{LogChunk, LogLimits, LogQuery, LogReader, LogStream};
 pub use run_directory::RunDirectory;
+pub use runtime_class::{RuntimeClassError, forced_runtime, platform};
 pub use services::{ServiceTables, service_tables};
 
 /// What a node needs from the cluster it belongs to, and tells it.
@@ -61,6 +64,8 @@ pub trait Cluster: Send + Sync {
     fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>>;
     /// A PersistentVolumeClaim.
     fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>>;
+    /// A RuntimeClass.
+    fn runtime_class(&self, name: &str) -> Option<Arc<RuntimeClass>>;
     /// All Services of a namespace.
     fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
     /// Issues a token of a pod's service account, bound to the pod. The error is a text for the pod's events.

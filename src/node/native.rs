@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSecurityContext, SecurityContext};
 
 use super::container::StartError;
-use super::context::PodContext;
+use super::context::{PodContext, host_network};
 use crate::api::qos::{QosClass, qos_class};
 use crate::api::quantity::Quantity;
 use crate::image::{Image, PlatformChoice, UnpackedImage};
@@ -193,10 +193,6 @@ fn oom_score_adjustment(pod: &Pod, requested: u64, capacity: u64) -> i32 {
             i32::try_from(adjustment.clamp(3, 999)).unwrap_or(999)
         }
     }
-}
-
-fn host_network(pod: &Pod) -> bool {
-    pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true)
 }
 
 /// What native containers need of their pod. `directory` is the sandbox's own, within the pod's.

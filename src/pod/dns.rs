@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec};
 /// Longest hostname: a DNS label, and what the kernel takes less one.
 const MAX_HOSTNAME: usize = 63;
 /// Longest name the kernel takes as hostname.
-const MAX_KERNEL_HOSTNAME: usize = 64;
+pub const MAX_KERNEL_HOSTNAME: usize = 64;
 /// Most name servers in a resolv.conf.
 const MAX_NAMESERVERS: usize = 3;
 /// Most search domains.

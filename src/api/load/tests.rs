@@ -5,7 +5,7 @@ use super::*;
 fn load_for_wasm(source: &str, text: &str) -> Result<Vec<LoadedObject>, LoadErrors> {
     let mut name_suffix = || "x4k9z".to_owned();
     let mut options =
-        LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut name_suffix };
+        LoadOptions { namespace: "default", runtime: &|_| Some(RuntimeKind::Wasm), name_suffix: &mut name_suffix };
     load(source, text, &mut options)
 }
 

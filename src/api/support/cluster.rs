@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{RuntimeKind, SupportReport, check_support};
+use super::{RuntimeOfImage, SupportReport, check_support};
 
 /// Fields that have their effect, or none that one node could show, once there is a cluster. Each stands for all below it.
 const HONOURED: &[&str] = &[
@@ -29,8 +29,8 @@ const HONOURED: &[&str] = &[
 ];
 
 /// As [`check_support`], for pods that an API server takes in.
-pub fn check_support_in_cluster(pod: &Pod, runtime: RuntimeKind) -> SupportReport {
-    let mut report = check_support(pod, runtime);
+pub fn check_support_in_cluster(pod: &Pod, of_image: &RuntimeOfImage<'_>) -> SupportReport {
+    let mut report = check_support(pod, of_image);
     let is_honoured = |path: &str| {
         let pattern = pattern(path);
         HONOURED.iter().any(|field| {
@@ -60,12 +60,13 @@ fn pattern(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::support::RuntimeKind;
 
     #[test]
     fn a_cluster_honours_what_a_single_run_cannot() {
         let check = |spec: &str| {
             let yaml = format!("{{metadata: {{name: p, finalizers: [a/b]}}, spec: {{{spec}}}}}");
-            let report = check_support_in_cluster(&serde_yaml::from_str(&yaml).unwrap(), RuntimeKind::Wasm);
+            let report = check_support_in_cluster(&serde_yaml::from_str(&yaml).unwrap(), &|_| Some(RuntimeKind::Wasm));
             let paths = |notes: Vec<crate::api::support::FieldNote>| {
                 notes.into_iter().map(|note| note.path).collect::<Vec<_>>().join(" ")
             };

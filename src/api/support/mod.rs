@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::Value;
 
 pub use cluster::check_support_in_cluster;
@@ -26,6 +26,22 @@ pub enum RuntimeKind {
 }
 
 impl RuntimeKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Wasm, Self::Linux];
+
+    /// What a RuntimeClass calls it.
+    pub fn handler(self) -> &'static str {
+        match self {
+            Self::Wasm => "wasm",
+            Self::Linux => "linux",
+        }
+    }
+
+    /// The one that a RuntimeClass means.
+    pub fn of_handler(handler: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.handler() == handler)
+    }
+
     /// The runtime's name in messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -44,8 +60,18 @@ pub enum Support {
     Warned(&'static str),
     /// The pod is refused, for this reason.
     Refused(&'static str),
-    /// The runtime does not exist yet.
-    NotYet,
+}
+
+impl Support {
+    /// The milder of two: what can be said when either may be meant.
+    fn milder(self, other: Self) -> Self {
+        let severity = |support: Self| match support {
+            Self::Honoured(_) => 0,
+            Self::Warned(_) => 1,
+            Self::Refused(_) => 2,
+        };
+        if severity(other) < severity(self) { other } else { self }
+    }
 }
 
 /// For which values a row speaks. Empty texts, lists and objects count as not set, except for [`When::Present`].
@@ -57,6 +83,8 @@ pub enum When {
     Present,
     /// For `true`.
     True,
+    /// For `false`.
+    False,
     /// For this text.
     Is(&'static str),
     /// For any other text.
@@ -84,11 +112,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// What `runtime` does.
-    pub fn support(&self, runtime: RuntimeKind) -> Support {
+    /// What `runtime` does; where it is not known, what can be said of both.
+    fn support(&self, runtime: Option<RuntimeKind>) -> Support {
         match runtime {
-            RuntimeKind::Wasm => self.wasm,
-            RuntimeKind::Linux => self.linux,
+            Some(RuntimeKind::Wasm) => self.wasm,
+            Some(RuntimeKind::Linux) => self.linux,
+            None => self.wasm.milder(self.linux),
         }
     }
 
@@ -104,6 +133,7 @@ impl Row {
             When::Present => true,
             When::Set => !is_empty(value),
             When::True => value.as_bool() == Some(true),
+            When::False => value.as_bool() == Some(false),
             When::Is(text) => value.as_str() == Some(text),
             When::Not(text) => value.as_str().is_some_and(|value| !value.is_empty() && value != text),
             When::Prefix(prefix) => value.as_str().is_some_and(|value| value.starts_with(prefix)),
@@ -130,6 +160,8 @@ pub struct FieldNote {
     pub path: String,
     /// Why it is refused, or what it means that it is not honoured.
     pub text: &'static str,
+    /// The runtime that it is about, if it is about one and that is known.
+    pub runtime: Option<RuntimeKind>,
 }
 
 /// What of a pod is not honoured.
@@ -147,14 +179,60 @@ impl fmt::Display for FieldNote {
     }
 }
 
+/// Tells which runtime an image's programs are for, as far as that is known.
+pub type RuntimeOfImage<'a> = dyn Fn(&str) -> Option<RuntimeKind> + 'a;
+
+/// The runtime of each container of a pod, as far as it is known.
+struct Runtimes {
+    /// Of what the containers share: native as soon as one of them is.
+    pod: Option<RuntimeKind>,
+    init_containers: Vec<Option<RuntimeKind>>,
+    containers: Vec<Option<RuntimeKind>>,
+}
+
+impl Runtimes {
+    fn of(pod: &Pod, of_image: &RuntimeOfImage<'_>) -> Self {
+        let spec = pod.spec.as_ref();
+        let class = spec.and_then(|spec| spec.runtime_class_name.as_deref()).and_then(RuntimeKind::of_handler);
+        let of = |container: &Container| class.or_else(|| of_image(container.image.as_deref()?));
+        let init_containers: Vec<_> = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten().map(of).collect();
+        let containers: Vec<_> = spec.into_iter().flat_map(|spec| &spec.containers).map(of).collect();
+        let all = || init_containers.iter().chain(&containers);
+        let pod = match class {
+            Some(_) => class,
+            None if all().any(|runtime| *runtime == Some(RuntimeKind::Linux)) => Some(RuntimeKind::Linux),
+            None if all().any(Option::is_none) => None,
+            None => Some(RuntimeKind::Wasm),
+        };
+        Self { pod, init_containers, containers }
+    }
+
+    /// That of the container at an index of one of the pod's lists.
+    fn at(&self, list: &str, index: usize) -> Option<RuntimeKind> {
+        let list = if list == "spec.initContainers" { &self.init_containers } else { &self.containers };
+        list.get(index).copied().flatten()
+    }
+}
+
 /// Looks at every field that `pod` sets. Give it the pod as written: fields that defaulting fills in are not what the
 /// user asked for.
-pub fn check_support(pod: &Pod, runtime: RuntimeKind) -> SupportReport {
+pub fn check_support(pod: &Pod, of_image: &RuntimeOfImage<'_>) -> SupportReport {
     let mut report = SupportReport::default();
+    let runtimes = Runtimes::of(pod, of_image);
     if let Ok(value) = serde_json::to_value(pod) {
-        visit(&value, "", "", runtime, &mut report);
+        visit(&value, ("", ""), runtimes.pod, &runtimes, &mut report);
     }
     report
+}
+
+/// What a container sets that `runtime` refuses, if it does: to be asked when its image is there.
+pub fn refusal_of_container(container: &Container, runtime: RuntimeKind) -> Option<FieldNote> {
+    let mut report = SupportReport::default();
+    let runtimes = Runtimes { pod: None, init_containers: Vec::new(), containers: Vec::new() };
+    if let Ok(value) = serde_json::to_value(container) {
+        visit(&value, ("", "spec.containers[*]"), Some(runtime), &runtimes, &mut report);
+    }
+    report.refusals.into_iter().next()
 }
 
 static ROWS_BY_PATH: LazyLock<HashMap<&str, Vec<&Row>>> = LazyLock::new(|| {
@@ -166,13 +244,20 @@ static ROWS_BY_PATH: LazyLock<HashMap<&str, Vec<&Row>>> = LazyLock::new(|| {
 });
 
 /// Walks down to the fields that have rows. `path` is the concrete one, `pattern` the one rows use.
-fn visit(value: &Value, path: &str, pattern: &str, runtime: RuntimeKind, report: &mut SupportReport) {
+fn visit(
+    value: &Value,
+    (path, pattern): (&str, &str),
+    runtime: Option<RuntimeKind>,
+    runtimes: &Runtimes,
+    report: &mut SupportReport,
+) {
     let rows = ROWS_BY_PATH.get(pattern).map(Vec::as_slice).unwrap_or_default();
     for row in rows.iter().filter(|row| row.applies(value)) {
+        let note = |text| FieldNote { path: path.to_owned(), text, runtime };
         match row.support(runtime) {
-            Support::Honoured(_) | Support::NotYet => {}
-            Support::Warned(text) => report.warnings.push(FieldNote { path: path.to_owned(), text }),
-            Support::Refused(text) => report.refusals.push(FieldNote { path: path.to_owned(), text }),
+            Support::Honoured(_) => {}
+            Support::Warned(text) => report.warnings.push(note(text)),
+            Support::Refused(text) => report.refusals.push(note(text)),
         }
     }
     if !rows.is_empty() {
@@ -186,12 +271,15 @@ fn visit(value: &Value, path: &str, pattern: &str, runtime: RuntimeKind, report:
                     ("spec", "initContainers") => "spec.containers".to_owned(),
                     _ => join(pattern),
                 };
-                visit(field, &join(path), &pattern, runtime, report);
+                visit(field, (&join(path), &pattern), runtime, runtimes, report);
             }
         }
         Value::Array(items) => {
+            let are_containers = matches!(path, "spec.containers" | "spec.initContainers");
             for (index, item) in items.iter().enumerate() {
-                visit(item, &format!("{path}[{index}]"), &format!("{pattern}[*]"), runtime, report);
+                let runtime = if are_containers { runtimes.at(path, index) } else { runtime };
+                let (path, pattern) = (format!("{path}[{index}]"), format!("{pattern}[*]"));
+                visit(item, (&path, &pattern), runtime, runtimes, report);
             }
         }
         _ => {}
@@ -206,8 +294,7 @@ pub fn markdown() -> String {
          `src/api/support/table.rs`: change it there, then run `UPDATE=1 cargo test pod_fields`.\n\n\
          - **yes**: the field has its effect.\n\
          - **warns**: the pod runs and husk says that the field does not do what it should.\n\
-         - **refused**: the pod is not accepted; the error names the field and the reason.\n\
-         - **not yet**: the runtime does not exist yet.\n\n\
+         - **refused**: the pod is not accepted; the error names the field and the reason.\n\n\
          `[*]` stands for the items of a list, `.**` for everything below. Rows of `spec.containers[*]` hold for init \
          containers as well. Fields that are not set, or set to nothing, never warn.\n\n\
          | Field | For | WebAssembly | Linux |\n| --- | --- | --- | --- |\n",
@@ -216,6 +303,7 @@ pub fn markdown() -> String {
         let values = match row.when {
             When::Set | When::Present => "any value".to_owned(),
             When::True => "`true`".to_owned(),
+            When::False => "`false`".to_owned(),
             When::Is(text) => format!("`{text}`"),
             When::Not(text) => format!("other than `{text}`"),
             When::Prefix(prefix) => format!("`{prefix}…`"),
@@ -235,7 +323,6 @@ fn cell(support: Support) -> String {
         Support::Honoured(how) => format!("yes: {how}"),
         Support::Warned(meaning) => format!("warns: {meaning}"),
         Support::Refused(reason) => format!("refused: {reason}"),
-        Support::NotYet => "not yet".to_owned(),
     }
 }
 

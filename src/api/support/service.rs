@@ -17,7 +17,7 @@ const NO_SCTP: &str = "ignored: pods have TCP and UDP";
 pub fn check_service(service: &Service) -> SupportReport {
     let mut report = SupportReport::default();
     let Some(spec) = &service.spec else { return report };
-    let mut warn = |path: String, text| report.warnings.push(FieldNote { path, text });
+    let mut warn = |path: String, text| report.warnings.push(FieldNote { path, text, runtime: None });
     let is_set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     for (set, field, text) in [
         (spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()), "externalIPs", NO_EXTERNAL),

@@ -57,6 +57,11 @@ const NO_CLOUD: &str = "volumes of network and cloud storage are not supported; 
 const NO_DEVICES: &str = "there are no devices inside the sandbox";
 const NO_HOST_NAMESPACES: &str = "a WebAssembly container shares no namespace with the host";
 const NO_KERNEL: &str = "a WebAssembly container makes no system calls that this could govern";
+const NO_APP_ARMOR: &str = "husk loads no AppArmor profiles";
+const NO_SE_LINUX: &str = "ignored: husk sets no SELinux labels";
+const NO_BLOCK_DEVICES: &str = "block devices are not given to containers";
+const ONE_USER_NAMESPACE: &str =
+    "ignored: all pods have the users of husk's own user namespace, which are the host's where husk runs as root";
 const NO_WINDOWS: &str = "there are no Windows containers";
 const COMPUTE: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 const NO_STORAGE_LIMIT: &str = "ignored: disk use is bounded by husk's own limits";
@@ -97,7 +102,7 @@ pub const TABLE: &[Row] = &[
     yes("spec.containers[*].image"),
     yes_because(
         "spec.containers[*].imagePullPolicy",
-        "whatever it says, images come from the local store: there are no registries to pull from yet",
+        "images that were imported, loaded or built, and those in the binary, are used as they are, even for Always",
     ),
     yes("spec.containers[*].command"),
     yes("spec.containers[*].args"),
@@ -130,7 +135,8 @@ pub const TABLE: &[Row] = &[
         "published on hostIP, or on the host's loopback; not for init containers that run to completion",
     ),
     yes("spec.containers[*].ports[*].hostIP"),
-    yes_because("spec.containers[*].resources.limits", "memory and cpu are enforced"),
+    yes_because("spec.containers[*].resources.limits", "memory and cpu are enforced")
+        .linux(Support::Honoured("memory and cpu are enforced where control groups can be made; an event says if not")),
     warned("spec.containers[*].resources.limits", NO_STORAGE_LIMIT).when(When::Key("ephemeral-storage")),
     refused("spec.containers[*].resources.limits", NO_EXTENDED).when(When::KeyOutside(COMPUTE)),
     yes_because("spec.containers[*].resources.requests", "they decide the QoS class and what resourceFieldRef shows"),
@@ -152,8 +158,9 @@ pub const TABLE: &[Row] = &[
         "spec.containers[*].volumeMounts[*].mountPropagation",
         "ignored: mounts do not change while a container runs",
     )
-    .when(When::Not("None")),
-    refused("spec.containers[*].volumeDevices.**", NO_DEVICES),
+    .when(When::Not("None"))
+    .native(),
+    refused("spec.containers[*].volumeDevices.**", NO_DEVICES).linux(Support::Refused(NO_BLOCK_DEVICES)),
     yes_because("spec.containers[*].livenessProbe.**", PROBES),
     yes_because("spec.containers[*].readinessProbe.**", PROBES),
     yes_because("spec.containers[*].startupProbe.**", PROBES),
@@ -173,7 +180,7 @@ pub const TABLE: &[Row] = &[
         "there are no privileges to gain inside the sandbox",
     )
     .native(),
-    refused("spec.containers[*].securityContext.appArmorProfile.**", NO_KERNEL),
+    refused("spec.containers[*].securityContext.appArmorProfile.**", NO_KERNEL).linux(Support::Refused(NO_APP_ARMOR)),
     refused("spec.containers[*].securityContext.capabilities.add", "a WebAssembly container cannot have capabilities")
         .native(),
     yes_because("spec.containers[*].securityContext.capabilities.drop", "a WebAssembly container has no capabilities")
@@ -191,7 +198,7 @@ pub const TABLE: &[Row] = &[
     warned("spec.containers[*].securityContext.runAsUser", NO_USERS).native(),
     warned("spec.containers[*].securityContext.runAsGroup", NO_USERS).native(),
     yes_because("spec.containers[*].securityContext.runAsNonRoot", NON_ROOT),
-    refused("spec.containers[*].securityContext.seLinuxOptions.**", NO_KERNEL),
+    refused("spec.containers[*].securityContext.seLinuxOptions.**", NO_KERNEL).linux(Support::Warned(NO_SE_LINUX)),
     warned("spec.containers[*].securityContext.seccompProfile.**", NO_KERNEL).native(),
     refused("spec.containers[*].securityContext.windowsOptions.**", NO_WINDOWS),
     // spec: volumes
@@ -291,27 +298,31 @@ pub const TABLE: &[Row] = &[
     refused("spec.hostNetwork", NO_HOST_NAMESPACES).when(When::True).native(),
     refused("spec.hostPID", NO_HOST_NAMESPACES).when(When::True).native(),
     refused("spec.hostIPC", NO_HOST_NAMESPACES).when(When::True).native(),
-    yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's"),
+    yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's").linux(Support::Honoured("")),
+    yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's")
+        .when(When::False)
+        .linux(Support::Warned(ONE_USER_NAMESPACE)),
     yes("spec.shareProcessNamespace"),
     // spec: security
-    refused("spec.securityContext.appArmorProfile.**", NO_KERNEL),
+    refused("spec.securityContext.appArmorProfile.**", NO_KERNEL).linux(Support::Refused(NO_APP_ARMOR)),
     yes_because(
         "spec.securityContext.fsGroup",
         "files of volumes get the group, where the host permits, and its mode bits",
     ),
-    warned("spec.securityContext.fsGroupChangePolicy", NO_USERS),
+    warned("spec.securityContext.fsGroupChangePolicy", NO_USERS)
+        .linux(Support::Warned("ignored: files of volumes get the group whenever a pod starts")),
     warned("spec.securityContext.runAsUser", NO_USERS).native(),
     warned("spec.securityContext.runAsGroup", NO_USERS).native(),
     yes_because("spec.securityContext.runAsNonRoot", NON_ROOT),
-    refused("spec.securityContext.seLinuxChangePolicy", NO_KERNEL),
-    refused("spec.securityContext.seLinuxOptions.**", NO_KERNEL),
+    refused("spec.securityContext.seLinuxChangePolicy", NO_KERNEL).linux(Support::Warned(NO_SE_LINUX)),
+    refused("spec.securityContext.seLinuxOptions.**", NO_KERNEL).linux(Support::Warned(NO_SE_LINUX)),
     warned("spec.securityContext.seccompProfile.**", NO_KERNEL).native(),
     warned("spec.securityContext.supplementalGroups", NO_USERS).native(),
     warned("spec.securityContext.supplementalGroupsPolicy", NO_USERS).native(),
     refused("spec.securityContext.sysctls.**", NO_KERNEL).native(),
     refused("spec.securityContext.windowsOptions.**", NO_WINDOWS),
     // spec: where and with what it runs
-    warned("spec.imagePullSecrets.**", "ignored: images are not pulled from registries yet"),
+    yes("spec.imagePullSecrets.**"),
     warned("spec.nodeName", ONE_NODE),
     warned("spec.nodeSelector", ONE_NODE),
     warned("spec.affinity.**", ONE_NODE),
@@ -323,7 +334,7 @@ pub const TABLE: &[Row] = &[
     warned("spec.priorityClassName", ONE_NODE),
     warned("spec.preemptionPolicy", ONE_NODE),
     warned("spec.overhead", ONE_NODE),
-    warned("spec.runtimeClassName", "ignored: the runtime follows from the image"),
+    yes_because("spec.runtimeClassName", "wasm and linux; where it is not set, the runtime follows from each image"),
     yes("spec.os.name"),
     refused("spec.os.name", NO_WINDOWS).when(When::Is("windows")),
     warned("spec.resources.limits", "limits of the pod as a whole are not enforced yet"),

@@ -97,7 +97,7 @@ impl Call<'_> {
             fields.shift_remove("status");
         }
         let mut object = typed(resource, &value)?;
-        let warnings = supported(resource, &object, (rules.support)(&object))?;
+        let warnings = supported(resource, &object, (rules.support)(&self.admission(), &object))?;
         api::apply_defaults(&mut object, self.info.namespace());
         if managers == Managers::Sender {
             // What admission adds is nobody's (kube-apiserver `handlers/create.go`).
@@ -138,7 +138,7 @@ impl Call<'_> {
 
 /// Refuses an object with fields that cannot be had; gives the warnings about those that do not do what they say.
 fn supported(resource: &ResourceType, object: &Object, report: SupportReport) -> Result<Vec<String>, ApiError> {
-    let refusals = report.refusals.into_iter().map(|FieldNote { path, text }| FieldError {
+    let refusals = report.refusals.into_iter().map(|FieldNote { path, text, .. }| FieldError {
         path,
         kind: ErrorKind::Forbidden,
         value: None,

@@ -36,7 +36,7 @@ pub(super) struct Rules {
     /// Completes a new object, and refuses what must not be there (admission and `PrepareForCreate`).
     pub(super) admit: fn(&Admission<'_>, &mut Object) -> Result<(), ApiError>,
     /// Which fields of an object, as the client wrote it, do not do what they say, or cannot be had.
-    pub(super) support: fn(&Object) -> SupportReport,
+    pub(super) support: fn(&Admission<'_>, &Object) -> SupportReport,
     /// Something that others are about to make, and without which the object is refused: it is waited for.
     pub(super) awaits: fn(&Value) -> Option<(&'static ResourceType, String)>,
     /// Completes an object that takes the place of another (`PrepareForUpdate`).
@@ -62,7 +62,7 @@ pub(super) struct Rules {
 /// What every kind does unless it says otherwise.
 pub(super) const COMMON: Rules = Rules {
     admit: |_, _| Ok(()),
-    support: |_| SupportReport::default(),
+    support: |_, _| SupportReport::default(),
     awaits: |_| None,
     prepare_update: |_, _, _, _| Ok(()),
     check_update: check_any_update,

@@ -9,15 +9,17 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use serde_json::Value;
 
 use super::{COMMON, Part, Rules};
-use crate::api::support::{RuntimeKind, SupportReport, check_support_in_cluster};
+use crate::api::support::{SupportReport, check_support_in_cluster};
 use crate::api::{self, FieldError, Object, qos};
 use crate::apiserver::status::ApiError;
 
 pub(super) const POD: Rules = Rules {
     generation: Some("spec"),
     returns_deleted: true,
-    support: |object| match object {
-        Object::Pod(pod) => check_support_in_cluster(pod, RuntimeKind::Wasm),
+    support: |admission, object| match object {
+        Object::Pod(pod) => {
+            check_support_in_cluster(pod, &|image| admission.server.node_access.runtime_of_image(image))
+        }
         _ => SupportReport::default(),
     },
     awaits: admission::default_service_account,

@@ -15,7 +15,7 @@ use crate::apiserver::status::ApiError;
 pub(super) const SERVICE: Rules = Rules {
     returns_deleted: true,
     exclusive: true,
-    support: |object| match object {
+    support: |_, object| match object {
         Object::Service(service) => {
             let SupportReport { refusals, mut warnings } = check_service(service);
             // Node ports are given out here.

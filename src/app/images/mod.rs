@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 
+use crate::api::support::RuntimeKind;
 use crate::cli::image::ImageCommand;
 use crate::cli::image::build::BuildArgs;
 use crate::cli::image::history::HistoryArgs;
@@ -17,8 +18,8 @@ use crate::cli::image::save::{Format, SaveArgs};
 use crate::cli::output::table;
 use crate::cli::{Global, Switch};
 use crate::image::{
-    BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, Prune, PullError, PullRequest,
-    Pulled, Registries, SaveFormat,
+    BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune, PullError,
+    PullRequest, Pulled, Registries, SaveFormat,
 };
 
 use super::paths::Paths;
@@ -30,6 +31,12 @@ pub(super) fn open(global: &Global, paths: &Paths) -> anyhow::Result<Arc<ImageSt
     Ok(ImageStore::with_credentials(&paths.images, use_aliases, registries, user_keyring()))
 }
 
+/// Which runtime an image's programs are for, if it is here.
+pub(super) fn runtime_of(images: &ImageStore, name: &str) -> Option<RuntimeKind> {
+    let is_wasm = images.is_wasm(name, PlatformChoice::default()).ok()??;
+    Some(if is_wasm { RuntimeKind::Wasm } else { RuntimeKind::Linux })
+}
+
 /// The credentials that the user's tools have stored.
 fn user_keyring() -> Keyring {
     Keyring::of_user(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
@@ -38,12 +45,14 @@ fn user_keyring() -> Keyring {
 /// Pulls images of which none is here, all at the same time; what became of each.
 pub(super) fn pull_each<'a>(
     images: &Arc<ImageStore>,
-    names: impl Iterator<Item = &'a str>,
+    wanted: impl Iterator<Item = (&'a str, PlatformChoice)>,
     quiet: bool,
 ) -> anyhow::Result<Vec<Result<Pulled, PullError>>> {
-    let request =
-        |name: &str| PullRequest { image: name.to_owned(), platform: Default::default(), keyring: Arc::default() };
-    transfer::pull_each(images, names.map(request).collect(), quiet)
+    let request = |(name, platform): (&str, _)| {
+        let image = name.to_owned();
+        PullRequest { image, platform, keyring: Arc::default() }
+    };
+    transfer::pull_each(images, wanted.map(request).collect(), quiet)
 }
 
 /// Runs a verb of `husk image`.

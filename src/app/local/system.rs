@@ -15,6 +15,7 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tracing::warn;
 
+use crate::api::support::RuntimeKind;
 use crate::app::services;
 use crate::base::clock::Clock;
 use crate::controller::endpoints::{SERVICE_NAME, SKIP_MIRROR};
@@ -36,8 +37,6 @@ const PRIORITIES: [(&str, i32, &str); 2] = [
         "Used for system critical pods that must not be moved from their current node.",
     ),
 ];
-/// The runtimes: the name of each is that of what carries it out.
-const RUNTIMES: [&str; 1] = ["wasm"];
 /// Labels of the two Services, by which tools find them.
 const API_LABELS: [(&str, &str); 2] = [("component", "apiserver"), ("provider", "kubernetes")];
 const DNS_LABELS: [(&str, &str); 3] =
@@ -63,7 +62,7 @@ pub(super) fn ensure(store: &Store, now: Timestamp, node_ip: IpAddr) -> Result<(
         };
         create(store, class, now)?;
     }
-    for name in RUNTIMES {
+    for name in RuntimeKind::ALL.map(RuntimeKind::handler) {
         let metadata = named("", name, &[]);
         create(store, RuntimeClass { metadata, handler: name.to_owned(), ..RuntimeClass::default() }, now)?;
     }

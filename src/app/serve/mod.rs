@@ -84,7 +84,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
     // Only who is the one server of the data directory may touch what is in it.
     let store = open_store(&places.objects).await?;
     let authority = entrance.authority(store.clone())?;
-    let access = node_access::Pods::new(clock);
+    let access = node_access::Pods::new(clock, Arc::clone(&images));
     let measuring = access.measure();
     let node_name = local::node_name(&store, &host.name);
     let tokens = local::issuer(Arc::clone(&authority));

@@ -21,7 +21,7 @@ const DOMAIN: &str = "cluster.local";
 
 fn objects(text: &str) -> Vec<LoadedObject> {
     let mut options =
-        LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut String::new };
+        LoadOptions { namespace: "default", runtime: &|_| Some(RuntimeKind::Wasm), name_suffix: &mut String::new };
     load("-", text, &mut options).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{
     ConfigMap, ContainerState, ContainerStatus, PersistentVolumeClaim, Pod, PodStatus, Secret, Service,
 };
+use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
@@ -89,6 +90,10 @@ impl Cluster for Record {
     }
 
     fn claim(&self, _namespace: &str, _name: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        None
+    }
+
+    fn runtime_class(&self, _name: &str) -> Option<Arc<RuntimeClass>> {
         None
     }
 

@@ -8,6 +8,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::api::support::RuntimeKind;
 use crate::apiserver::node_access::{
     AttachRequest, Connection, ExecRequest, LogBytes, LogOptions, NodeAccess, NodeError, PodRef, Session, TerminalSize,
     Usage, Via, Wanted,
@@ -127,6 +128,10 @@ impl FakeNode {
 }
 
 impl NodeAccess for FakeNode {
+    fn runtime_of_image(&self, _image: &str) -> Option<RuntimeKind> {
+        Some(RuntimeKind::Wasm)
+    }
+
     fn logs(&self, _pod: &PodRef, options: LogOptions) -> BoxFuture<'_, Result<LogBytes, NodeError>> {
         lock(&self.log_requests).push(options.clone());
         let pieces = ["one\n", "two\n"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));

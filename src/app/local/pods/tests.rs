@@ -55,6 +55,7 @@ impl Scene {
         let journal = Arc::new(journal);
         let cluster: Arc<dyn Cluster> =
             Arc::new(StoreCluster::new(self.store.clone(), NODE.to_owned(), self.clock, Arc::new(())));
+        let images = ImageStore::open(&self.directory.path().join("images"), true).unwrap();
         let node = Node::new(NodeConfig {
             name: NODE.to_owned(),
             host_ips: vec!["127.0.0.1".to_owned()],
@@ -70,7 +71,7 @@ impl Scene {
             clock: self.clock,
             runtime: Arc::new(self.runtime.clone()),
             linux: None,
-            images: ImageStore::open(&self.directory.path().join("images"), true).unwrap(),
+            images: Arc::clone(&images),
             switch: Switch::new(Egress::Deny),
             cluster: Arc::clone(&cluster),
             logs: None,
@@ -86,7 +87,7 @@ impl Scene {
             directory: Arc::new(directory),
             journal,
             left,
-            access: node_access::Pods::new(self.clock),
+            access: node_access::Pods::new(self.clock, images),
             own: HashMap::new(),
         }));
     }
