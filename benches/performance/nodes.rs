@@ -59,6 +59,7 @@ pub(crate) fn node(
         clock: Clock::system(),
         runtime,
         linux: None,
+        adoptable: false,
         images,
         switch: Switch::new(Egress::Deny),
         cluster,

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use rustix::net::{AddressFamily, SocketType};
-use tracing::warn;
 
 use crate::base::id::PodUid;
 use crate::net::{DeviceConfig, KernelNamespace, KernelReach, SocketKind};
 use crate::runtime::linux::{
     self, AttachNetwork, LinuxRuntime, LinuxRuntimeConfig, Route, Sandbox, SandboxError, TunConfig, UserNamespaceError,
 };
-use crate::runtime::{ContainerRuntime, PodSandbox};
+use crate::runtime::{ContainerRuntime, PodSandbox, RuntimeWarning};
+
+/// Makes devices through which packets come and go.
+const DEVICE: &str = "/dev/net/tun";
 
 /// What runs native containers.
 pub(super) fn runtime() -> Arc<dyn ContainerRuntime> {
@@ -33,18 +35,25 @@ pub(super) fn prepare() -> Result<(), UserNamespaceError> {
 struct PodNetworks;
 
 impl AttachNetwork for PodNetworks {
-    fn attach<'a>(&'a self, pod: &'a PodSandbox, sandbox: &'a Arc<Sandbox>) -> BoxFuture<'a, Result<(), String>> {
+    fn attach<'a>(
+        &'a self,
+        pod: &'a PodSandbox,
+        sandbox: &'a Arc<Sandbox>,
+    ) -> BoxFuture<'a, Result<Option<RuntimeWarning>, String>> {
         Box::pin(async move {
-            let namespace = Arc::new(Namespace(Arc::clone(sandbox)));
+            let keeps_device = pod.linux.as_ref().is_some_and(|linux| linux.adoptable);
+            let namespace = Arc::new(Namespace { sandbox: Arc::clone(sandbox), keeps_device });
             let attached = pod.network.attach_kernel(namespace).await;
             match attached.map_err(|error| format!("cannot connect the pod's native containers: {error}"))? {
-                KernelReach::Everything => {}
-                KernelReach::OwnPod(error) => warn!(
-                    pod = format!("{}/{}", pod.namespace, pod.name),
-                    "native containers reach nothing outside of their pod: /dev/net/tun cannot be used: {error}"
-                ),
+                KernelReach::Everything => Ok(None),
+                KernelReach::OwnPod(error) => Ok(Some(RuntimeWarning {
+                    reason: "PodNetworkLimited",
+                    message: format!(
+                        "native containers reach nothing outside of their pod: {DEVICE} cannot be used: {error}; \
+                         see `husk node info`"
+                    ),
+                })),
             }
-            Ok(())
         })
     }
 
@@ -53,7 +62,11 @@ impl AttachNetwork for PodNetworks {
 
 /// A sandbox's network namespace.
 #[derive(Debug)]
-struct Namespace(Arc<Sandbox>);
+struct Namespace {
+    sandbox: Arc<Sandbox>,
+    /// Whether the device outlives this process with the pod.
+    keeps_device: bool,
+}
 
 impl KernelNamespace for Namespace {
     fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>> {
@@ -63,7 +76,7 @@ impl KernelNamespace for Namespace {
             SocketKind::UdpV4 => (AddressFamily::INET, SocketType::DGRAM),
             SocketKind::UdpV6 => (AddressFamily::INET6, SocketType::DGRAM),
         };
-        Box::pin(async move { self.0.socket(domain, kind, 0).await.map_err(error_of) })
+        Box::pin(async move { self.sandbox.socket(domain, kind, 0).await.map_err(error_of) })
     }
 
     fn open_device<'a>(&'a self, device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<OwnedFd>> {
@@ -73,14 +86,20 @@ impl KernelNamespace for Namespace {
             addresses: vec![(device.address, device.prefix)],
             routes: vec![Route { destination: everywhere, gateway: None, source: None }],
             mtu: device.mtu,
-            keep: false,
+            keep: self.keeps_device,
             offload: false,
         };
-        Box::pin(async move { self.0.tun(&config).await.map_err(error_of) })
+        Box::pin(async move {
+            // Of a pod that was taken up, it is there already.
+            match self.sandbox.kept_tun().await.map_err(error_of)? {
+                Some(kept) => Ok(kept),
+                None => self.sandbox.tun(&config).await.map_err(error_of),
+            }
+        })
     }
 
     fn set_sysctl<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { self.0.sysctl(name, value).await.map_err(error_of) })
+        Box::pin(async move { self.sandbox.sysctl(name, value).await.map_err(error_of) })
     }
 }
 

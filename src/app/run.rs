@@ -203,6 +203,7 @@ impl Session {
             journal: Arc::new(journal),
             left: self.left(),
             data: self.paths.data.clone(),
+            adoptable: false,
             runtime: containers,
             images: Arc::clone(&self.images),
             switch,

@@ -30,9 +30,15 @@ pub(super) fn pod_address(offset: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(RANGE.to_bits() + offset)
 }
 
+/// The offset of an address that a pod can have.
+pub(super) fn pod_offset(address: Ipv4Addr) -> Option<u32> {
+    let offset = address.to_bits().checked_sub(RANGE.to_bits())?;
+    POD_OFFSETS.contains(&offset).then_some(offset)
+}
+
 /// Whether a pod can have this address.
 pub(super) fn is_pod_address(address: Ipv4Addr) -> bool {
-    in_range(address) && POD_OFFSETS.contains(&(address.to_bits() - RANGE.to_bits()))
+    pod_offset(address).is_some()
 }
 
 /// Whether pods have addresses like this.

@@ -101,6 +101,19 @@ impl Switch {
         Ok(Arc::new(PodNetwork { core, switch: Arc::clone(self) }))
     }
 
+    /// Gives new pods no address up to the last of these, for as long as there are others: pods have had them, and may want
+    /// them back.
+    pub fn begin_after(&self, taken: impl IntoIterator<Item = IpAddr>) {
+        let offsets = taken.into_iter().filter_map(|ip| match ip {
+            IpAddr::V4(ip) => addr::pod_offset(ip),
+            IpAddr::V6(_) => None,
+        });
+        if let Some(last) = offsets.max() {
+            let mut state = self.lock();
+            state.next_offset = state.next_offset.max(last.saturating_add(1).min(*POD_OFFSETS.end()));
+        }
+    }
+
     /// The network of a pod that has the host's: its address is the node's, its localhost the host's.
     pub async fn attach_host_network(
         self: &Arc<Self>,

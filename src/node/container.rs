@@ -16,9 +16,10 @@ use super::logs::LogTail;
 use super::native;
 use super::rootfs::{self, LayerCache};
 use super::{Keyboard, run_directory};
+use crate::api::support::{RuntimeKind, refusal_of_container};
 use crate::base::id::ContainerId;
 use crate::base::pipe::{self, PipeReader};
-use crate::image::Image;
+use crate::image::{Image, ImageStore, PlatformChoice};
 use crate::pod::{ResourceLimits, StartFailureReason, command, env, ephemeral_as_container, security};
 use crate::runtime::{
     ContainerConfig, ContainerPort, ExitReason, ExitStatus, LinuxContainerConfig, RuntimeError, Signal,
@@ -33,6 +34,8 @@ const MAX_TERMINATION_MESSAGE: usize = 4096;
 const TERMINATION_LOG_LIMIT: usize = 64 * 1024;
 /// Where the termination message is written unless the spec says otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// What it is called among the files that the kubelet writes for a native container.
+pub(super) const TERMINATION_LOG_FILE: &str = "termination-log";
 
 /// Why an instance does not run.
 #[derive(Debug)]
@@ -137,6 +140,10 @@ pub(super) fn prepare(
     if argv.is_empty() {
         return Err(StartError::create("no command specified: neither the container nor its image names one"));
     }
+    let runtime = if image.is_wasm() { RuntimeKind::Wasm } else { RuntimeKind::Linux };
+    if let Some(refusal) = refusal_of_container(container, runtime) {
+        return Err(StartError::config(format!("{refusal} ({} runtime)", runtime.name())));
+    }
     let id = ContainerId::random();
     let scratch = run_directory::roots(pod_dir).join(&id.0);
     let files = Files { context, container, image, volumes, layers, scratch, variables: &variables };
@@ -165,13 +172,13 @@ pub(super) fn prepare(
         cpu_limit_millis: limits.cpu_millis,
         linux,
     };
-    let fallback = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+    let fallback_to_logs = falls_back_to_logs(container);
     Ok(Prepared {
         config,
         output: (stdout_reader, stderr_reader),
         streams: Streams::new(stdin),
         stop_signal: image.config.stop_signal.as_deref().and_then(parse_signal).unwrap_or(Signal::Term),
-        termination_message: TerminationMessage { file: message_file, fallback_to_logs: fallback },
+        termination_message: TerminationMessage { file: message_file, fallback_to_logs },
         held,
     })
 }
@@ -253,6 +260,21 @@ fn standard_input(context: &PodContext<'_>, pod: &Pod, container: &ContainerSpec
     (Some(Keyboard { input, terminal_size: None }), Some(stdin))
 }
 
+fn falls_back_to_logs(container: &ContainerSpec) -> bool {
+    container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError")
+}
+
+/// Keeps what is on disk of a native container's image for as long as what is returned lives.
+pub(super) fn hold_image(images: &ImageStore, name: &str) -> Box<dyn std::any::Any + Send> {
+    #[cfg(target_os = "linux")]
+    if let Ok(unpacked) = images.unpack(name, PlatformChoice::Linux) {
+        return Box::new(unpacked);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (images, name, PlatformChoice::Linux);
+    Box::new(())
+}
+
 fn termination_path(container: &ContainerSpec) -> &str {
     container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(TERMINATION_LOG)
 }
@@ -329,6 +351,12 @@ fn end_of(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 impl TerminationMessage {
+    /// That of a native container whose root is at `root`.
+    pub(super) fn on_disk(container: &ContainerSpec, root: &Path) -> Self {
+        let file = run_directory::managed_files(root).join(TERMINATION_LOG_FILE);
+        Self { file: MessageFile::Disk(file), fallback_to_logs: falls_back_to_logs(container) }
+    }
+
     /// The message: what the runtime says, and the file's content, or the end of the log where the policy falls back
     /// (kubelet v1.36 `getTerminationMessage`).
     pub(super) fn read(&self, exit: &ExitStatus, tail: &LogTail) -> Option<String> {

@@ -234,7 +234,7 @@ pub(super) fn sandbox(
     let names = names(config, pod)?;
     let field = |value: &Option<String>| value.clone().unwrap_or_default();
     #[cfg(target_os = "linux")]
-    let linux = Some(super::native::pod_sandbox(pod, names.domain.as_deref(), directory));
+    let linux = Some(super::native::pod_sandbox(config, pod, names.domain.as_deref(), directory));
     #[cfg(not(target_os = "linux"))]
     let linux = {
         drop(directory);

@@ -1,8 +1,9 @@
 //! Carries out a pod's actions, in tasks of their own where they take time, and reports by event. Holds what the pod
 //! owns meanwhile: its sandbox, volumes, images and running containers. Decides nothing.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::attach::Streams;
 use super::context::{self, PodContext};
@@ -24,15 +25,20 @@ use super::{NodeConfig, NodeState, Publish, PublishedPorts, forced_runtime, host
 use crate::base::id::PodUid;
 use crate::image::Image;
 use crate::net::PodNetwork;
-use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, Pulled, StopSignal, VolumeFailure};
-use crate::runtime::{Container, PodSandbox, ResourceUsage, Signal};
+use crate::pod::{
+    Action, ContainerKind, Event, ImageFailure, LeftInstance, PodSnapshot, PullPolicy, Pulled, StopSignal, Survivors,
+    VolumeFailure,
+};
+use crate::runtime::{AdoptedContainer, Container, PodSandbox, ResourceUsage, Signal};
 use crate::volume::{PodVolumes, VolumeError};
 
 /// Which instance of which container.
 type InstanceKey = (String, u32);
 
-/// The sandbox's directory in the pod's.
-const SANDBOX: &str = "sandbox";
+/// Where the sandbox of a pod has what it keeps on disk.
+pub(super) fn sandbox_directory(pod_directory: &Path) -> PathBuf {
+    pod_directory.join("sandbox")
+}
 
 /// The shortest time between two attempts to replace the tokens in volumes.
 const TOKEN_PAUSE: Duration = Duration::from_secs(60);
@@ -70,6 +76,8 @@ struct State {
     sandbox: Option<Arc<Sandbox>>,
     images: HashMap<String, Image>,
     instances: HashMap<InstanceKey, InstanceHandle>,
+    /// The IDs of containers that were taken up.
+    alive: HashSet<String>,
     /// The pod as of the last time that its volumes were to be brought up to date.
     updated_pod: Option<Arc<Pod>>,
 }
@@ -405,14 +413,73 @@ impl Executor {
         Vec::new()
     }
 
+    /// Takes up what is still there of a pod that another agent has left.
+    pub(super) async fn adopt(&mut self, pod: &Arc<Pod>, snapshot: &PodSnapshot) -> Survivors {
+        let ip = snapshot.status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
+        let adopted = match ip {
+            Some(ip) => adopt_sandbox(&self.shared, pod, ip).await,
+            None => None,
+        };
+        let Some((sandbox, adopted)) = adopted else {
+            self.remove_left(pod).await;
+            return Survivors::default();
+        };
+        let mut left = snapshot.running();
+        let mut survivors =
+            Survivors { sandbox: Some(sandbox.pod.network.ips().iter().map(ToString::to_string).collect()), ..Survivors::default() };
+        self.shared.state().sandbox = Some(Arc::clone(&sandbox));
+        for adopted in adopted {
+            let is_it = |left: &LeftInstance| {
+                let id = left.id.rsplit('/').next().unwrap_or_default();
+                (left.container.as_str(), left.attempt, id) == (adopted.name.as_str(), adopted.attempt, adopted.id.0.as_str())
+            };
+            // One that nobody knows of ends with its handle.
+            let Some(known) = left.iter().position(is_it).map(|index| left.swap_remove(index)) else { continue };
+            info!(container = known.container, attempt = known.attempt, "a container is taken up");
+            survivors.containers.push(known.id.clone());
+            self.shared.state().alive.insert(adopted.id.0.clone());
+            let (instance, _cancel) = self.instance(pod, known.container.clone(), known.attempt);
+            let sandbox = Arc::clone(&sandbox);
+            self.tasks.spawn(async move { instance.go_on(&sandbox.pod, known, adopted).await });
+        }
+        survivors
+    }
+
+    /// Ends what another agent has left running of the pod.
+    async fn remove_left(&self, pod: &Pod) {
+        let uid = PodUid(pod.metadata.uid.clone().unwrap_or_default());
+        if let Some(linux) = &self.shared.node.config.linux {
+            linux.remove_left(&uid, &sandbox_directory(&self.shared.pod_dir)).await;
+        }
+    }
+
+    /// Whether another agent may have left something of the pod that runs.
+    pub(super) fn may_have_left(&self) -> bool {
+        self.shared.node.config.linux.is_some() && sandbox_directory(&self.shared.pod_dir).exists()
+    }
+
+    /// Nothing runs in the pod any more, and the agent ends: the next one makes a new sandbox.
+    pub(super) async fn end_sandbox(&mut self) {
+        let sandbox = self.shared.state().sandbox.take();
+        if let (Some(sandbox), Some(linux)) = (sandbox, &self.shared.node.config.linux) {
+            linux.remove_sandbox(&sandbox.pod.uid).await;
+        }
+    }
+
     fn start(&mut self, pod: &Arc<Pod>, container: String, attempt: u32, kind: ContainerKind) -> Vec<Event> {
+        debug!(container, attempt, ?kind, "start");
+        let (instance, cancel) = self.instance(pod, container, attempt);
+        self.tasks.spawn(async move { instance.run(cancel).await });
+        Vec::new()
+    }
+
+    /// An instance, in a place where its stop finds it.
+    fn instance(&self, pod: &Arc<Pod>, container: String, attempt: u32) -> (StartingInstance, CancellationToken) {
         let cancel = CancellationToken::new();
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
         let handle = InstanceHandle { cancel: cancel.clone(), running: None, told_to_stop: false };
         shared.state().instances.insert((container.clone(), attempt), handle);
-        let instance = StartingInstance { shared, pod, container, attempt, kind };
-        self.tasks.spawn(async move { instance.run(cancel).await });
-        Vec::new()
+        (StartingInstance { shared, pod, container, attempt }, cancel)
     }
 
     /// Does something for an instance that runs; of one that has ended just now, the event is on its way.
@@ -468,7 +535,7 @@ fn image_present(shared: &Shared, container: String, image: &str, found: Image, 
 /// Takes a sandbox that is ready into the pod's possession, where a stop finds it.
 fn keep_sandbox(shared: &Shared, pod: &Pod, network: Arc<PodNetwork>, published: PublishedPorts) -> Event {
     let ips = network.ips().iter().map(ToString::to_string).collect();
-    match context::sandbox(&shared.node.config, pod, network, shared.pod_dir.join(SANDBOX)) {
+    match context::sandbox(&shared.node.config, pod, network, sandbox_directory(&shared.pod_dir)) {
         Ok(sandbox) => {
             let mut state = shared.state();
             // A stop cancels first and takes the sandbox then: one that comes later has nobody to take it.
@@ -479,6 +546,31 @@ fn keep_sandbox(shared: &Shared, pod: &Pod, network: Arc<PodNetwork>, published:
             Event::SandboxReady { ips }
         }
         Err(error) => Event::SandboxFailed { message: error.to_string() },
+    }
+}
+
+/// Takes up the sandbox that another agent has left, and what is still there in it.
+async fn adopt_sandbox(
+    shared: &Shared,
+    pod: &Pod,
+    ip: IpAddr,
+) -> Option<(Arc<Sandbox>, Vec<AdoptedContainer>)> {
+    let config = &shared.node.config;
+    let network = match context::host_network(pod) {
+        true => context::attach_host(config, pod).await,
+        false => context::attach_again(config, pod, ip),
+    };
+    let network = network.inspect_err(|error| warn!(%error, %ip, "the pod cannot have its network back")).ok()?;
+    let sandbox = context::sandbox(config, pod, Arc::clone(&network), sandbox_directory(&shared.pod_dir)).ok()?;
+    let adopted = config.linux.as_ref()?.adopt(&sandbox).await?;
+    let published = publish_ports(shared, &network, &ports(shared, pod)).await;
+    match published {
+        Ok(published) => Some((Arc::new(Sandbox { pod: sandbox, published }), adopted)),
+        Err(error) => {
+            warn!(error, "the pod cannot have its ports back, and starts over");
+            config.linux.as_ref()?.remove_sandbox(&sandbox.uid).await;
+            None
+        }
     }
 }
 
@@ -518,7 +610,7 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
         return Ok(());
     }
     if shared.resumed
-        && let Err(error) = run_directory::remove_roots(&shared.pod_dir)
+        && let Err(error) = run_directory::remove_roots(&shared.pod_dir, &shared.state().alive)
     {
         warn!(%error, "what dead containers wrote was not removed completely");
     }

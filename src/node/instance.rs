@@ -12,16 +12,19 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use super::attach::Streams;
-use super::container::{self, StartError};
+use super::attach::{Stdin, Streams};
+use super::container::{self, StartError, Subject};
 use super::context::PodContext;
 use super::executor::Shared;
 use super::logs::{LogSinks, LogSource, LogTail};
 use super::probe::Target;
+use super::run_directory;
 use super::upkeep::Upkeep;
 use crate::base::clock::Timestamp;
-use crate::pod::{Begun, ContainerKind, Event, full_name};
-use crate::runtime::{Container, ContainerRuntime, ExitReason, ExitStatus};
+use crate::pod::{Begun, Event, LeftInstance, full_name};
+use crate::runtime::{
+    AdoptedContainer, Container, ContainerRuntime, ExitReason, ExitStatus, PodSandbox, RuntimeWarning, Signal,
+};
 
 /// How long the report of an exit waits for the last output to be taken. What is left then follows the report.
 const LOG_DRAIN: Duration = Duration::from_secs(2);
@@ -34,7 +37,6 @@ pub(super) struct StartingInstance {
     pub(super) pod: Arc<Pod>,
     pub(super) container: String,
     pub(super) attempt: u32,
-    pub(super) kind: ContainerKind,
 }
 
 /// A container that runs, with what is needed to follow it to its end.
@@ -55,7 +57,10 @@ impl StartingInstance {
             () = cancel.cancelled() => Err(StartError::cancelled()),
         };
         match started {
-            Ok(running) => self.follow(running).await,
+            Ok(running) => {
+                let start = self.reports_of_start(&running);
+                self.follow(running, start).await;
+            }
             Err(error) => {
                 let event = Event::ContainerStartFailed {
                     container: self.container,
@@ -75,7 +80,6 @@ impl StartingInstance {
         let (sandbox, image) = self.shared.basis_of(&self.container);
         let sandbox = sandbox.ok_or_else(|| StartError::create("the pod's sandbox is gone"))?;
         let image = image.ok_or_else(|| StartError::create("the container's image is gone"))?;
-        let subject = container::Subject { pod: &self.pod, container: &self.container, attempt: self.attempt };
         let ips = sandbox.pod.network.ips().iter().map(ToString::to_string).collect();
         let context = PodContext::new(config, &self.pod, ips);
         let storage = container::Storage {
@@ -84,7 +88,7 @@ impl StartingInstance {
             layers: &self.shared.node.layers,
             pod_dir: &self.shared.pod_dir,
         };
-        let prepared = container::prepare(&context, &subject, &sandbox, storage)?;
+        let prepared = container::prepare(&context, &self.subject(), &sandbox, storage)?;
         let runtime = self.runtime(prepared.config.linux.is_some())?;
         let id = format!("{}://{}", runtime.name(), prepared.config.id);
         let created = runtime.create(&sandbox.pod, prepared.config).await;
@@ -93,23 +97,61 @@ impl StartingInstance {
         container.start().await.map_err(|error| StartError::run(&id, &error))?;
         // No await from here on: an instance that runs is known to run, or is dropped and so killed.
         let started_at = config.clock.now();
-        let target = Target {
-            pod: full_name(&self.pod),
-            container: Arc::new(subject.spec().map(Cow::into_owned).unwrap_or_default()),
-            attempt: self.attempt,
-            process: Arc::downgrade(&container),
-            network: Arc::clone(&sandbox.pod.network),
-        };
-        let upkeep = Upkeep::new(target, started_at);
         let streams = prepared.streams;
-        let process = (&container, &streams);
-        self.shared.set_running(&self.container, self.attempt, process, prepared.stop_signal, upkeep);
+        self.set_running(&sandbox.pod, (&container, &streams), prepared.stop_signal, started_at);
         let message = prepared.termination_message;
-        for warning in container.warnings() {
-            warn!(container = self.container, reason = warning.reason, "{}", warning.message);
-        }
         let held = prepared.held;
         Ok(Running { id, container, output: prepared.output, streams, message, started_at, held })
+    }
+
+    /// From now on signals, probes and hooks reach it.
+    fn set_running(
+        &self,
+        pod: &PodSandbox,
+        process: (&Arc<dyn Container>, &Arc<Streams>),
+        stop_signal: Signal,
+        started_at: Timestamp,
+    ) {
+        let target = Target {
+            pod: full_name(&self.pod),
+            container: Arc::new(self.subject().spec().map(Cow::into_owned).unwrap_or_default()),
+            attempt: self.attempt,
+            process: Arc::downgrade(process.0),
+            network: Arc::clone(&pod.network),
+        };
+        let upkeep = Upkeep::new(target, started_at);
+        self.shared.set_running(&self.container, self.attempt, process, stop_signal, upkeep);
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { pod: &self.pod, container: &self.container, attempt: self.attempt }
+    }
+
+    /// Goes on with an instance that has outlived the agent which started it.
+    pub(super) async fn go_on(self, pod: &PodSandbox, left: LeftInstance, adopted: AdoptedContainer) {
+        let AdoptedContainer { container, stdin, stdout, stderr, .. } = adopted;
+        let subject = self.subject();
+        let Some(spec) = subject.spec() else { return };
+        let stdin = stdin.map(|writer| Stdin { writer, once: spec.stdin_once == Some(true) });
+        let root = run_directory::roots(&self.shared.pod_dir).join(&adopted.id.0);
+        let message = container::TerminationMessage::on_disk(&spec, &root);
+        // Whatever has become of its image, what is mounted of it should stay; if not, it was to be deleted anyway.
+        let images = Arc::clone(&self.shared.node.config.images);
+        let image = spec.image.clone().unwrap_or_default();
+        let held = tokio::task::spawn_blocking(move || container::hold_image(&images, &image)).await;
+        let streams = Streams::new(stdin);
+        // The signal that the image asks for is known to the container itself.
+        self.set_running(pod, (&container, &streams), Signal::Term, left.started_at);
+        let running = Running {
+            id: left.id,
+            container,
+            output: (stdout, stderr),
+            streams,
+            message,
+            started_at: left.started_at,
+            held: held.unwrap_or_else(|_| Box::new(())),
+        };
+        self.follow(running, Vec::new()).await;
     }
 
     /// What runs native containers, or those of WebAssembly.
@@ -136,11 +178,23 @@ impl StartingInstance {
         }
     }
 
-    /// Reports the start, passes on the output, and reports the end.
-    async fn follow(self, running: Running) {
-        let Self { shared, pod, container, attempt, kind } = self;
-        let Running { id, container: process, output, streams, message, started_at, held } = running;
-        debug!(container, attempt, ?kind, id, "container started");
+    /// What is told of a start: that it happened, and what was not as asked for.
+    fn reports_of_start(&self, running: &Running) -> Vec<Event> {
+        let (container, attempt) = (self.container.clone(), self.attempt);
+        let Running { id, started_at: at, .. } = running;
+        debug!(container, attempt, id, "container started");
+        let started = Event::ContainerStarted { container, attempt, id: id.clone(), at: *at };
+        let warned = running.container.warnings().iter().map(|RuntimeWarning { reason, message }| {
+            let container = Some(self.container.clone());
+            Event::Warned { container, reason, message: message.clone() }
+        });
+        std::iter::once(started).chain(warned).collect()
+    }
+
+    /// Passes on the output, and makes reports: the first ones as soon as that is done, and then the end.
+    async fn follow(self, running: Running, first: Vec<Event>) {
+        let Self { shared, pod, container, attempt } = self;
+        let Running { container: process, output, streams, message, held, .. } = running;
         let (tail, ended) = (LogTail::default(), CancellationToken::new());
         let source = LogSource {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
@@ -156,7 +210,9 @@ impl StartingInstance {
         let pump = tokio::spawn(source.pump(output, sinks, config.clock, ended.clone()));
         // Should this task be aborted, its container is dropped, and the output must end with it.
         let end_of_output = ended.drop_guard();
-        shared.report(Event::ContainerStarted { container: container.clone(), attempt, id, at: started_at }).await;
+        for event in first {
+            shared.report(event).await;
+        }
         let exit = catch_panic(process.wait()).await.unwrap_or_else(lost);
         let at = config.clock.now();
         drop(end_of_output);

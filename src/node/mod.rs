@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::journal::PodJournal;
 use crate::base::clock::Clock;
+use crate::base::id::PodUid;
 use crate::base::pipe::PipeReader;
 use crate::image::ImageStore;
 use crate::net::{PublishedPort, Switch};
@@ -136,6 +137,8 @@ pub struct NodeConfig {
     pub runtime: Arc<dyn ContainerRuntime>,
     /// Runs native containers, where that is possible.
     pub linux: Option<Arc<dyn ContainerRuntime>>,
+    /// Whether native containers outlive this agent, for the next one to take up.
+    pub adoptable: bool,
     /// Has images.
     pub images: Arc<ImageStore>,
     /// Connects pods.
@@ -196,11 +199,30 @@ impl Node {
         self.start(pod, publish, None)
     }
 
-    /// The same for a pod that an agent before this one ran, and has left in the state of `snapshot`. Its containers
-    /// died with that agent; what its volumes had on disk must be in the pod's folder. When this returns, it is this
+    /// The same for a pod that an agent before this one ran, and has left in the state of `snapshot`. Its containers of
+    /// WebAssembly died with that agent; native ones may be there still. What its volumes had on disk must be in the pod's
+    /// folder. When this returns, it is this
     /// node's journal that has the pod.
     pub fn resume_pod(&self, pod: Arc<Pod>, publish: Vec<Publish>, snapshot: PodSnapshot) -> PodHandle {
         self.start(pod, publish, Some(snapshot))
+    }
+
+    /// Tells of pods that will be resumed, before any is: others get no address that was theirs.
+    pub fn will_resume<'a>(&self, snapshots: impl IntoIterator<Item = &'a PodSnapshot>) {
+        let ips = snapshots.into_iter().filter_map(|snapshot| snapshot.status.pod_ip.as_deref()?.parse().ok());
+        self.shared.config.switch.begin_after(ips);
+    }
+
+    /// Ends what an agent has left running of a pod that nobody wants any more.
+    pub fn remove_left(&self, uid: &str) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        let directory = executor::sandbox_directory(&shared.config.pods_dir.join(uid));
+        let uid = PodUid(uid.to_owned());
+        async move {
+            if let Some(linux) = shared.config.linux.as_ref().filter(|_| directory.exists()) {
+                linux.remove_left(&uid, &directory).await;
+            }
+        }
     }
 
     /// A way to the logs of a pod of which nothing runs any more.

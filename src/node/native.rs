@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSecurityContext, SecurityContext};
 
-use super::container::StartError;
+use super::container::{StartError, TERMINATION_LOG_FILE};
 use super::context::{PodContext, host_network};
+use super::{NodeConfig, run_directory};
 use crate::api::qos::{QosClass, qos_class};
 use crate::api::quantity::Quantity;
 use crate::image::{Image, PlatformChoice, UnpackedImage};
@@ -52,8 +53,8 @@ pub(super) fn build(
 ) -> Result<Native, StartError> {
     let unpacked = context.config.images.unpack(&parts.image.reference, PlatformChoice::Linux);
     let unpacked = unpacked.map_err(StartError::create)?;
-    let files = parts.scratch.with_extension("files");
-    let termination_log = files.join("termination-log");
+    let files = run_directory::managed_files(&parts.scratch);
+    let termination_log = files.join(TERMINATION_LOG_FILE);
     let mut mounts = managed_files(context, container, &parts, &files).map_err(|error| {
         StartError::create(format!("cannot write the container's files in {}: {error}", files.display()))
     })?;
@@ -90,7 +91,7 @@ fn managed_files(
         ("hosts", "/etc/hosts", hosts, 0o644),
         ("hostname", "/etc/hostname", dns::hostname_file(parts.names), 0o644),
         ("resolv.conf", "/etc/resolv.conf", context.resolv_conf(), 0o644),
-        ("termination-log", parts.termination_path, String::new(), 0o666),
+        (TERMINATION_LOG_FILE, parts.termination_path, String::new(), 0o666),
     ];
     let mut mounts = Vec::new();
     for (name, target, content, mode) in files {
@@ -196,7 +197,12 @@ fn oom_score_adjustment(pod: &Pod, requested: u64, capacity: u64) -> i32 {
 }
 
 /// What native containers need of their pod. `directory` is the sandbox's own, within the pod's.
-pub(super) fn pod_sandbox(pod: &Pod, domain: Option<&str>, directory: PathBuf) -> LinuxPodSandboxConfig {
+pub(super) fn pod_sandbox(
+    config: &NodeConfig,
+    pod: &Pod,
+    domain: Option<&str>,
+    directory: PathBuf,
+) -> LinuxPodSandboxConfig {
     let spec = pod.spec.as_ref();
     let security = spec.and_then(|spec| spec.security_context.as_ref());
     let sysctls = security.and_then(|security| security.sysctls.as_ref()).into_iter().flatten();
@@ -208,6 +214,6 @@ pub(super) fn pod_sandbox(pod: &Pod, domain: Option<&str>, directory: PathBuf) -
         host_ipc: spec.and_then(|spec| spec.host_ipc) == Some(true),
         sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
         shm_bytes: 0,
-        adoptable: false,
+        adoptable: config.adoptable,
     }
 }

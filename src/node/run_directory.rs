@@ -2,6 +2,8 @@
 //! by UID, and the journal. A lock that the system takes back when the agent ends, however it ends, tells a directory in
 //! use from one that was left behind.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -174,9 +176,25 @@ pub(super) fn roots(pod_directory: &Path) -> PathBuf {
     pod_directory.join("containers")
 }
 
-/// Removes what containers of a pod had changed of their images; they are dead.
-pub(super) fn remove_roots(pod_directory: &Path) -> io::Result<()> {
-    unless_missing(fs::remove_dir_all(roots(pod_directory)))
+/// Where a native container has the files that the kubelet writes, beside its root.
+pub(super) fn managed_files(root: &Path) -> PathBuf {
+    root.with_extension("files")
+}
+
+/// Removes what containers of a pod had changed of their images, but for those with these IDs: the others are dead.
+pub(super) fn remove_roots(pod_directory: &Path, alive: &HashSet<String>) -> io::Result<()> {
+    let roots = roots(pod_directory);
+    if alive.is_empty() {
+        return unless_missing(fs::remove_dir_all(roots));
+    }
+    for entry in fs::read_dir(roots)? {
+        let path = entry?.path();
+        let is_alive = path.file_stem().and_then(OsStr::to_str).is_some_and(|id| alive.contains(id));
+        if !is_alive {
+            unless_missing(fs::remove_dir_all(path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes all that is left of a pod on disk.

@@ -55,6 +55,8 @@ pub(super) struct Worker {
     kill_at: Option<Instant>,
     journal: PodJournal,
     executor: Executor,
+    /// How another agent has left the pod, until it is known what is still there.
+    left: Option<PodSnapshot>,
 }
 
 impl Worker {
@@ -67,25 +69,25 @@ impl Worker {
     ) -> Self {
         let pod = inputs.desired.borrow().clone();
         let (events, inbox) = mpsc::channel(INBOX);
-        let facts = NodeFacts {
-            host_ips: node.config.host_ips.clone(),
-            allocatable_cpu_millis: Some(node.config.allocatable_cpu_millis),
-            allocatable_memory: Some(node.config.allocatable_memory),
-        };
-        let mut journal = PodJournal::new(node.config.journal.clone());
         let resumed = snapshot.is_some();
+        let executor = Executor::new(Arc::clone(&node), &pod, publish, resumed, events);
+        let left = snapshot.clone().filter(|_| executor.may_have_left());
+        let (mut journal, now) = (PodJournal::new(node.config.journal.clone()), node.config.clock.now());
         let observed = match snapshot {
-            None => Observed::new(facts, pod.status.clone().unwrap_or_default()),
-            Some(snapshot) => Observed::restore(facts, snapshot, &Survivors::default(), node.config.clock.now()),
+            None => Observed::new(facts(&node), pod.status.clone().unwrap_or_default()),
+            Some(snapshot) => {
+                // Until it is known better, for the next agent there may be all of it.
+                let survivors = if left.is_some() { snapshot.all() } else { Survivors::default() };
+                Observed::restore(facts(&node), snapshot, &survivors, now)
+            }
         };
         let published = pod.status.clone().filter(|_| resumed).map(Arc::new);
         if resumed {
             journal.write(&pod, &observed);
         }
-        let executor = Executor::new(Arc::clone(&node), &pod, publish, resumed, events);
         let (correlator, resync_at) = (Correlator::new(&pod.metadata), next_resync());
         let kill_at = None;
-        Self { node, inputs, pod, observed, published, correlator, inbox, resync_at, kill_at, journal, executor }
+        Self { node, inputs, pod, observed, published, correlator, inbox, resync_at, kill_at, journal, executor, left }
     }
 
     /// What reaches the pod's containers.
@@ -109,6 +111,10 @@ impl Worker {
         if matches!(self.observed.lifecycle, Lifecycle::Terminated { .. }) {
             // Whoever ended it may not have come to the end of that.
             self.executor.remove_leftovers().await;
+        }
+        if let Some(left) = self.left.take() {
+            let survivors = self.executor.adopt(&self.pod, &left).await;
+            self.observed = Observed::restore(facts(&self.node), left, &survivors, self.node.config.clock.now());
         }
         loop {
             self.take_desired();
@@ -174,6 +180,7 @@ impl Worker {
         if plan.lifecycle != Lifecycle::Syncing {
             return true;
         }
+        self.executor.end_sandbox().await;
         self.observed.status = Arc::clone(&plan.status);
         self.journal.write(&desired.pod, &self.observed);
         self.publish(&desired.pod, &plan, now);
@@ -251,6 +258,15 @@ impl Worker {
         if self.node.config.cluster.publish(pod, status, &events) && status.is_some() {
             self.published = Some(Arc::clone(&plan.status));
         }
+    }
+}
+
+/// What the pod may know of its node.
+fn facts(node: &NodeState) -> NodeFacts {
+    NodeFacts {
+        host_ips: node.config.host_ips.clone(),
+        allocatable_cpu_millis: Some(node.config.allocatable_cpu_millis),
+        allocatable_memory: Some(node.config.allocatable_memory),
     }
 }
 

@@ -81,6 +81,9 @@ impl Observed {
             Event::HookFinished { container, attempt, hook, error, warning } => {
                 self.hook_finished(&container, attempt, hook, (error, warning), now);
             }
+            Event::Warned { container, reason, message } => {
+                self.notes.push(Note::warning(container.as_deref(), reason, message));
+            }
             Event::ResourcesUpdated { container, attempt, error } => {
                 self.resources_updated(&container, attempt, error, now);
             }

@@ -56,6 +56,6 @@ pub use observed::{
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind, Plan, PullPolicy, StopSignal, plan};
 pub use probe::{ProbeState, initial_result};
 pub use resources::ResourceLimits;
-pub use snapshot::{Begun, PodSnapshot, Snapshot, SnapshotMark, Survivors};
+pub use snapshot::{Begun, LeftInstance, PodSnapshot, Snapshot, SnapshotMark, Survivors};
 pub use spec::{ephemeral_as_container, full_name};
 pub use stop::{Stop, StopCause};

@@ -161,6 +161,15 @@ pub enum Event {
         /// Why the limits are still the old ones, if they are.
         error: Option<String>,
     },
+    /// Something could not be done as asked, although the container, or the pod, goes on.
+    Warned {
+        /// The container, if it is about one.
+        container: Option<String>,
+        /// The event's reason.
+        reason: &'static str,
+        /// What, and why.
+        message: String,
+    },
     /// A ConfigMap or Secret of the pod's namespace, or the pod's own labels or annotations have changed.
     SourcesChanged,
 }

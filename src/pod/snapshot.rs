@@ -49,6 +49,19 @@ pub struct Begun {
     pub at: Timestamp,
 }
 
+/// An instance that ran when an agent was seen last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftInstance {
+    /// The container.
+    pub container: String,
+    /// Which of its instances.
+    pub attempt: u32,
+    /// The instance's identifier, as `<runtime>://<id>`.
+    pub id: String,
+    /// When it was started.
+    pub started_at: Timestamp,
+}
+
 /// A [`PodSnapshot`] on its way out, without a copy of anything.
 #[derive(Debug, Serialize)]
 pub struct Snapshot<'a> {
@@ -131,6 +144,28 @@ impl PodSnapshot {
         instances.push(Instance { spec_image: image.clone(), image, ..instance });
         // There is no container without them.
         (self.sandbox, self.volumes) = (true, true);
+    }
+
+    /// The instances that ran when this was taken.
+    pub fn running(&self) -> Vec<LeftInstance> {
+        let instances = self.containers.iter().flat_map(|(name, all)| all.iter().map(move |instance| (name, instance)));
+        let running = instances.filter_map(|(name, instance)| match &instance.state {
+            InstanceState::Running { id, started_at } => Some(LeftInstance {
+                container: name.clone(),
+                attempt: instance.attempt,
+                id: id.clone(),
+                started_at: *started_at,
+            }),
+            InstanceState::Starting | InstanceState::Exited(_) => None,
+        });
+        running.collect()
+    }
+
+    /// What would be there if all of it were.
+    pub fn all(&self) -> Survivors {
+        let ips = self.status.pod_ips.iter().flatten().map(|ip| ip.ip.clone()).collect();
+        let containers = self.running().into_iter().map(|instance| instance.id).collect();
+        Survivors { sandbox: self.sandbox.then_some(ips), containers }
     }
 
     /// Whether nothing of the pod is to be run again.

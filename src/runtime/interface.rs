@@ -1,5 +1,6 @@
 //! What a runtime is to the rest: sandboxes, containers, programs executed in them, signals, ends.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -271,8 +272,17 @@ pub trait ContainerRuntime: Send + Sync {
         config: ContainerConfig,
     ) -> BoxFuture<'a, Result<Arc<dyn Container>, RuntimeError>>;
 
-    /// The pod's containers that have outlived an agent; each is taken up but once.
-    fn adopt<'a>(&'a self, sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>>;
+    /// The pod's containers that have outlived an agent; each is taken up but once. `None` if nothing of the pod has.
+    fn adopt<'a>(&'a self, sandbox: &'a PodSandbox) -> BoxFuture<'a, Option<Vec<AdoptedContainer>>> {
+        let _ = sandbox;
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Ends what an agent has left of a pod that nobody wants any more. `directory` is its sandbox's.
+    fn remove_left<'a>(&'a self, uid: &'a PodUid, directory: &'a Path) -> BoxFuture<'a, ()> {
+        let _ = (uid, directory);
+        Box::pin(std::future::ready(()))
+    }
 
     /// The pod has come to its end: what its containers shared goes, and with it whatever still runs in it.
     fn remove_sandbox<'a>(&'a self, uid: &'a PodUid) -> BoxFuture<'a, ()> {

@@ -84,6 +84,8 @@ pub(super) struct ClusterConfig {
     pub(super) left: Contents,
     /// What outlives pods.
     pub(super) data: PathBuf,
+    /// Whether native containers outlive this process.
+    pub(super) adoptable: bool,
     /// Runs containers.
     pub(super) runtime: Arc<dyn ContainerRuntime>,
     /// Has images.
@@ -267,6 +269,7 @@ fn pods(config: ClusterConfig) -> Pods {
         clock,
         runtime: config.runtime,
         linux: linux_runtime(),
+        adoptable: config.adoptable,
         images: config.images,
         switch: config.switch,
         cluster: Arc::clone(&cluster),

@@ -165,6 +165,8 @@ impl Keeper {
                 pod.status.as_ref().is_some_and(has_run) || self.config.left.pods.contains_key(event.object.uid())
             })
         };
+        let left = self.config.left.pods.values().filter_map(|recorded| recorded.snapshot.as_ref());
+        self.config.node.will_resume(left);
         let (before, after): (Vec<_>, Vec<_>) = there.into_iter().partition(has_run_before);
         for event in before.iter().chain(&after) {
             self.take_pod(event);
@@ -312,10 +314,15 @@ impl Keeper {
             warn!(%error, pod = uid, "the journal still has a pod that is gone");
         }
         let (directory, uid) = (Arc::clone(&self.config.directory), uid.to_owned());
-        self.removals.spawn_blocking(move || {
-            if let Err(error) = directory.remove_pod(&uid) {
-                warn!(%error, pod = uid, "a pod was not removed completely");
-            }
+        let left = self.config.node.remove_left(&uid);
+        self.removals.spawn(async move {
+            left.await;
+            let _ = tokio::task::spawn_blocking(move || {
+                if let Err(error) = directory.remove_pod(&uid) {
+                    warn!(%error, pod = uid, "a pod was not removed completely");
+                }
+            })
+            .await;
         });
     }
 

@@ -100,6 +100,7 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
         journal: Arc::new(journal),
         left,
         data: paths.data.clone(),
+        adoptable: true,
         runtime: containers(&paths)?,
         images,
         switch: Switch::new(egress(args.egress)),

@@ -62,6 +62,7 @@ impl Cluster {
             clock,
             runtime: Arc::new(runtime.clone()),
             linux: None,
+            adoptable: false,
             images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
             switch: Arc::clone(&switch),
             cluster: Arc::new(StoreCluster::new(store.clone(), "node".to_owned(), clock, histories)),

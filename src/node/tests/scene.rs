@@ -486,6 +486,7 @@ fn node(
         clock: record.clock,
         runtime: Arc::clone(runtime),
         linux: None,
+        adoptable: false,
         images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
         switch: Switch::new(Egress::Deny),
         cluster: Arc::clone(record) as Arc<dyn Cluster>,

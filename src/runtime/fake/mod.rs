@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use self::process::{FakeContainer, State};
 pub use self::script::Script;
 use super::{
-    AdoptedContainer, Container, ContainerConfig, ContainerRuntime, ExitReason, PodSandbox, ResourceLimits,
+    Container, ContainerConfig, ContainerRuntime, ExitReason, PodSandbox, ResourceLimits,
     RuntimeError, Signal,
 };
 
@@ -212,10 +212,6 @@ impl ContainerRuntime for FakeRuntime {
             lock(&self.shared.containers).insert(name, Arc::downgrade(&container));
             Ok(container as Arc<dyn Container>)
         })
-    }
-
-    fn adopt<'a>(&'a self, _sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>> {
-        Box::pin(async { Vec::new() })
     }
 }
 

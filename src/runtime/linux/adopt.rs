@@ -1,32 +1,31 @@
 //! Taking up the containers that an earlier agent has left, with what they have printed since.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::container::{LinuxContainer, Shared, Streams, Template};
 use super::protocol::Listed;
 use super::sandbox::{Sandbox, SandboxError};
 use super::{AdoptedContainer, LinuxRuntime};
-use crate::base::id::ContainerId;
+use crate::base::id::{ContainerId, PodUid};
 use crate::base::pipe::{self, DEFAULT_CAPACITY};
-use crate::runtime::PodSandbox;
+use crate::runtime::{LinuxPodSandboxConfig, PodSandbox};
 
 impl LinuxRuntime {
-    /// The pod's containers that are still there. A sandbox that cannot be understood is ended.
-    pub(super) async fn adopt_pod(&self, pod: &PodSandbox) -> Vec<AdoptedContainer> {
-        let Some(linux) = pod.linux.as_ref().filter(|linux| linux.adoptable) else { return Vec::new() };
+    /// The pod's containers that are still there; `None` without a sandbox. One that cannot be understood is ended.
+    pub(super) async fn adopt_pod(&self, pod: &PodSandbox) -> Option<Vec<AdoptedContainer>> {
+        let linux = pod.linux.as_ref().filter(|linux| linux.adoptable)?;
         if self.existing_sandbox(&pod.uid).is_some() {
-            return Vec::new();
+            return None;
         }
-        let Ok(sandbox) = Sandbox::adopt(pod.uid.clone(), linux).await else { return Vec::new() };
+        let sandbox = Sandbox::adopt(pod.uid.clone(), linux).await.ok()?;
         let taken_up = self.take_up(pod, &sandbox).await;
-        match taken_up {
-            Ok(adopted) => adopted,
-            Err(error) => {
+        taken_up
+            .inspect_err(|error| {
                 tracing::warn!(pod = %pod.uid, %error, "the pod's sandbox cannot be taken up, and is ended");
                 sandbox.kill();
-                Vec::new()
-            }
-        }
+            })
+            .ok()
     }
 
     async fn take_up(&self, pod: &PodSandbox, sandbox: &Arc<Sandbox>) -> Result<Vec<AdoptedContainer>, SandboxError> {
@@ -48,6 +47,14 @@ impl LinuxRuntime {
             }
         }
         Ok(adopted)
+    }
+}
+
+/// Ends the sandbox that an earlier agent has left in a directory, if there is one.
+pub(super) async fn remove_left(uid: &PodUid, directory: &Path) {
+    let linux = LinuxPodSandboxConfig { directory: directory.to_owned(), ..LinuxPodSandboxConfig::default() };
+    if let Ok(sandbox) = Sandbox::adopt(uid.clone(), &linux).await {
+        sandbox.stop().await;
     }
 }
 

@@ -30,7 +30,7 @@ mod user_namespace;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::BoxFuture;
@@ -84,8 +84,13 @@ impl Default for LinuxRuntimeConfig {
 
 /// Connects a pod's network namespace with the network of all pods. Implemented where that network is.
 pub trait AttachNetwork: Send + Sync {
-    /// Called once for each sandbox, before its first container starts.
-    fn attach<'a>(&'a self, pod: &'a PodSandbox, sandbox: &'a Arc<Sandbox>) -> BoxFuture<'a, Result<(), String>>;
+    /// Called once for each sandbox, before its first container starts. What cannot be had, although the pod can do
+    /// without it, is returned.
+    fn attach<'a>(
+        &'a self,
+        pod: &'a PodSandbox,
+        sandbox: &'a Arc<Sandbox>,
+    ) -> BoxFuture<'a, Result<Option<RuntimeWarning>, String>>;
 
     /// The pod's sandbox is going.
     fn detach(&self, uid: &PodUid);
@@ -98,12 +103,14 @@ pub struct LinuxRuntime {
     /// Where control groups can be made.
     hierarchies: OnceLock<Hierarchies>,
     sandboxes: Mutex<HashMap<PodUid, Arc<OnceCell<Arc<Sandbox>>>>>,
+    /// What is to be told with the next container of a pod.
+    untold: Mutex<HashMap<PodUid, RuntimeWarning>>,
 }
 
 impl LinuxRuntime {
     /// A runtime whose pods are connected by `network`, or not at all.
     pub fn new(config: LinuxRuntimeConfig, network: Option<Arc<dyn AttachNetwork>>) -> Arc<Self> {
-        Arc::new(Self { config, network, hierarchies: OnceLock::new(), sandboxes: Mutex::default() })
+        Arc::new(Self { config, network, hierarchies: OnceLock::new(), sandboxes: Mutex::default(), untold: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PodUid, Arc<OnceCell<Arc<Sandbox>>>>> {
@@ -127,7 +134,13 @@ impl LinuxRuntime {
 
     async fn attach(&self, pod: &PodSandbox, sandbox: &Arc<Sandbox>) -> Result<(), RuntimeError> {
         let Some(network) = self.network.as_ref().filter(|_| !sandbox.has_host_network()) else { return Ok(()) };
-        network.attach(pod, sandbox).await.map_err(RuntimeError::Failed)
+        let warning = network.attach(pod, sandbox).await.map_err(RuntimeError::Failed)?;
+        self.untold().extend(warning.map(|warning| (pod.uid.clone(), warning)));
+        Ok(())
+    }
+
+    fn untold(&self) -> MutexGuard<'_, HashMap<PodUid, RuntimeWarning>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, uid: &PodUid, sandbox: &Arc<Sandbox>) {
@@ -147,6 +160,7 @@ impl LinuxRuntime {
     }
 
     async fn end_pod(&self, uid: &PodUid) {
+        self.untold().remove(uid);
         let cell = self.lock().remove(uid);
         if let Some(sandbox) = cell.as_ref().and_then(|cell| cell.get()) {
             if let Some(network) = &self.network {
@@ -171,7 +185,8 @@ impl LinuxRuntime {
         let hierarchies = self.hierarchies.get_or_init(Hierarchies::find);
         let (cgroup, problems) = Cgroup::create(hierarchies, &config.id, &config, &linux.resources);
         let spec = spec::run_spec(key, &config, &linux, cgroup.joining_files()).inspect_err(|_| cgroup.remove())?;
-        let warnings = warnings(&sandbox, problems);
+        let mut warnings = warnings(&sandbox, problems);
+        warnings.extend(self.untold().remove(&pod.uid));
         std::fs::create_dir_all(&linux.rootfs.scratch)
             .map_err(|error| RuntimeError::Failed(format!("cannot make the container's directory: {error}")))?;
         let template =
@@ -221,8 +236,12 @@ impl ContainerRuntime for LinuxRuntime {
         Box::pin(self.create_container(sandbox, config))
     }
 
-    fn adopt<'a>(&'a self, sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>> {
+    fn adopt<'a>(&'a self, sandbox: &'a PodSandbox) -> BoxFuture<'a, Option<Vec<AdoptedContainer>>> {
         Box::pin(self.adopt_pod(sandbox))
+    }
+
+    fn remove_left<'a>(&'a self, uid: &'a PodUid, directory: &'a Path) -> BoxFuture<'a, ()> {
+        Box::pin(adopt::remove_left(uid, directory))
     }
 
     fn remove_sandbox<'a>(&'a self, uid: &'a PodUid) -> BoxFuture<'a, ()> {

@@ -55,7 +55,7 @@ use self::http_workers::MAX_REQUESTS;
 use self::linkers::Linkers;
 use self::program::Program;
 use self::quick::QuickStart;
-use super::{AdoptedContainer, Container, ContainerConfig, ContainerRuntime, PodSandbox, RuntimeError};
+use super::{Container, ContainerConfig, ContainerRuntime, PodSandbox, RuntimeError};
 
 /// Room for guest processes that a runtime reserves unless configured otherwise: two HTTP servers and thirty commands.
 pub const DEFAULT_POOLED_PROCESSES: u32 = 160;
@@ -246,10 +246,5 @@ impl ContainerRuntime for WasmRuntime {
             let container = WasmContainer::create(&self.core, sandbox, config).await?;
             Ok(Arc::new(container) as Arc<dyn Container>)
         })
-    }
-
-    fn adopt<'a>(&'a self, _sandbox: &'a PodSandbox) -> BoxFuture<'a, Vec<AdoptedContainer>> {
-        // They lived in the agent's process and died with it.
-        Box::pin(async { Vec::new() })
     }
 }

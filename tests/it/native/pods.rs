@@ -191,7 +191,7 @@ async fn another_agent_takes_up_what_was_left() {
     let second = LinuxRuntime::new(LinuxRuntimeConfig { program: env!("CARGO_BIN_EXE_husk").into() }, None);
     let adopting = async {
         loop {
-            let adopted = second.adopt(&sandbox).await;
+            let adopted = second.adopt(&sandbox).await.unwrap_or_default();
             if !adopted.is_empty() {
                 return adopted;
             }

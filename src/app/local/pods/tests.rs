@@ -71,6 +71,7 @@ impl Scene {
             clock: self.clock,
             runtime: Arc::new(self.runtime.clone()),
             linux: None,
+            adoptable: false,
             images: Arc::clone(&images),
             switch: Switch::new(Egress::Deny),
             cluster: Arc::clone(&cluster),
