@@ -24,7 +24,7 @@ const POD: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let mut suffix = || "bcdfg".to_owned();
-    let mut options = LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut suffix };
+    let mut options = LoadOptions { namespace: "default", runtime: &|_| Some(RuntimeKind::Wasm), name_suffix: &mut suffix };
     if let Err(errors) = load("-", text, &mut options) {
         assert!(!errors.to_string().is_empty());
     }
@@ -32,7 +32,7 @@ pub fn manifest(bytes: &[u8]) {
     for mut object in documents.into_iter().map(|decoded| decoded.object) {
         assert_eq!(Object::from_json(&object.to_json()).as_ref(), Ok(&object), "read again");
         if let Object::Pod(pod) = &object {
-            check_support(pod, RuntimeKind::Wasm);
+            check_support(pod, &|_| None);
         }
         apply_defaults(&mut object, "default");
         let once = object.clone();

@@ -41,8 +41,12 @@ impl AttachNetwork for PodNetworks {
         sandbox: &'a Arc<Sandbox>,
     ) -> BoxFuture<'a, Result<Option<RuntimeWarning>, String>> {
         Box::pin(async move {
-            let keeps_device = pod.linux.as_ref().is_some_and(|linux| linux.adoptable);
-            let namespace = Arc::new(Namespace { sandbox: Arc::clone(sandbox), keeps_device });
+            let linux = pod.linux.as_ref();
+            let namespace = Arc::new(Namespace {
+                sandbox: Arc::clone(sandbox),
+                keeps_device: linux.is_some_and(|linux| linux.adoptable),
+                own_sysctls: linux.iter().flat_map(|linux| &linux.sysctls).map(|(name, _)| name.clone()).collect(),
+            });
             let attached = pod.network.attach_kernel(namespace).await;
             match attached.map_err(|error| format!("cannot connect the pod's native containers: {error}"))? {
                 KernelReach::Everything => Ok(None),
@@ -66,6 +70,8 @@ struct Namespace {
     sandbox: Arc<Sandbox>,
     /// Whether the device outlives this process with the pod.
     keeps_device: bool,
+    /// What the pod itself asks for stays.
+    own_sysctls: Vec<String>,
 }
 
 impl KernelNamespace for Namespace {
@@ -99,7 +105,10 @@ impl KernelNamespace for Namespace {
     }
 
     fn set_sysctl<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { self.sandbox.sysctl(name, value).await.map_err(error_of) })
+        let is_own = self.own_sysctls.iter().any(|own| own == name);
+        Box::pin(async move {
+            if is_own { Ok(()) } else { self.sandbox.sysctl(name, value).await.map_err(error_of) }
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole manifests: those that must load, those that must not, and what is said about them.
 
 use super::*;
+use crate::api::support::RuntimeKind;
 
 fn load_for_wasm(source: &str, text: &str) -> Result<Vec<LoadedObject>, LoadErrors> {
     let mut name_suffix = || "x4k9z".to_owned();

@@ -196,7 +196,13 @@ fn report(spec: &str) -> (Vec<String>, Vec<String>) {
     let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {spec}\n");
     let decoded = decode_documents("-", &text).unwrap_or_else(|errors| panic!("{spec}: {errors:?}"));
     let Object::Pod(pod) = &decoded[0].object else { panic!("{decoded:?}") };
-    let report = check_support(pod, RuntimeKind::Wasm);
+    // What is called so is native, or not known.
+    let of_image = |image: &str| match image {
+        "native" => Some(RuntimeKind::Linux),
+        "unknown" => None,
+        _ => Some(RuntimeKind::Wasm),
+    };
+    let report = check_support(pod, &of_image);
     let paths = |notes: Vec<FieldNote>| notes.into_iter().map(|note| note.path).collect();
     (paths(report.refusals), paths(report.warnings))
 }
@@ -256,6 +262,27 @@ const JUDGED: &[(&str, &[&str], &[&str])] = &[
         &["spec.securityContext.seLinuxOptions"],
         &["spec.securityContext.runAsUser"],
     ),
+    // Each container by its own runtime, and what they share by the native one.
+    (
+        "{hostIPC: true, securityContext: {runAsUser: 5}, containers: [{name: n, image: native, securityContext: \
+         {privileged: true, runAsUser: 1}}, {name: w, image: wasm, securityContext: {privileged: true, runAsUser: 1}}]}",
+        &["spec.containers[1].securityContext.privileged"],
+        &["spec.containers[1].securityContext.runAsUser"],
+    ),
+    // What may be meant is not refused.
+    (
+        "{hostPID: true, containers: [{name: u, image: unknown, securityContext: {privileged: true, appArmorProfile: \
+         {type: RuntimeDefault}}}]}",
+        &["spec.containers[0].securityContext.appArmorProfile"],
+        &[],
+    ),
+    // The class comes before the image.
+    (
+        "{runtimeClassName: linux, hostPID: true, containers: [{name: c, image: wasm, securityContext: {privileged: true}}]}",
+        &[],
+        &[],
+    ),
+    ("{runtimeClassName: wasm, hostPID: true, containers: [{name: c, image: native}]}", &["spec.hostPID"], &[]),
 ];
 
 #[test]

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::pipe::{self, PipeReader};
-use crate::image::ImageStore;
+use crate::image::{ImageStore, Registries};
 use crate::net::{Egress, Switch};
 use crate::node::{Cluster, Journal, LogChunk, LogLimits, Node, NodeConfig, PodHandle, Publish, WhichEvent};
 use crate::pod::PostedEvent;
@@ -487,7 +487,7 @@ fn node(
         runtime: Arc::clone(runtime),
         linux: None,
         adoptable: false,
-        images: ImageStore::open(&directory.path().join("images"), true).unwrap(),
+        images: ImageStore::with_registries(&directory.path().join("images"), true, nowhere()),
         switch: Switch::new(Egress::Deny),
         cluster: Arc::clone(record) as Arc<dyn Cluster>,
         logs: Some(logs.clone()),
@@ -505,4 +505,9 @@ fn pod(spec: &str) -> Pod {
     }
     crate::api::defaults::default_pod(&mut pod);
     pod
+}
+
+/// No registry is asked for anything.
+fn nowhere() -> Registries {
+    Registries::parse("[[registry]]\nprefix = \"docker.io\"\nblocked = true\n").unwrap()
 }
