@@ -24,7 +24,8 @@ const POD: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let mut suffix = || "bcdfg".to_owned();
-    let mut options = LoadOptions { namespace: "default", runtime: &|_| Some(RuntimeKind::Wasm), name_suffix: &mut suffix };
+    let mut options =
+        LoadOptions { namespace: "default", runtime: &|_| Some(RuntimeKind::Wasm), name_suffix: &mut suffix };
     if let Err(errors) = load("-", text, &mut options) {
         assert!(!errors.to_string().is_empty());
     }

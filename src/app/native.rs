@@ -106,9 +106,7 @@ impl KernelNamespace for Namespace {
 
     fn set_sysctl<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, io::Result<()>> {
         let is_own = self.own_sysctls.iter().any(|own| own == name);
-        Box::pin(async move {
-            if is_own { Ok(()) } else { self.sandbox.sysctl(name, value).await.map_err(error_of) }
-        })
+        Box::pin(async move { if is_own { Ok(()) } else { self.sandbox.sysctl(name, value).await.map_err(error_of) } })
     }
 }
 

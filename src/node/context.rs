@@ -7,16 +7,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service};
+#[cfg(target_os = "linux")]
+use k8s_openapi::api::core::v1::{Container, Volume};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::NodeConfig;
+#[cfg(target_os = "linux")]
+use super::{forced_runtime, platform};
 use crate::api::DEFAULT_NAMESPACE;
 use crate::net::{DNS_ADDRESS, LookupConfig, NetError, PodNetwork};
 use crate::pod::dns::{self, HostnameTooLong, PodNames, ResolvConf};
 use crate::pod::downward::{self, DownwardFacts};
 use crate::pod::env::{ConfigSource, EnvContext};
 use crate::runtime::PodSandbox;
-use crate::volume::{self, IssuedToken, TokenRequest, VolumeContext};
+use crate::volume::{self, IssuedToken, MountMemory, TokenRequest, VolumeContext};
 
 /// Why a pod has no network.
 #[derive(Debug, thiserror::Error)]
@@ -64,12 +68,37 @@ impl<'a> PodContext<'a> {
             namespace: namespace(self.pod),
             data_directory: &self.config.data_dir,
             memory_limit: self.memory_limit(),
+            mount_memory: self.mount_memory(),
             fs_group: fs_group.and_then(|group| u32::try_from(group).ok()),
             one_user: one_user(self.pod),
             now: self.config.clock.now(),
             sources: self,
             downward: self,
         }
+    }
+
+    /// How volumes in memory are mounted, if a container may be native. Of images that are not here yet, nobody knows.
+    #[cfg(target_os = "linux")]
+    fn mount_memory(&self) -> Option<&'static MountMemory> {
+        let spec = self.pod.spec.as_ref()?;
+        let in_memory = |volume: &Volume| volume.empty_dir.as_ref().is_some_and(|dir| dir.medium.is_some());
+        if self.config.linux.is_none() || !spec.volumes.iter().flatten().any(in_memory) {
+            return None;
+        }
+        let forced = forced_runtime(|name| self.config.cluster.runtime_class(name), self.pod).ok()?;
+        let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let is_wasm = |container: &Container| {
+            let image = container.image.as_deref().unwrap_or_default();
+            matches!(self.config.images.is_wasm(image, platform(forced)), Ok(Some(true)))
+        };
+        let mut containers = containers;
+        (!containers.all(is_wasm)).then_some(&crate::runtime::linux::mount_memory as &MountMemory)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "on Linux it matters")]
+    fn mount_memory(&self) -> Option<&'static MountMemory> {
+        None
     }
 
     /// The sum of the containers' memory limits where each has one, else what the node can give.

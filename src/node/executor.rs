@@ -1,8 +1,9 @@
 //! Carries out a pod's actions, in tasks of their own where they take time, and reports by event. Holds what the pod
 //! owns meanwhile: its sandbox, volumes, images and running containers. Decides nothing.
 
+mod adopt;
+
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::attach::Streams;
 use super::context::{self, PodContext};
@@ -25,11 +26,8 @@ use super::{NodeConfig, NodeState, Publish, PublishedPorts, forced_runtime, host
 use crate::base::id::PodUid;
 use crate::image::Image;
 use crate::net::PodNetwork;
-use crate::pod::{
-    Action, ContainerKind, Event, ImageFailure, LeftInstance, PodSnapshot, PullPolicy, Pulled, StopSignal, Survivors,
-    VolumeFailure,
-};
-use crate::runtime::{AdoptedContainer, Container, PodSandbox, ResourceUsage, Signal};
+use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, Pulled, StopSignal, VolumeFailure};
+use crate::runtime::{Container, PodSandbox, ResourceUsage, Signal};
 use crate::volume::{PodVolumes, VolumeError};
 
 /// Which instance of which container.
@@ -413,51 +411,6 @@ impl Executor {
         Vec::new()
     }
 
-    /// Takes up what is still there of a pod that another agent has left.
-    pub(super) async fn adopt(&mut self, pod: &Arc<Pod>, snapshot: &PodSnapshot) -> Survivors {
-        let ip = snapshot.status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
-        let adopted = match ip {
-            Some(ip) => adopt_sandbox(&self.shared, pod, ip).await,
-            None => None,
-        };
-        let Some((sandbox, adopted)) = adopted else {
-            self.remove_left(pod).await;
-            return Survivors::default();
-        };
-        let mut left = snapshot.running();
-        let mut survivors =
-            Survivors { sandbox: Some(sandbox.pod.network.ips().iter().map(ToString::to_string).collect()), ..Survivors::default() };
-        self.shared.state().sandbox = Some(Arc::clone(&sandbox));
-        for adopted in adopted {
-            let is_it = |left: &LeftInstance| {
-                let id = left.id.rsplit('/').next().unwrap_or_default();
-                (left.container.as_str(), left.attempt, id) == (adopted.name.as_str(), adopted.attempt, adopted.id.0.as_str())
-            };
-            // One that nobody knows of ends with its handle.
-            let Some(known) = left.iter().position(is_it).map(|index| left.swap_remove(index)) else { continue };
-            info!(container = known.container, attempt = known.attempt, "a container is taken up");
-            survivors.containers.push(known.id.clone());
-            self.shared.state().alive.insert(adopted.id.0.clone());
-            let (instance, _cancel) = self.instance(pod, known.container.clone(), known.attempt);
-            let sandbox = Arc::clone(&sandbox);
-            self.tasks.spawn(async move { instance.go_on(&sandbox.pod, known, adopted).await });
-        }
-        survivors
-    }
-
-    /// Ends what another agent has left running of the pod.
-    async fn remove_left(&self, pod: &Pod) {
-        let uid = PodUid(pod.metadata.uid.clone().unwrap_or_default());
-        if let Some(linux) = &self.shared.node.config.linux {
-            linux.remove_left(&uid, &sandbox_directory(&self.shared.pod_dir)).await;
-        }
-    }
-
-    /// Whether another agent may have left something of the pod that runs.
-    pub(super) fn may_have_left(&self) -> bool {
-        self.shared.node.config.linux.is_some() && sandbox_directory(&self.shared.pod_dir).exists()
-    }
-
     /// Nothing runs in the pod any more, and the agent ends: the next one makes a new sandbox.
     pub(super) async fn end_sandbox(&mut self) {
         let sandbox = self.shared.state().sandbox.take();
@@ -546,31 +499,6 @@ fn keep_sandbox(shared: &Shared, pod: &Pod, network: Arc<PodNetwork>, published:
             Event::SandboxReady { ips }
         }
         Err(error) => Event::SandboxFailed { message: error.to_string() },
-    }
-}
-
-/// Takes up the sandbox that another agent has left, and what is still there in it.
-async fn adopt_sandbox(
-    shared: &Shared,
-    pod: &Pod,
-    ip: IpAddr,
-) -> Option<(Arc<Sandbox>, Vec<AdoptedContainer>)> {
-    let config = &shared.node.config;
-    let network = match context::host_network(pod) {
-        true => context::attach_host(config, pod).await,
-        false => context::attach_again(config, pod, ip),
-    };
-    let network = network.inspect_err(|error| warn!(%error, %ip, "the pod cannot have its network back")).ok()?;
-    let sandbox = context::sandbox(config, pod, Arc::clone(&network), sandbox_directory(&shared.pod_dir)).ok()?;
-    let adopted = config.linux.as_ref()?.adopt(&sandbox).await?;
-    let published = publish_ports(shared, &network, &ports(shared, pod)).await;
-    match published {
-        Ok(published) => Some((Arc::new(Sandbox { pod: sandbox, published }), adopted)),
-        Err(error) => {
-            warn!(error, "the pod cannot have its ports back, and starts over");
-            config.linux.as_ref()?.remove_sandbox(&sandbox.uid).await;
-            None
-        }
     }
 }
 
@@ -681,6 +609,7 @@ async fn tear_down_all(shared: &Arc<Shared>) {
 /// Removes everything of a pod from the disk but its logs and what outlives it.
 fn tear_down(shared: &Shared) -> std::io::Result<()> {
     *shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    run_directory::unmount(&shared.pod_dir)?;
     shared.volumes.tear_down()?;
     run_directory::remove_all_but_logs(&shared.pod_dir)
 }

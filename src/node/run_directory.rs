@@ -197,14 +197,25 @@ pub(super) fn remove_roots(pod_directory: &Path, alive: &HashSet<String>) -> io:
     Ok(())
 }
 
+/// Unmounts what was mounted for a pod.
+pub(super) fn unmount(directory: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    crate::runtime::linux::unmount_below(directory)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = directory;
+    Ok(())
+}
+
 /// Removes all that is left of a pod on disk.
 pub(super) fn remove_pod(directory: &Path) -> io::Result<()> {
+    unmount(directory)?;
     PodVolumes::tear_down_leftovers(directory)?;
     unless_missing(fs::remove_dir_all(directory))
 }
 
 /// Removes all that a pod needed to run, and leaves its logs, which may be read until nobody knows the pod any more.
 pub(super) fn remove_all_but_logs(directory: &Path) -> io::Result<()> {
+    unmount(directory)?;
     PodVolumes::tear_down_leftovers(directory)?;
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

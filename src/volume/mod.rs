@@ -54,6 +54,9 @@ pub trait DownwardSource: Send + Sync {
     fn resource(&self, resource_field_ref: &ResourceFieldSelector) -> Result<String, String>;
 }
 
+/// Mounts a volume in memory of so many bytes on a directory.
+pub type MountMemory = dyn Fn(&Path, u64) -> io::Result<()> + Sync;
+
 /// What setting up and updating needs to know.
 #[derive(Clone, Copy)]
 pub struct VolumeContext<'a> {
@@ -63,6 +66,9 @@ pub struct VolumeContext<'a> {
     pub data_directory: &'a Path,
     /// The most bytes a volume in memory may have: the pod's memory limit, else what the node can give.
     pub memory_limit: u64,
+    /// Mounts a volume in memory of so many bytes on a directory, where native containers may have to see it; without it,
+    /// such volumes are in husk's own memory.
+    pub mount_memory: Option<&'a MountMemory>,
     /// `securityContext.fsGroup` of the pod.
     pub fs_group: Option<u32>,
     /// Whether all containers of the pod run as the same user, who has its tokens for himself then.
@@ -233,11 +239,7 @@ impl PodVolumes {
         };
         match empty_dir.medium.as_deref().unwrap_or_default() {
             "" => {
-                // Group bits as the kubelet adds them for a writable volume.
-                let mode = if context.fs_group.is_some() { 0o2777 } else { 0o777 };
-                let directory = self.make_directory("empty-dir", name, mode)?;
-                set_group(&directory, context.fs_group)
-                    .map_err(|error| SetUpError::io("change the group of", &directory, error))?;
+                let directory = self.make_empty_directory(name, context, |_| Ok(()))?;
                 let mut filesystem = open(&directory)?;
                 if let Some((bytes, _)) = &limit {
                     filesystem =
@@ -248,13 +250,35 @@ impl PodVolumes {
                 Ok(SetUpVolume { source, host: Some(directory), read_only: false, kind })
             }
             "Memory" => {
-                // Differs from Kubernetes: it is husk's own memory, and lost with it; a tmpfs outlives a kubelet.
                 let bytes = limit.map_or(u64::MAX, |(bytes, _)| bytes).min(context.memory_limit);
-                let source = TreeFs::in_memory(bytes).into();
-                Ok(SetUpVolume { source, host: None, read_only: false, kind: Kind::Plain })
+                let Some(mount) = context.mount_memory else {
+                    // Differs from Kubernetes: it is husk's own memory, and lost with it; a tmpfs outlives a kubelet.
+                    let source = TreeFs::in_memory(bytes).into();
+                    return Ok(SetUpVolume { source, host: None, read_only: false, kind: Kind::Plain });
+                };
+                let directory = self.make_empty_directory(name, context, |directory| mount(directory, bytes))?;
+                let source = open(&directory)?.into();
+                Ok(SetUpVolume { source, host: Some(directory), read_only: false, kind: Kind::Plain })
             }
             medium => Err(SetUpError::Unsupported(format!("emptyDir medium {medium:?}"))),
         }
+    }
+
+    /// The directory of an emptyDir, on which `mount` may mount something.
+    fn make_empty_directory(
+        &self,
+        name: &str,
+        context: &VolumeContext<'_>,
+        mount: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<PathBuf, SetUpError> {
+        // Group bits as the kubelet adds them for a writable volume.
+        let mode = if context.fs_group.is_some() { 0o2777 } else { 0o777 };
+        let directory = self.make_directory("empty-dir", name, mode)?;
+        mount(&directory).map_err(|error| SetUpError::io("mount memory on", &directory, error))?;
+        set_mode(&directory, mode)
+            .and_then(|()| set_group(&directory, context.fs_group))
+            .map_err(|error| SetUpError::io("change the group of", &directory, error))?;
+        Ok(directory)
     }
 
     /// The mounts of container `container`, in the order of `mounts`. `expand` expands a `subPathExpr`.

@@ -82,6 +82,7 @@ impl Scene {
             namespace: "ns",
             data_directory: self.scratch.path(),
             memory_limit: 1 << 20,
+            mount_memory: None,
             fs_group: self.fs_group,
             one_user: self.one_user,
             now: self.now,

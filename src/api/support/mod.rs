@@ -195,7 +195,8 @@ impl Runtimes {
         let spec = pod.spec.as_ref();
         let class = spec.and_then(|spec| spec.runtime_class_name.as_deref()).and_then(RuntimeKind::of_handler);
         let of = |container: &Container| class.or_else(|| of_image(container.image.as_deref().unwrap_or_default()));
-        let init_containers: Vec<_> = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten().map(of).collect();
+        let init_containers: Vec<_> =
+            spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten().map(of).collect();
         let containers: Vec<_> = spec.into_iter().flat_map(|spec| &spec.containers).map(of).collect();
         let all = || init_containers.iter().chain(&containers);
         let pod = match class {

@@ -298,7 +298,8 @@ pub const TABLE: &[Row] = &[
     refused("spec.hostNetwork", NO_HOST_NAMESPACES).when(When::True).native(),
     refused("spec.hostPID", NO_HOST_NAMESPACES).when(When::True).native(),
     refused("spec.hostIPC", NO_HOST_NAMESPACES).when(When::True).native(),
-    yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's").linux(Support::Honoured("")),
+    yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's")
+        .linux(Support::Honoured("")),
     yes_because("spec.hostUsers", "the sandbox has no users, so it has none of the host's")
         .when(When::False)
         .linux(Support::Warned(ONE_USER_NAMESPACE)),

@@ -264,7 +264,7 @@ const JUDGED: &[(&str, &[&str], &[&str])] = &[
     ),
     // Each container by its own runtime, and what they share by the native one.
     (
-        "{hostIPC: true, securityContext: {runAsUser: 5}, containers: [{name: n, image: native, securityContext: \
+        "{hostIPC: true, securityContext: {runAsUser: 5}, containers: [{name: m, image: native, securityContext: \
          {privileged: true, runAsUser: 1}}, {name: w, image: wasm, securityContext: {privileged: true, runAsUser: 1}}]}",
         &["spec.containers[1].securityContext.privileged"],
         &["spec.containers[1].securityContext.runAsUser"],

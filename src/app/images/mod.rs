@@ -18,8 +18,8 @@ use crate::cli::image::save::{Format, SaveArgs};
 use crate::cli::output::table;
 use crate::cli::{Global, Switch};
 use crate::image::{
-    BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune, PullError,
-    PullRequest, Pulled, Registries, SaveFormat,
+    BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune,
+    PullError, PullRequest, Pulled, Registries, SaveFormat,
 };
 
 use super::paths::Paths;

@@ -15,8 +15,7 @@ use tokio::time::sleep;
 use self::process::{FakeContainer, State};
 pub use self::script::Script;
 use super::{
-    Container, ContainerConfig, ContainerRuntime, ExitReason, PodSandbox, ResourceLimits,
-    RuntimeError, Signal,
+    Container, ContainerConfig, ContainerRuntime, ExitReason, PodSandbox, ResourceLimits, RuntimeError, Signal,
 };
 
 /// One thing the runtime was asked to do, or that happened in it. A program executed in the container `app` is called

@@ -16,6 +16,7 @@ mod capability;
 mod cgroup;
 mod channel;
 mod container;
+mod memory_volume;
 mod mount_namespace;
 mod process;
 mod protocol;
@@ -39,6 +40,7 @@ use tokio::sync::OnceCell;
 
 use self::cgroup::{Cgroup, Hierarchies};
 use self::container::{LinuxContainer, Shared, Streams, Template};
+pub use self::memory_volume::{mount_memory, unmount_below};
 pub use self::protocol::{Failure, FailureKind, Route, TunConfig};
 pub use self::sandbox::{OWN_PROGRAM, Sandbox, SandboxConfig, SandboxError};
 pub use self::support::{Check, Outcome, Support};
@@ -110,7 +112,13 @@ pub struct LinuxRuntime {
 impl LinuxRuntime {
     /// A runtime whose pods are connected by `network`, or not at all.
     pub fn new(config: LinuxRuntimeConfig, network: Option<Arc<dyn AttachNetwork>>) -> Arc<Self> {
-        Arc::new(Self { config, network, hierarchies: OnceLock::new(), sandboxes: Mutex::default(), untold: Mutex::default() })
+        Arc::new(Self {
+            config,
+            network,
+            hierarchies: OnceLock::new(),
+            sandboxes: Mutex::default(),
+            untold: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PodUid, Arc<OnceCell<Arc<Sandbox>>>>> {
