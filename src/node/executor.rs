@@ -5,6 +5,7 @@ mod adopt;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,12 +42,17 @@ pub(super) fn sandbox_directory(pod_directory: &Path) -> PathBuf {
 /// The shortest time between two attempts to replace the tokens in volumes.
 const TOKEN_PAUSE: Duration = Duration::from_secs(60);
 
+/// How often volumes are measured (kubelet v1.36 `evictionMonitoringPeriod`).
+const LIMITS_PERIOD: Duration = Duration::from_secs(10);
+
 /// Carries out the actions of one pod.
 pub(super) struct Executor {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
     /// Whether a task sees to it that tokens are replaced.
     keeps_tokens: bool,
+    /// Whether a task sees to it that volumes keep within their limits.
+    keeps_limits: bool,
 }
 
 /// What the tasks of one pod share.
@@ -65,6 +71,8 @@ pub(super) struct Shared {
     publish: Vec<Publish>,
     /// Whether an agent before this one may have left files of the pod.
     resumed: bool,
+    /// Whether the pod has had a native container.
+    pub(super) is_native: AtomicBool,
     reports: Reports,
     state: Mutex<State>,
 }
@@ -211,10 +219,11 @@ impl Executor {
             set_up: Notify::new(),
             publish,
             resumed,
+            is_native: AtomicBool::new(false),
             reports: Reports::new(inbox),
             state: Mutex::default(),
         };
-        Self { shared: Arc::new(shared), tasks: JoinSet::new(), keeps_tokens: false }
+        Self { shared: Arc::new(shared), tasks: JoinSet::new(), keeps_tokens: false, keeps_limits: false }
     }
 
     /// What the tasks of the pod share.
@@ -298,6 +307,10 @@ impl Executor {
         let has_volumes = pod.spec.as_ref().is_some_and(|spec| spec.volumes.as_ref().is_some_and(|v| !v.is_empty()));
         if !has_volumes && !self.shared.resumed {
             return vec![Event::VolumesReady];
+        }
+        if has_size_limits(pod) && !self.keeps_limits {
+            self.keeps_limits = true;
+            self.tasks.spawn(keep_limits(Arc::clone(&self.shared)));
         }
         if has_tokens(pod) && !self.keeps_tokens {
             self.keeps_tokens = true;
@@ -552,6 +565,12 @@ fn set_up(shared: &Shared, pod: &Pod) -> Result<(), Vec<VolumeFailure>> {
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }
 
+/// Whether a volume on disk has a limit.
+fn has_size_limits(pod: &Pod) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.any(|volume| volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_some()))
+}
+
 /// Whether a pod has tokens in its volumes.
 fn has_tokens(pod: &Pod) -> bool {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
@@ -577,6 +596,24 @@ async fn keep_tokens(shared: Arc<Shared>) {
                 not_before = tokio::time::Instant::now() + TOKEN_PAUSE;
                 update_now(Arc::clone(&shared)).await;
             }
+        }
+    }
+}
+
+/// Looks from time to time whether a volume holds more than it may, until the pod stops. WebAssembly containers cannot get
+/// there.
+async fn keep_limits(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            () = tokio::time::sleep(LIMITS_PERIOD) => {}
+        }
+        if !shared.is_native.load(Ordering::Relaxed) {
+            continue;
+        }
+        let measured = Arc::clone(&shared);
+        if let Ok(Some(message)) = tokio::task::spawn_blocking(move || measured.volumes.over_limit()).await {
+            shared.report(Event::Evicted { message }).await;
         }
     }
 }

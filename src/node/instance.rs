@@ -5,6 +5,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -89,7 +90,9 @@ impl StartingInstance {
             pod_dir: &self.shared.pod_dir,
         };
         let prepared = container::prepare(&context, &self.subject(), &sandbox, storage)?;
-        let runtime = self.runtime(prepared.config.linux.is_some())?;
+        let is_native = prepared.config.linux.is_some();
+        self.shared.is_native.fetch_or(is_native, Ordering::Relaxed);
+        let runtime = self.runtime(is_native)?;
         let id = format!("{}://{}", runtime.name(), prepared.config.id);
         let created = runtime.create(&sandbox.pod, prepared.config).await;
         let container = created.map_err(|error| StartError::from_create(&id, &error))?;

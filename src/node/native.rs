@@ -85,7 +85,7 @@ fn managed_files(
     let hosts = if own_network {
         dns::hosts_file(context.pod, parts.names, &context.facts.pod_ips)
     } else {
-        context.config.host_hosts.clone()
+        dns::host_network_hosts_file(context.pod, &context.config.host_hosts)
     };
     let files = [
         ("hosts", "/etc/hosts", hosts, 0o644),

@@ -123,7 +123,11 @@ impl Subject {
             Event::ProbeResult { container, attempt, kind, .. } => part(container, attempt, Part::Probe(*kind)),
             Event::ResourcesUpdated { container, attempt, .. } => part(container, attempt, Part::Resources),
             Event::ContainerExited { container, attempt, .. } => part(container, attempt, Part::Exit),
-            Event::PullStarted { .. } | Event::ProbeReport { .. } | Event::Warned { .. } | Event::SourcesChanged => {
+            Event::PullStarted { .. }
+            | Event::ProbeReport { .. }
+            | Event::Warned { .. }
+            | Event::Evicted { .. }
+            | Event::SourcesChanged => {
                 return None;
             }
         })

@@ -7,8 +7,8 @@ use super::backoff::Backoff;
 use super::events::{self, Note};
 use super::instance::{ContainerRecord, Exit, HookState, ImageState, InstanceState, ResizeState, Shown, StartFailure};
 use super::observed::{
-    Event, ImageFailure, Observed, ProbeKind, ProbeReport, PullBackoff, Pulled, SandboxState, StartFailureReason,
-    VolumeFailure, VolumesState,
+    Event, ImageFailure, Lifecycle, Observed, ProbeKind, ProbeReport, PullBackoff, Pulled, SandboxState,
+    StartFailureReason, TerminationCause, VolumeFailure, VolumesState,
 };
 use super::plan::HookKind;
 use super::spec::later;
@@ -81,6 +81,7 @@ impl Observed {
             Event::HookFinished { container, attempt, hook, error, warning } => {
                 self.hook_finished(&container, attempt, hook, (error, warning), now);
             }
+            Event::Evicted { message } => self.evicted(message),
             Event::Warned { container, reason, message } => {
                 self.notes.push(Note::warning(container.as_deref(), reason, message));
             }
@@ -88,6 +89,14 @@ impl Observed {
                 self.resources_updated(&container, attempt, error, now);
             }
             _ => {}
+        }
+    }
+
+    /// The pod goes, unless it does so already.
+    fn evicted(&mut self, message: String) {
+        if self.lifecycle == Lifecycle::Syncing && self.ending.is_none() {
+            self.ending = Some(TerminationCause::Evicted);
+            self.eviction = Some(message);
         }
     }
 

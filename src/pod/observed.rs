@@ -161,6 +161,11 @@ pub enum Event {
         /// Why the limits are still the old ones, if they are.
         error: Option<String>,
     },
+    /// The pod takes more than it may, and has to go.
+    Evicted {
+        /// What, and how much that is: for the pod's status.
+        message: String,
+    },
     /// Something could not be done as asked, although the container, or the pod, goes on.
     Warned {
         /// The container, if it is about one.
@@ -268,6 +273,8 @@ pub struct Observed {
     pub(super) restarted_all_at: Option<Timestamp>,
     /// Why an agent before this one was terminating the pod.
     pub(super) ending: Option<TerminationCause>,
+    /// Why the pod is evicted, if it is.
+    pub(super) eviction: Option<String>,
     /// Whether volumes may have to be brought up to date.
     pub(super) sources_changed: bool,
     /// Whether that was so after the setting up of volumes had begun that is under way.
@@ -322,6 +329,8 @@ pub enum TerminationCause {
     Deleted,
     /// `activeDeadlineSeconds` has passed.
     DeadlineExceeded,
+    /// It takes more than it may.
+    Evicted,
     /// Nothing is left to run.
     Completed,
 }
@@ -391,6 +400,7 @@ impl Observed {
             restarting_all: false,
             restarted_all_at: None,
             ending: None,
+            eviction: None,
             sources_changed: false,
             set_up_outdated: false,
             pulls: BTreeMap::new(),

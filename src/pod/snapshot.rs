@@ -32,6 +32,9 @@ pub struct PodSnapshot {
     volumes: bool,
     /// Why it was being terminated, if it was.
     ending: Option<TerminationCause>,
+    /// Why it was being evicted, if it was.
+    #[serde(default)]
+    eviction: Option<String>,
     /// The instances of its containers.
     containers: BTreeMap<String, Vec<Instance>>,
 }
@@ -70,6 +73,7 @@ pub struct Snapshot<'a> {
     sandbox: bool,
     volumes: bool,
     ending: Option<TerminationCause>,
+    eviction: Option<&'a str>,
     containers: BTreeMap<&'a str, Vec<&'a Instance>>,
 }
 
@@ -118,7 +122,7 @@ impl PodSnapshot {
         });
         let containers: BTreeMap<_, _> = containers.collect();
         let has_run = !containers.is_empty() || status.pod_ip.is_some();
-        Self { status, epoch: 0, sandbox: has_run, volumes: has_run, ending: None, containers }
+        Self { status, epoch: 0, sandbox: has_run, volumes: has_run, ending: None, eviction: None, containers }
     }
 
     /// Whether the published status knows of instances that came later: then that is what to go on from.
@@ -184,6 +188,7 @@ impl Observed {
             sandbox: self.has_sandbox(),
             volumes: self.has_volumes(),
             ending: self.ending_cause(),
+            eviction: self.eviction.as_deref(),
             containers: self.containers.iter().map(instances).collect(),
         }
     }
@@ -223,7 +228,7 @@ impl Observed {
     /// decide what follows; if the sandbox is gone the pod starts over in a new one. A termination that was in
     /// progress begins anew, with its whole grace period. Volumes are set up again over what is left of them.
     pub fn restore(node: NodeFacts, snapshot: PodSnapshot, survivors: &Survivors, now: Timestamp) -> Self {
-        let PodSnapshot { status, epoch, sandbox, volumes, ending, containers } = snapshot;
+        let PodSnapshot { status, epoch, sandbox, volumes, ending, eviction, containers } = snapshot;
         let mut observed = Self::new(node, status);
         let is_alive = |id: &str| survivors.containers.iter().any(|survivor| survivor == id);
         for (name, mut instances) in containers {
@@ -239,7 +244,7 @@ impl Observed {
             observed.containers.insert(name, ContainerRecord { instances, ..ContainerRecord::default() });
         }
         observed.epoch = epoch;
-        observed.ending = ending;
+        (observed.ending, observed.eviction) = (ending, eviction);
         if volumes {
             observed.volumes = VolumesState::Left;
         }

@@ -9,7 +9,7 @@ use super::phase::{self, FAILED, PENDING, RUNNING, is_terminal};
 use super::plan::Draft;
 use super::snapshot::STATUS_UNKNOWN;
 use super::spec::{ContainerSpec, PodView};
-use super::termination::{DEADLINE_EXCEEDED, DEADLINE_MESSAGE, containers_stopped, sandbox_gone};
+use super::termination::{DEADLINE_EXCEEDED, DEADLINE_MESSAGE, EVICTED, containers_stopped, sandbox_gone};
 use super::{conditions, container_status};
 use crate::api::qos;
 use crate::base::clock::Timestamp;
@@ -39,7 +39,7 @@ pub(super) fn status(
     let mut phase = phase::phase(view, observed, &containers, stopped);
     if stopped {
         containers.settle(view);
-        if !is_terminal(phase) || forced_reason(lifecycle).is_some() {
+        if !is_terminal(phase) || forced_reason(observed, lifecycle).is_some() {
             phase = FAILED;
         }
     } else if is_terminal(phase) {
@@ -53,7 +53,7 @@ pub(super) fn status(
         qos_class: Some(qos_class(view)),
         ..PodStatus::default()
     };
-    if let Some((reason, message)) = forced_reason(lifecycle).filter(|_| stopped) {
+    if let Some((reason, message)) = forced_reason(observed, lifecycle).filter(|_| stopped) {
         status.reason = Some(reason.into());
         status.message = Some(message.into());
     }
@@ -88,10 +88,11 @@ fn container_statuses(
 }
 
 /// Reason and message of a phase that is Failed whatever the containers say.
-fn forced_reason(lifecycle: Lifecycle) -> Option<(&'static str, &'static str)> {
+fn forced_reason(observed: &Observed, lifecycle: Lifecycle) -> Option<(&'static str, &str)> {
     match lifecycle {
         Lifecycle::Terminating { cause, .. } | Lifecycle::Terminated { cause } => match cause {
             TerminationCause::DeadlineExceeded => Some((DEADLINE_EXCEEDED, DEADLINE_MESSAGE)),
+            TerminationCause::Evicted => Some((EVICTED, observed.eviction.as_deref().unwrap_or_default())),
             TerminationCause::Deleted | TerminationCause::Completed => None,
         },
         Lifecycle::Syncing => None,

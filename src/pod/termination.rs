@@ -22,6 +22,11 @@ pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// `message` of a pod that ran into its deadline.
 pub(super) const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
+/// `reason` of a pod that is evicted.
+pub(super) const EVICTED: &str = "Evicted";
+/// Seconds that the containers of an evicted pod have (kubelet v1.36 `immediateEvictionGracePeriodSeconds`).
+const EVICTION_GRACE_SECONDS: i64 = 1;
+
 /// When `activeDeadlineSeconds` passes, counted from the pod's start.
 pub(super) fn deadline(view: &PodView<'_>, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     let seconds = view.spec.active_deadline_seconds?;
@@ -32,7 +37,12 @@ pub(super) fn deadline(view: &PodView<'_>, observed: &Observed, now: Timestamp) 
 pub(super) fn next_lifecycle(view: &PodView<'_>, observed: &Observed, now: Timestamp) -> Lifecycle {
     match observed.lifecycle {
         Lifecycle::Syncing => termination_cause(view, observed, now).map_or(Lifecycle::Syncing, |cause| {
-            let grace_seconds = view.grace_seconds();
+            let grace_seconds = match cause {
+                TerminationCause::Evicted => view.grace_seconds().min(EVICTION_GRACE_SECONDS),
+                TerminationCause::Deleted | TerminationCause::DeadlineExceeded | TerminationCause::Completed => {
+                    view.grace_seconds()
+                }
+            };
             let begun = Lifecycle::Terminating {
                 cause,
                 since: now,
@@ -97,8 +107,17 @@ pub(super) fn plan_stops(
     draft: &mut Draft,
 ) {
     let Lifecycle::Terminating { cause, .. } = lifecycle else { return };
-    if cause == TerminationCause::DeadlineExceeded && observed.lifecycle == Lifecycle::Syncing {
-        draft.notes.push(Note::normal(None, DEADLINE_EXCEEDED, DEADLINE_MESSAGE));
+    if observed.lifecycle == Lifecycle::Syncing {
+        match cause {
+            TerminationCause::DeadlineExceeded => {
+                draft.notes.push(Note::normal(None, DEADLINE_EXCEEDED, DEADLINE_MESSAGE));
+            }
+            TerminationCause::Evicted => {
+                let message = observed.eviction.clone().unwrap_or_default();
+                draft.notes.push(Note::warning(None, EVICTED, message));
+            }
+            TerminationCause::Deleted | TerminationCause::Completed => {}
+        }
     }
     for (spec, instance) in view.all().filter_map(|spec| Some((spec, observed.instance(spec.name())?))) {
         plan_stop(view, observed, lifecycle, (spec, instance), now, draft);

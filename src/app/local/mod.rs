@@ -256,7 +256,7 @@ fn pods(config: ClusterConfig) -> Pods {
     let Foreground { own, logs, keeps_logs, stdin, .. } = foreground;
     let node = Node::new(NodeConfig {
         name: node_name.clone(),
-        host_ips: vec![HOST_IP.to_owned()],
+        host_ips: vec![config.switch.node_ip().to_string()],
         cluster_domain: DOMAIN.to_owned(),
         allocatable_cpu_millis: host.cpus as u64 * MILLIS_PER_CPU,
         allocatable_memory: host.memory_bytes,

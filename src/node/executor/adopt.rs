@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use k8s_openapi::api::core::v1::Pod;
 use tracing::{info, warn};
@@ -29,6 +30,7 @@ impl Executor {
             sandbox: Some(sandbox.pod.network.ips().iter().map(ToString::to_string).collect()),
             ..Survivors::default()
         };
+        self.shared.is_native.store(true, Ordering::Relaxed);
         self.shared.state().sandbox = Some(Arc::clone(&sandbox));
         for adopted in adopted {
             let is_it = |left: &LeftInstance| {

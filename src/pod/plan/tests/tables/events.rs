@@ -135,6 +135,20 @@ pod initContainers: [{name: i, image: x}, {name: s, image: x, restartPolicy: Alw
   do   stop sandbox
   event Normal DeadlineExceeded pod "Pod was active on the node longer than the specified deadline"
 
+§15 Evicted, after which containers have as little time as there is
+  seen i: exited:0@50; s: exited:0@95; e: exited:0@90; c: running@60
+  then evicted "it holds too much. "
+  do   term c/0
+  event Warning Evicted pod "it holds too much. "
+  event Normal Killing containers{c} "Stopping container c"
+  wake 102
+
+§15 what a runtime could not do
+  seen i: exited:0@50; s: running@60; e: running@60; c: running@60
+  then warned c "no control group"
+  do   nothing
+  event Warning Limited containers{c} "no control group"
+
 §15 a start that was given up is none
   deleted 30@90
   seen terminating Deleted@90/30; i: exited:0@50; s: exited:0@95; e: exited:0@90; c: starting cancelled

@@ -235,6 +235,11 @@ pod containers: [{name: a, image: x}, {name: b, image: x}]
   do    unmount
   phase Failed DeadlineExceeded "Pod was active on the node longer than the specified deadline"
 
+§5 so does an eviction
+  seen  terminating Evicted@50/1; sandbox stopped; a: exited:0@60; b: exited:0@60
+  do    unmount
+  phase Failed Evicted ""
+
 §5 but not before all has stopped
   with  activeDeadlineSeconds: 50
   was   @40 a: running@30; b: running@30

@@ -126,6 +126,7 @@ fn termination_cause(cause: &str) -> TerminationCause {
     match cause {
         "Deleted" => TerminationCause::Deleted,
         "DeadlineExceeded" => TerminationCause::DeadlineExceeded,
+        "Evicted" => TerminationCause::Evicted,
         "Completed" => TerminationCause::Completed,
         _ => panic!("{cause} is no cause of a termination"),
     }
@@ -361,6 +362,10 @@ pub(super) fn event(words: &[Word], now: Timestamp) -> Event {
         ["sandbox", "stopped"] => Event::SandboxStopped,
         ["sandbox", "failed", message] => Event::SandboxFailed { message: (*message).into() },
         ["sources", "changed"] => Event::SourcesChanged,
+        ["evicted", message] => Event::Evicted { message: (*message).into() },
+        ["warned", c, message] => {
+            Event::Warned { container: Some(name(c)), reason: "Limited", message: (*message).into() }
+        }
         ["pulling", c] => Event::PullStarted { container: name(c) },
         ["present", c] => present(name(c), None),
         ["pulled", c, millis, bytes] => {
