@@ -108,6 +108,7 @@ fn a_dockerfile_is_followed() {
     let file = br#"
 ARG DIR=/srv
 FROM scratch
+ARG DIR
 ENV NAME=web GREETING="hello $NAME"
 WORKDIR $DIR
 COPY --chmod=755 --chown=7:8 server.wasm ./bin/
@@ -157,7 +158,29 @@ STOPSIGNAL SIGINT
     assert_eq!(layers, document["rootfs"]["diff_ids"].as_array().unwrap().len());
     let request = BuildRequest { args: vec![("DIR".to_owned(), "/opt".to_owned())], ..scene.request("other") };
     scene.store.build(&request).unwrap();
-    assert_eq!(scene.store.resolve("other").unwrap().config.working_dir, "/srv", "ARG before FROM is for FROM");
+    assert_eq!(scene.store.resolve("other").unwrap().config.working_dir, "/opt");
+}
+
+#[test]
+fn arguments_are_in_force_where_docker_has_them_so() {
+    let cases = [
+        ("ARG D=/a\nFROM scratch\nARG D\nWORKDIR $D", Ok("/a")),
+        ("ARG D=/a\nFROM scratch\nARG D=/b\nWORKDIR $D", Ok("/b")),
+        ("ARG D=/a\nFROM scratch\nWORKDIR /x$D", Ok("/x")),
+        ("ARG D=/a\nFROM scratch\nWORKDIR $D", Err("WORKDIR needs a path")),
+        ("FROM scratch\nENV D=/e\nARG D=/b\nWORKDIR $D", Ok("/e")),
+        ("FROM scratch\nARG E=/given\nWORKDIR $E", Ok("/opt")),
+    ];
+    for (file, expected) in cases {
+        let scene = Scene::new(&[("Dockerfile", file.as_bytes())]);
+        let args = vec![("E".to_owned(), "/opt".to_owned())];
+        let built = scene.store.build(&BuildRequest { args, ..scene.request("app") });
+        match (built, expected) {
+            (Ok(_), Ok(path)) => assert_eq!(scene.store.resolve("app").unwrap().config.working_dir, path, "{file}"),
+            (Err(error), Err(problem)) => assert!(error.to_string().contains(problem), "{file}: {error}"),
+            (built, expected) => panic!("{file}: {built:?} instead of {expected:?}"),
+        }
+    }
 }
 
 #[test]

@@ -50,19 +50,14 @@ pub(super) enum Cause {
 impl Cause {
     /// From the HTTP client's error, whose own text has the URL in it.
     pub(super) fn of(error: &reqwest::Error) -> Self {
-        let mut innermost: &dyn Error = error;
+        let mut innermost: &(dyn Error + 'static) = error;
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        let mut cause: Option<&dyn Error> = Some(error);
-        while let Some(found) = cause {
-            // An I/O error has rustls' inside, which is no source of it.
-            let inside = found.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-            let tls = found.downcast_ref().or_else(|| inside.and_then(|inside| inside.downcast_ref::<rustls::Error>()));
-            if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) = tls {
-                return Self::Certificate(format!("its certificate is not trusted: {tls}"));
-            }
-            cause = found.source();
+        if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) =
+            tls_error(error)
+        {
+            return Self::Certificate(format!("its certificate is not trusted: {tls}"));
         }
         if error.is_redirect() {
             return Self::Request(format!("a redirect was refused: {innermost}"));
@@ -87,6 +82,19 @@ impl Cause {
             Self::Request(detail) => RegistryError::Unexpected { registry, detail },
         }
     }
+}
+
+/// What TLS has against a connection, wherever in an error that is: an I/O error has inside what is no source of it.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(found) = cause {
+        if let Some(tls) = found.downcast_ref() {
+            return Some(tls);
+        }
+        let inside = found.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        cause = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| found.source());
+    }
+    None
 }
 
 impl Transport {

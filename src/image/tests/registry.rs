@@ -242,8 +242,13 @@ impl Proxy {
         let body = match fault {
             Some(Fault::CutAfter(length)) => {
                 contents.truncate(length);
-                let pieces = [Ok(Frame::data(Bytes::from(contents))), Err(std::io::Error::other("cut"))];
-                StreamBody::new(futures::stream::iter(pieces)).boxed()
+                let begun = futures::stream::iter([Ok(Frame::data(Bytes::from(contents)))]);
+                // What has been begun is on its way before the connection ends.
+                let end = async {
+                    tokio::task::yield_now().await;
+                    Err(std::io::Error::other("cut"))
+                };
+                StreamBody::new(futures::StreamExt::chain(begun, futures::stream::once(end))).boxed()
             }
             Some(Fault::Corrupt) => {
                 let middle = contents.len() / 2;
