@@ -8,7 +8,9 @@ use tracing::warn;
 
 use super::NodeConfig;
 use super::context::namespace;
-use crate::image::{Image, ImageError, ImageStore, Keyring, PlatformChoice, Presence, PullError, PullRequest};
+use crate::image::{
+    Image, ImageError, ImageStore, Keyring, PlatformChoice, Presence, PullError, PullRequest, RegistryError,
+};
 use crate::pod::{ImageFailure, PullPolicy, Pulled};
 
 /// The most image pull Secrets of a pod that are looked at.
@@ -29,7 +31,8 @@ pub(super) async fn find(
     let platform = PlatformChoice::default();
     let wanted = image.to_owned();
     let presence = on_store(config, move |images| images.presence(&wanted, platform)).await?;
-    let pulled = match (policy, presence) {
+    // What was pulled must not make room for something else before it is found.
+    let held = match (policy, presence) {
         (_, Presence::BuiltIn | Presence::Local) | (PullPolicy::IfNotPresent | PullPolicy::Never, Presence::Pulled) => {
             None
         }
@@ -43,13 +46,13 @@ pub(super) async fn find(
                 Ok(pull) => pull.wait().await,
                 Err(error) => Err(error),
             };
-            let size = pulled.map_err(|error| pull_failure(&error))?.size;
-            Some(Pulled { took: begun.elapsed(), size })
+            let pulled = pulled.map_err(|error| pull_failure(&error))?;
+            Some((Pulled { took: begun.elapsed(), size: pulled.size }, pulled))
         }
     };
     let wanted = image.to_owned();
     let found = on_store(config, move |images| images.resolve_for(&wanted, platform)).await?;
-    Ok((found, pulled))
+    Ok((found, held.map(|(told, _)| told)))
 }
 
 /// Off the worker's task: an image may have to be read, checked and uncompressed.
@@ -92,11 +95,23 @@ fn of_secret(secret: &Secret) -> Result<Keyring, String> {
 fn pull_failure(error: &PullError) -> ImageFailure {
     match error {
         PullError::InvalidName { detail, .. } => ImageFailure::InvalidName(detail.clone()),
-        PullError::Blocked { .. }
-        | PullError::Registry { .. }
-        | PullError::Signature { .. }
-        | PullError::Image { .. }
-        | PullError::Abandoned { .. } => ImageFailure::Pull(error.to_string()),
+        PullError::Registry { tried, .. } => match tried.last() {
+            Some(RegistryError::Unavailable { .. } | RegistryError::TooManyRequests { .. }) => {
+                ImageFailure::RegistryUnavailable(error.to_string())
+            }
+            Some(
+                RegistryError::NotFound { .. }
+                | RegistryError::Denied { .. }
+                | RegistryError::Tls { .. }
+                | RegistryError::Unexpected { .. }
+                | RegistryError::Corrupt { .. },
+            )
+            | None => ImageFailure::Pull(error.to_string()),
+        },
+        PullError::Signature { .. } => ImageFailure::Signature(error.to_string()),
+        PullError::Blocked { .. } | PullError::Image { .. } | PullError::Abandoned { .. } => {
+            ImageFailure::Pull(error.to_string())
+        }
     }
 }
 

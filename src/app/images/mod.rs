@@ -18,7 +18,7 @@ use crate::cli::output::table;
 use crate::cli::{Global, Switch};
 use crate::image::{
     BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, Prune, PullError, PullRequest,
-    Pulled, Registries, SaveFormat,
+    Pulled, Registries, SaveFormat, Settings,
 };
 
 use super::paths::Paths;
@@ -27,7 +27,8 @@ use super::paths::Paths;
 pub(super) fn open(global: &Global, paths: &Paths) -> anyhow::Result<Arc<ImageStore>> {
     let registries = Registries::read(&paths.registries)?;
     let use_aliases = global.image_aliases == Switch::On;
-    Ok(ImageStore::with_credentials(&paths.images, use_aliases, registries, user_keyring()))
+    let settings = Settings { use_aliases, registries, keyring: user_keyring(), limit: global.image_limit };
+    Ok(ImageStore::with_settings(&paths.images, settings))
 }
 
 /// The credentials that the user's tools have stored.

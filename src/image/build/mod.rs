@@ -354,11 +354,10 @@ impl Build<'_> {
                     let name = source.rsplit('/').next().unwrap_or(source);
                     let to = if into { context::join(destination, name) } else { destination.to_owned() };
                     if files.is_add && builder.is_archive(source)? {
-                        return Err(bad(format!(
-                            "ADD does not unpack {source:?}: unpack it beforehand, or COPY it as it is"
-                        )));
+                        builder.add_archive(source, destination, attributes)?;
+                    } else {
+                        builder.copy_file(&found, &to, attributes)?;
                     }
-                    builder.copy_file(&found, &to, attributes)?;
                 }
             }
         }
