@@ -10,7 +10,7 @@ use super::apply::INSTANCES_KEPT;
 use super::backoff::{self, Backoff, RestartBackoff};
 use super::events::{Note, go_duration};
 use super::instance::{ContainerRecord, Exit, ImageState, Instance, RESTARTING_ALL};
-use super::observed::{ImageFailure, Observed, SandboxState, VolumesState};
+use super::observed::{Observed, SandboxState, VolumesState};
 use super::plan::{Action, ContainerKind, Draft, Refusal};
 use super::restart;
 use super::spec::{ContainerSpec, PodView};

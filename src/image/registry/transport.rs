@@ -100,7 +100,12 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 impl Transport {
     /// For one registry; reads certificates. What is wrong with them, else.
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, String> {
-        let tls = if endpoint.insecure { tls::trust_anyone() } else { tls::trust(authorities(endpoint)?) };
+        let tls = if endpoint.insecure {
+            tls::trust_anyone()
+        } else {
+            let (authorities, known) = authorities(endpoint)?;
+            tls::trust_or_know(authorities, known)
+        };
         let tls = tls.map_err(|error| error.to_string())?;
         let plain_is_fine = endpoint.insecure || endpoint.is_loopback();
         let policy = Policy::custom(move |attempt| {
@@ -168,10 +173,12 @@ pub(super) async fn read_bounded(response: Response, limit: u64) -> Result<Bytes
     collect(response, limit).await
 }
 
-/// The authorities to trust at a registry: the system's, or Mozilla's where there are none; and the user's.
-fn authorities(endpoint: &Endpoint) -> Result<RootCertStore, String> {
+/// The authorities to trust at a registry: the system's, or Mozilla's where there are none; and the user's, which may
+/// also be the registry's own certificates.
+fn authorities(endpoint: &Endpoint) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
     let mut store = SYSTEM.get_or_init(system_authorities).clone();
+    let mut known = Vec::new();
     let mut files: Vec<PathBuf> = endpoint.ca.iter().cloned().collect();
     for directory in CERTIFICATE_DIRECTORIES {
         files.extend(certificates_in(&Path::new(directory).join(endpoint.host())));
@@ -181,10 +188,11 @@ fn authorities(endpoint: &Endpoint) -> Result<RootCertStore, String> {
         let read = CertificateDer::pem_file_iter(&file).map_err(|error| named(error.to_string()))?;
         for certificate in read {
             let certificate = certificate.map_err(|error| named(error.to_string()))?;
-            store.add(certificate).map_err(|error| named(error.to_string()))?;
+            store.add(certificate.clone()).map_err(|error| named(error.to_string()))?;
+            known.push(certificate);
         }
     }
-    Ok(store)
+    Ok((store, known))
 }
 
 fn system_authorities() -> RootCertStore {

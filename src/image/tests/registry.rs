@@ -51,10 +51,13 @@ impl TestRegistry {
             at("data").display()
         );
         if wanted.tls {
-            let certified =
-                rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-            fs::write(at("ca.pem"), certified.cert.pem()).unwrap();
-            fs::write(at("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+            // As `openssl req -x509` makes them: an authority that has signed itself.
+            let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+            let mut parameters = rcgen::CertificateParams::new(names).unwrap();
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            fs::write(at("ca.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+            fs::write(at("key.pem"), key.serialize_pem()).unwrap();
             config +=
                 &format!("  tls: {{certificate: {}, key: {}}}\n", at("ca.pem").display(), at("key.pem").display());
         }
