@@ -104,7 +104,11 @@ pub(super) fn of_reason(reason: &str, message: &str) -> Option<String> {
     let advice = match reason {
         "StartError" if needs_shell(message) => NO_SHELL,
         "OOMKilled" => "raise resources.limits.memory",
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" => "see `husk image ls`, `husk image import`",
+        "ErrImagePull"
+        | "RegistryUnavailable"
+        | "SignatureValidationFailed"
+        | "ImagePullBackOff"
+        | "ErrImageNeverPull" => "see `husk image ls`, `husk image import`",
         "PostStartHookError" => "check lifecycle.postStart",
         _ => return of_missing_object(message),
     };

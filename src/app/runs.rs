@@ -134,7 +134,8 @@ mod tests {
     /// A data directory, and a place in it where a run has its pods for as long as it is held.
     fn paths(root: &Path) -> Paths {
         let (data_dir, cache_dir) = (Some(root.to_owned()), Some(root.to_owned()));
-        Paths::new(&Global { data_dir, cache_dir, registries: None, image_aliases: Switch::On }).unwrap()
+        Paths::new(&Global { data_dir, cache_dir, registries: None, image_aliases: Switch::On, image_limit: None })
+            .unwrap()
     }
 
     fn begin(paths: &Paths, pid: u32, at: i64) -> RunDirectory {

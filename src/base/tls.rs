@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    WantsVerifier,
 };
 
 /// Settings that take what Mozilla's certificate authorities have issued.
@@ -32,6 +34,21 @@ pub fn trust(authorities: RootCertStore) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(builder()?.with_root_certificates(authorities).with_no_client_auth()))
 }
 
+/// Settings that take what these authorities have issued, and these very certificates: one that a server has signed
+/// itself is an authority by its form, which no server's may be.
+pub fn trust_or_know(
+    authorities: RootCertStore,
+    known: Vec<CertificateDer<'static>>,
+) -> Result<Arc<ClientConfig>, Error> {
+    let builder = builder()?;
+    let provider = Arc::clone(builder.crypto_provider());
+    let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider).build();
+    let authorities = authorities.map_err(|error| Error::General(error.to_string()))?;
+    let verifier = KnownCertificates { authorities, known };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
 fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()
 }
@@ -45,6 +62,61 @@ fn made_once(
     }
     let made = Arc::new(verify(builder()?).with_no_client_auth());
     Ok(Arc::clone(settings.get_or_init(|| made)))
+}
+
+/// Knows some certificates; who issued the others has to be an authority.
+#[derive(Debug)]
+struct KnownCertificates {
+    authorities: Arc<WebPkiServerVerifier>,
+    known: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for KnownCertificates {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if !self.known.contains(end_entity) {
+            return self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        }
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let validity = parsed.validity();
+        if now < validity.not_before.timestamp() {
+            Err(CertificateError::NotValidYet.into())
+        } else if now > validity.not_after.timestamp() {
+            Err(CertificateError::Expired.into())
+        } else {
+            Ok(ServerCertVerified::assertion())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
 }
 
 #[derive(Debug)]

@@ -80,6 +80,17 @@ pub struct Global {
         help_heading = GLOBAL
     )]
     pub image_aliases: Switch,
+    /// How much images may take, such as 20Gi: pulled ones that nothing uses make room, unused for longest first
+    #[arg(
+        long,
+        env = "HUSK_IMAGE_LIMIT",
+        hide_env_values = true,
+        value_name = "BYTES",
+        value_parser = image::prune::size,
+        global = true,
+        help_heading = GLOBAL
+    )]
+    pub image_limit: Option<u64>,
 }
 
 /// A setting that is on or off.

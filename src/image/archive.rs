@@ -97,7 +97,7 @@ impl<R: Read> Archive<R> {
             self.entries += 1;
             let header = Header::from_byte_slice(&block);
             self.check_sum(header)?;
-            let declared = header.entry_size().map_err(|_| self.bad("its size"))?;
+            let declared = self.field(header.entry_size(), &header.as_old().size, "its size")?;
             let kind = header.entry_type();
             self.begin(declared);
             match kind {
@@ -172,6 +172,15 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// A number of a header. A field that is blank says nothing, as in archives of old tools.
+    fn field(&self, value: io::Result<u64>, raw: &[u8], what: &'static str) -> Result<u64, ArchiveError> {
+        match value {
+            Ok(value) => Ok(value),
+            Err(_) if raw.iter().all(|byte| matches!(byte, 0 | b' ')) => Ok(0),
+            Err(_) => Err(self.bad(what)),
+        }
+    }
+
     fn bad(&self, what: &'static str) -> ArchiveError {
         ArchiveError::BadHeader { number: self.entries, what }
     }
@@ -219,16 +228,15 @@ impl<R: Read> Archive<R> {
         if let Some(size) = extensions.size {
             self.begin(size);
         }
-        let field =
-            |value: io::Result<u64>, what| value.map_err(|_| ArchiveError::BadHeader { number: self.entries, what });
-        let seconds = field(header.mtime(), "its time")?;
+        let raw = header.as_old();
+        let seconds = self.field(header.mtime(), &raw.mtime, "its time")?;
         let mut entry = Entry {
             path: extensions.path.unwrap_or_else(|| header.path_bytes().into_owned()),
             link: extensions.link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
             kind: header.entry_type(),
-            mode: header.mode().map_err(|_| self.bad("its mode"))?,
-            uid: extensions.uid.map_or_else(|| field(header.uid(), "its owner"), Ok)?,
-            gid: extensions.gid.map_or_else(|| field(header.gid(), "its group"), Ok)?,
+            mode: u32::try_from(self.field(header.mode().map(u64::from), &raw.mode, "its mode")?).unwrap_or(0),
+            uid: extensions.uid.map_or_else(|| self.field(header.uid(), &raw.uid, "its owner"), Ok)?,
+            gid: extensions.gid.map_or_else(|| self.field(header.gid(), &raw.gid, "its group"), Ok)?,
             modified: extensions.modified.unwrap_or((i64::try_from(seconds).unwrap_or(i64::MAX), 0)),
             size: self.left,
             xattrs: extensions.xattrs,

@@ -86,6 +86,32 @@ impl ImageStore {
         Ok(collected)
     }
 
+    /// Collects what is above the limit that the user has set, if there is one. What cannot be collected is told, but
+    /// nothing else fails because of it.
+    pub fn keep_to_limit(&self) {
+        let Some(limit) = self.limit else { return };
+        match self.collect_to_limit(limit) {
+            Ok(collected) if collected == Collected::default() => {}
+            Ok(collected) => {
+                tracing::info!(names = ?collected.names, bytes = collected.bytes, "images have made room");
+            }
+            Err(error) => tracing::warn!(%error, "images cannot be kept within their limit"),
+        }
+        let size = self.size();
+        if size > limit {
+            tracing::warn!(
+                size,
+                limit,
+                "images take more than their limit: what is left is in use, or may exist nowhere else"
+            );
+        }
+    }
+
+    /// Whether there is a limit to keep to.
+    pub fn has_limit(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// How much the store takes.
     pub fn size(&self) -> u64 {
         self.layout.size()

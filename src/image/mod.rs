@@ -76,7 +76,7 @@ pub struct Image {
     pub annotations: BTreeMap<String, String>,
     /// What the image says about running it.
     pub config: ImageConfig,
-    /// Its layers, lowest first.
+    /// Its layers, lowest first. Native images have none here: they are unpacked.
     pub layers: Vec<ImageLayer>,
     /// Keeps what is stored of it from being deleted for as long as any copy of this value lives.
     #[expect(dead_code, reason = "what is held is the lease")]
@@ -84,11 +84,14 @@ pub struct Image {
 }
 
 impl Image {
-    /// Whether the image says that its program is WebAssembly: by its platform, or by the annotation that crun reads
-    /// (`module.wasm.image/variant`).
+    /// Whether the image says that its program is WebAssembly: by its platform, by the annotations that crun reads, or by
+    /// the name of the program, which is what crun and runwasi go by when nothing else tells.
     pub fn is_wasm(&self) -> bool {
         let architecture = self.platform.split('/').nth(1).unwrap_or_default();
-        platform::is_wasm(architecture) || platform::says_wasm(&self.annotations)
+        let program = self.config.entrypoint.first().or(self.config.cmd.first());
+        platform::is_wasm(architecture)
+            || platform::says_wasm(&self.annotations)
+            || program.is_some_and(|program| program.ends_with(".wasm"))
     }
 }
 
@@ -216,7 +219,28 @@ pub struct ImageStore {
     leases: Mutex<HashMap<String, Weak<Lease>>>,
     registries: Registries,
     keyring: Keyring,
+    /// How many bytes may be stored.
+    limit: Option<u64>,
     pulls: pull::Pulls,
+}
+
+/// What a user says about images.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether names such as `busybox` and `nginx` resolve to built-in images.
+    pub use_aliases: bool,
+    /// Where images come from.
+    pub registries: Registries,
+    /// Credentials that are tried after those of whoever asks for an image.
+    pub keyring: Keyring,
+    /// How many bytes may be stored; what is more is collected as far as that may be.
+    pub limit: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { use_aliases: true, registries: Registries::default(), keyring: Keyring::default(), limit: None }
+    }
 }
 
 impl ImageStore {
@@ -228,11 +252,12 @@ impl ImageStore {
 
     /// As [`Self::open`], with what the user says about registries.
     pub fn with_registries(root: &Path, use_aliases: bool, registries: Registries) -> Arc<Self> {
-        Self::with_credentials(root, use_aliases, registries, Keyring::default())
+        Self::with_settings(root, Settings { use_aliases, registries, ..Settings::default() })
     }
 
-    /// As [`Self::with_registries`], with credentials that are tried after those of whoever asks for an image.
-    pub fn with_credentials(root: &Path, use_aliases: bool, registries: Registries, keyring: Keyring) -> Arc<Self> {
+    /// As [`Self::open`], with all that the user says.
+    pub fn with_settings(root: &Path, settings: Settings) -> Arc<Self> {
+        let Settings { use_aliases, registries, keyring, limit } = settings;
         Arc::new(Self {
             layout: Layout::new(root),
             use_aliases,
@@ -240,6 +265,7 @@ impl ImageStore {
             leases: Mutex::default(),
             registries,
             keyring,
+            limit,
             pulls: pull::Pulls::default(),
         })
     }
@@ -430,6 +456,9 @@ impl ImageStore {
         }
         self.layout.write_index(&lock, index.clone())?;
         self.collect_unnamed(&lock, &index)?;
+        drop(lock);
+        // While the lease is held, what is new stays.
+        self.keep_to_limit();
         Ok(added.iter().map(|entry| self.summary(entry)).collect())
     }
 

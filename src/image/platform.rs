@@ -3,8 +3,10 @@
 use oci_spec::image::{Descriptor, MediaType};
 
 /// An annotation of images whose program is WebAssembly although their platform says otherwise: crun's, which tools
-/// that know no WebAssembly platforms have used.
+/// that know no WebAssembly platforms have used. Its values are `compat` and `compat-smart`.
 const CRUN_VARIANT: &str = "module.wasm.image/variant";
+/// Another one of crun's: which of its handlers is to run the program.
+const CRUN_HANDLER: &str = "run.oci.handler";
 /// Operating systems of WebAssembly images, the most general first.
 const WASM_SYSTEMS: [&str; 3] = ["wasi", "wasip1", "wasip2"];
 /// Architectures of WebAssembly images.
@@ -86,7 +88,11 @@ pub(super) fn is_wasm(architecture: &str) -> bool {
 
 /// Whether annotations say that an image is WebAssembly, as crun reads them.
 pub(super) fn says_wasm(annotations: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> bool {
-    annotations.into_iter().any(|(key, value)| key.as_ref() == CRUN_VARIANT && value.as_ref().starts_with("compat"))
+    annotations.into_iter().any(|(key, value)| match key.as_ref() {
+        CRUN_VARIANT => value.as_ref().starts_with("compat"),
+        CRUN_HANDLER => value.as_ref().starts_with("wasm"),
+        _ => false,
+    })
 }
 
 /// The platforms of an index, for a message.

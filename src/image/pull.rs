@@ -39,8 +39,8 @@ pub struct PullRequest {
     pub keyring: Arc<Keyring>,
 }
 
-/// What was pulled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was pulled. It stays for as long as any copy of this lives.
+#[derive(Debug, Clone)]
 pub struct Pulled {
     /// The complete reference.
     pub reference: String,
@@ -50,6 +50,8 @@ pub struct Pulled {
     pub size: u64,
     /// The bytes that had to be loaded.
     pub loaded: u64,
+    #[expect(dead_code, reason = "what is held is the lease")]
+    lease: Arc<Lease>,
 }
 
 type Outcome = Option<Result<Pulled, PullError>>;
@@ -321,8 +323,13 @@ impl Puller {
         let digest = resolved.entry.digest().to_string();
         let reference = self.reference.clone();
         let Resolved { entry, lease, signed_by, .. } = resolved;
-        self.local(move |store| store.name(&lease, Source::Registry { signed_by }, vec![(reference, entry)])).await?;
-        Ok(Pulled { reference: self.reference.to_string(), digest, size, loaded })
+        let held = Arc::clone(&lease);
+        let name = move |store: &Arc<ImageStore>| {
+            store.touch(&entry);
+            store.name(&held, Source::Registry { signed_by }, vec![(reference, entry)])
+        };
+        self.local(name).await?;
+        Ok(Pulled { reference: self.reference.to_string(), digest, size, loaded, lease })
     }
 }
 

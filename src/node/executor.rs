@@ -399,7 +399,13 @@ impl Executor {
         let work = async move {
             let started = async || shared.report(Event::PullStarted { container: container.clone() }).await;
             match images::find(&shared.node.config, &pod, &image, policy, started).await {
-                Ok((found, pulled)) => image_present(&shared, container, &image, found, pulled),
+                Ok(images::Found { image: found, pulled, lost }) => {
+                    if let Some(message) = lost {
+                        let container = Some(container.clone());
+                        shared.report(Event::Warned { container, reason: "ImageFilesChanged", message }).await;
+                    }
+                    image_present(&shared, container, &image, found, pulled)
+                }
                 Err(failure) => Event::ImageFailed { container, failure },
             }
         };

@@ -8,7 +8,9 @@ use tracing::warn;
 
 use super::context::namespace;
 use super::{NodeConfig, forced_runtime, platform};
-use crate::image::{Image, ImageError, ImageStore, Keyring, PlatformChoice, Presence, PullError, PullRequest};
+use crate::image::{
+    Image, ImageError, ImageStore, Keyring, PlatformChoice, Presence, PullError, PullRequest, RegistryError,
+};
 use crate::pod::{ImageFailure, PullPolicy, Pulled};
 
 /// The most image pull Secrets of a pod that are looked at.
@@ -25,13 +27,14 @@ pub(super) async fn find(
     image: &str,
     policy: PullPolicy,
     started: impl AsyncFnOnce(),
-) -> Result<(Image, Option<Pulled>), ImageFailure> {
+) -> Result<Found, ImageFailure> {
     // Without a runtime there is no sandbox, and no container is started.
     let forced = forced_runtime(|name| config.cluster.runtime_class(name), pod).unwrap_or_default();
     let platform = platform(forced);
     let wanted = image.to_owned();
     let presence = on_store(config, move |images| images.presence(&wanted, platform)).await?;
-    let pulled = match (policy, presence) {
+    // What was pulled must not make room for something else before it is found.
+    let held = match (policy, presence) {
         (_, Presence::BuiltIn | Presence::Local) | (PullPolicy::IfNotPresent | PullPolicy::Never, Presence::Pulled) => {
             None
         }
@@ -45,23 +48,51 @@ pub(super) async fn find(
                 Ok(pull) => pull.wait().await,
                 Err(error) => Err(error),
             };
-            let size = pulled.map_err(|error| pull_failure(&error))?.size;
-            Some(Pulled { took: begun.elapsed(), size })
+            let pulled = pulled.map_err(|error| pull_failure(&error))?;
+            Some((Pulled { took: begun.elapsed(), size: pulled.size }, pulled))
         }
     };
     let wanted = image.to_owned();
-    let found = on_store(config, move |images| find_ready(images, &wanted, platform)).await?;
-    Ok((found, pulled))
+    let (image, lost) = on_store(config, move |images| find_ready(images, &wanted, platform)).await?;
+    Ok(Found { image, pulled: held.map(|(told, _)| told), lost })
+}
+
+/// An image that is here.
+pub(super) struct Found {
+    pub(super) image: Image,
+    /// How it came here, if it was pulled just now.
+    pub(super) pulled: Option<Pulled>,
+    /// What could not be kept of its files, if they were unpacked just now.
+    pub(super) lost: Option<String>,
 }
 
 /// Finds an image that is here. The layers of a native one are directories then, which a start does not wait for.
-fn find_ready(images: &ImageStore, name: &str, platform: PlatformChoice) -> Result<Image, ImageError> {
+fn find_ready(
+    images: &ImageStore,
+    name: &str,
+    platform: PlatformChoice,
+) -> Result<(Image, Option<String>), ImageError> {
     let image = images.resolve_for(name, platform)?;
     #[cfg(target_os = "linux")]
     if !image.is_wasm() {
-        images.unpack(name, PlatformChoice::Linux)?;
+        let report = images.unpack(name, PlatformChoice::Linux)?.report;
+        return Ok((image, lost(name, &report)));
     }
-    Ok(image)
+    Ok((image, None))
+}
+
+/// What the user is told of files that are not as the image has them.
+#[cfg(target_os = "linux")]
+fn lost(image: &str, report: &crate::image::Report) -> Option<String> {
+    let of_others = format!(
+        "{} files are not owned by the users that the image names, of whom there are none here (see `husk node info`)",
+        report.squashed
+    );
+    let devices = format!("{} devices were left out: containers have their own", report.devices);
+    let attributes = format!("{} extended attributes were left out", report.attributes);
+    let all = [(report.squashed, of_others), (report.devices, devices), (report.attributes, attributes)];
+    let lost: Vec<_> = all.into_iter().filter_map(|(count, text)| (count > 0).then_some(text)).collect();
+    (!lost.is_empty()).then(|| format!("Image {image:?}: {}", lost.join("; ")))
 }
 
 /// Off the worker's task: an image may have to be read, checked and uncompressed.
@@ -104,11 +135,23 @@ fn of_secret(secret: &Secret) -> Result<Keyring, String> {
 fn pull_failure(error: &PullError) -> ImageFailure {
     match error {
         PullError::InvalidName { detail, .. } => ImageFailure::InvalidName(detail.clone()),
-        PullError::Blocked { .. }
-        | PullError::Registry { .. }
-        | PullError::Signature { .. }
-        | PullError::Image { .. }
-        | PullError::Abandoned { .. } => ImageFailure::Pull(error.to_string()),
+        PullError::Registry { tried, .. } => match tried.last() {
+            Some(RegistryError::Unavailable { .. } | RegistryError::TooManyRequests { .. }) => {
+                ImageFailure::RegistryUnavailable(error.to_string())
+            }
+            Some(
+                RegistryError::NotFound { .. }
+                | RegistryError::Denied { .. }
+                | RegistryError::Tls { .. }
+                | RegistryError::Unexpected { .. }
+                | RegistryError::Corrupt { .. },
+            )
+            | None => ImageFailure::Pull(error.to_string()),
+        },
+        PullError::Signature { .. } => ImageFailure::Signature(error.to_string()),
+        PullError::Blocked { .. } | PullError::Image { .. } | PullError::Abandoned { .. } => {
+            ImageFailure::Pull(error.to_string())
+        }
     }
 }
 

@@ -148,10 +148,11 @@ impl Observed {
         let image = image.clone();
         self.notes.extend(events::image_failed(container, &image, &failure));
         let mut retry_at = later(now, RETRY);
-        if let ImageFailure::Pull(cause) = &failure {
+        if failure.backs_off() {
             let backoff = Backoff::advance(self.pulls.get(&image).map(|pull| pull.backoff), now, now);
             retry_at = later(now, backoff.delay);
-            self.pulls.insert(image.clone(), PullBackoff { backoff, cause: cause.clone() });
+            let cause = format!("{}: {}", failure.waiting_reason(), failure.waiting_message(&image));
+            self.pulls.insert(image.clone(), PullBackoff { backoff, cause });
         }
         record.shown = Shown::Nothing;
         record.image = ImageState::Failed { image, failure, retry_at };

@@ -62,6 +62,9 @@ pub(super) fn image_failed(container: &str, image: &str, failure: &ImageFailure)
         ImageFailure::Pull(cause) => {
             Note::warning(container, "Failed", format!("Failed to pull image {image:?}: {cause}"))
         }
+        ImageFailure::RegistryUnavailable(cause) | ImageFailure::Signature(cause) => {
+            Note::warning(container, "Failed", format!("Failed to pull image {image:?}: {reason}: {cause}"))
+        }
         ImageFailure::NeverPull => Note::warning(container, "ErrImageNeverPull", message),
         ImageFailure::InvalidName(_) | ImageFailure::Inspect(_) => Note::warning(container, "InspectFailed", message),
     };
@@ -86,10 +89,20 @@ pub(super) fn probe_report(container: &str, kind: ProbeKind, report: &ProbeRepor
 }
 
 impl ImageFailure {
+    /// Whether the next try waits longer each time: a registry is spared.
+    pub(super) fn backs_off(&self) -> bool {
+        match self {
+            Self::Pull(_) | Self::RegistryUnavailable(_) | Self::Signature(_) => true,
+            Self::NeverPull | Self::InvalidName(_) | Self::Inspect(_) => false,
+        }
+    }
+
     /// The waiting reason.
     pub(super) fn waiting_reason(&self) -> &'static str {
         match self {
             Self::Pull(_) => "ErrImagePull",
+            Self::RegistryUnavailable(_) => "RegistryUnavailable",
+            Self::Signature(_) => "SignatureValidationFailed",
             Self::NeverPull => "ErrImageNeverPull",
             Self::InvalidName(_) => "InvalidImageName",
             Self::Inspect(_) => "ImageInspectError",
@@ -100,6 +113,12 @@ impl ImageFailure {
     pub(super) fn waiting_message(&self, image: &str) -> String {
         match self {
             Self::Pull(cause) => cause.clone(),
+            Self::RegistryUnavailable(cause) => {
+                format!("image pull failed for {image} because the registry is unavailable: {cause}")
+            }
+            Self::Signature(cause) => {
+                format!("image pull failed for {image} because the signature validation failed: {cause}")
+            }
             Self::NeverPull => format!("Container image {image:?} is not present with pull policy of Never"),
             Self::InvalidName(cause) => format!("Failed to apply default image tag {image:?}: {cause}"),
             Self::Inspect(cause) => format!("Failed to inspect image {image:?}: {cause}"),

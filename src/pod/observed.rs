@@ -213,6 +213,10 @@ pub struct Pulled {
 pub enum ImageFailure {
     /// `ErrImagePull`: neither in the store nor to be fetched, with the cause. Backs off.
     Pull(String),
+    /// `RegistryUnavailable`: not in the store, and no registry answers, with the cause. Backs off.
+    RegistryUnavailable(String),
+    /// `SignatureValidationFailed`: not signed as it has to be, with the cause. Backs off.
+    Signature(String),
     /// `ErrImageNeverPull`: not in the store, and the policy forbids to look further.
     NeverPull,
     /// `InvalidImageName`, with what is wrong with it.

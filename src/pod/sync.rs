@@ -10,7 +10,7 @@ use super::apply::INSTANCES_KEPT;
 use super::backoff::{self, Backoff, RestartBackoff};
 use super::events::{Note, go_duration};
 use super::instance::{ContainerRecord, Exit, ImageState, Instance, RESTARTING_ALL};
-use super::observed::{ImageFailure, Observed, SandboxState, VolumesState};
+use super::observed::{Observed, SandboxState, VolumesState};
 use super::plan::{Action, ContainerKind, Draft, Refusal};
 use super::restart;
 use super::spec::{ContainerSpec, PodView};
@@ -135,7 +135,7 @@ fn next_step(view: &PodView<'_>, observed: &Observed, spec: &ContainerSpec<'_>, 
     }
     match record.map(|record| &record.image) {
         Some(ImageState::Failed { image, failure, retry_at })
-            if image == spec.image() && !matches!(failure, ImageFailure::Pull(_)) && *retry_at > now =>
+            if image == spec.image() && !failure.backs_off() && *retry_at > now =>
         {
             Step::Wait(*retry_at)
         }
@@ -221,7 +221,7 @@ fn pull_refusal(spec: &ContainerSpec<'_>, cause: &str) -> Refusal {
     Refusal {
         container: name.into(),
         reason: "ImagePullBackOff",
-        message: format!("Back-off pulling image {image:?}: ErrImagePull: {cause}"),
+        message: format!("Back-off pulling image {image:?}: {cause}"),
         notes: vec![
             Note::normal(Some(name), "BackOff", format!("Back-off pulling image {image:?}")),
             Note::warning(Some(name), "Failed", "Error: ImagePullBackOff"),

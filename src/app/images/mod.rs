@@ -19,7 +19,7 @@ use crate::cli::output::table;
 use crate::cli::{Global, Switch};
 use crate::image::{
     BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune,
-    PullError, PullRequest, Pulled, Registries, SaveFormat,
+    PullError, PullRequest, Pulled, Registries, SaveFormat, Settings,
 };
 
 use super::paths::Paths;
@@ -28,7 +28,8 @@ use super::paths::Paths;
 pub(super) fn open(global: &Global, paths: &Paths) -> anyhow::Result<Arc<ImageStore>> {
     let registries = Registries::read(&paths.registries)?;
     let use_aliases = global.image_aliases == Switch::On;
-    Ok(ImageStore::with_credentials(&paths.images, use_aliases, registries, user_keyring()))
+    let settings = Settings { use_aliases, registries, keyring: user_keyring(), limit: global.image_limit };
+    Ok(ImageStore::with_settings(&paths.images, settings))
 }
 
 /// Which runtime an image's programs are for, if it is here.

@@ -1,12 +1,13 @@
-//! Pulls and pushes for a person: one display for all that is under way on a terminal, nothing elsewhere.
+//! Pulls and pushes for a person: one display for all that is under way on a terminal, lines elsewhere.
 
 use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::join_all;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
 
 use crate::cli::image::pull::{Platform, PullArgs};
@@ -20,6 +21,8 @@ use crate::image::{
 const SHORT_DIGEST: usize = 12;
 /// How often what is shown changes at most.
 const REDRAW: Duration = Duration::from_millis(100);
+/// How often it is told where nothing can be redrawn how much of a transfer is done.
+const RETELL: Duration = Duration::from_secs(10);
 
 /// `husk image pull`.
 pub(super) fn pull(images: &Arc<ImageStore>, args: &PullArgs) -> anyhow::Result<Vec<Pulled>> {
@@ -53,12 +56,14 @@ pub(super) fn pull_each(
         async move {
             let name = request.image.clone();
             let pull = images.pull(request)?;
-            let progress = pull.progress();
-            tokio::select! {
+            let (mut shown, progress) = (display.begin(&name), pull.progress());
+            let pulled = tokio::select! {
                 biased;
                 pulled = pull.wait() => pulled,
-                never = display.follow(&name, progress) => match never {},
-            }
+                never = shown.follow(progress.clone()) => match never {},
+            };
+            shown.show(&progress.borrow());
+            pulled
         }
     }))))
 }
@@ -67,13 +72,15 @@ pub(super) fn pull_each(
 pub(super) fn push(images: &Arc<ImageStore>, args: &PushArgs) -> anyhow::Result<Pushed> {
     let target = args.target.as_ref().unwrap_or(&args.name);
     let push = images.push(&args.name, target, Keyring::default());
-    let (display, progress) = (Display::new(args.quiet), push.progress());
+    let (mut shown, progress) = (Display::new(args.quiet).begin(target), push.progress());
     runtime()?.block_on(async {
-        tokio::select! {
+        let pushed = tokio::select! {
             biased;
-            pushed = push.run() => Ok(pushed?),
-            never = display.follow(target, progress) => match never {},
-        }
+            pushed = push.run() => pushed,
+            never = shown.follow(progress.clone()) => match never {},
+        };
+        shown.show(&progress.borrow());
+        Ok(pushed?)
     })
 }
 
@@ -81,34 +88,128 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")
 }
 
-/// Bars on a terminal, one for each blob.
+/// What a person sees of all transfers that are under way.
 #[derive(Clone)]
-struct Display(MultiProgress);
+enum Display {
+    /// Bars on a terminal, one for each blob.
+    Bars(MultiProgress),
+    /// A line for each thing that happens, for logs.
+    Lines,
+    Nothing,
+}
 
 impl Display {
     fn new(quiet: bool) -> Self {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        Self(MultiProgress::with_draw_target(target))
+        if quiet {
+            Self::Nothing
+        } else if std::io::stderr().is_terminal() {
+            Self::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+        } else {
+            Self::Lines
+        }
     }
 
-    /// Shows how a transfer is getting on, for as long as it is polled.
-    async fn follow(&self, name: &str, mut progress: watch::Receiver<Progress>) -> std::convert::Infallible {
-        let head = self.0.add(ProgressBar::new_spinner());
-        head.enable_steady_tick(REDRAW);
-        let mut bars = Bars { display: self.0.clone(), head, shown: HashMap::new() };
-        loop {
-            let now = progress.borrow_and_update().clone();
-            bars.show(name, &now);
-            tokio::time::sleep(REDRAW).await;
-            if progress.changed().await.is_err() {
-                std::future::pending::<()>().await;
+    fn begin(&self, name: &str) -> Shown {
+        match self {
+            Self::Bars(display) => {
+                let head = display.add(ProgressBar::new_spinner());
+                head.enable_steady_tick(REDRAW);
+                Shown::Bars(Bars { name: name.to_owned(), display: display.clone(), head, shown: HashMap::new() })
             }
+            Self::Lines => Shown::Lines(Lines::new(name)),
+            Self::Nothing => Shown::Nothing,
         }
     }
 }
 
+/// What is shown of one transfer.
+enum Shown {
+    Bars(Bars),
+    Lines(Lines),
+    Nothing,
+}
+
+impl Shown {
+    /// Shows how a transfer is getting on, for as long as it is polled.
+    async fn follow(&mut self, mut progress: watch::Receiver<Progress>) -> std::convert::Infallible {
+        loop {
+            let now = progress.borrow_and_update().clone();
+            self.show(&now);
+            tokio::time::sleep(REDRAW).await;
+            if !matches!(self, Self::Lines(_)) && progress.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        match self {
+            Self::Bars(bars) => bars.show(progress),
+            Self::Lines(lines) => {
+                let mut stderr = std::io::stderr().lock();
+                for line in lines.news(progress, tokio::time::Instant::now()) {
+                    // Nobody may be reading.
+                    let _unread = writeln!(stderr, "{line}");
+                }
+            }
+            Self::Nothing => {}
+        }
+    }
+}
+
+/// What one transfer has told so far, line by line.
+struct Lines {
+    name: String,
+    phase: Phase,
+    blobs: HashMap<String, BlobState>,
+    /// When something was told of how much there is.
+    told_at: Option<tokio::time::Instant>,
+}
+
+impl Lines {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), phase: Phase::Waiting, blobs: HashMap::new(), told_at: None }
+    }
+
+    /// What is new.
+    fn news(&mut self, progress: &Progress, now: tokio::time::Instant) -> Vec<String> {
+        let mut news = Vec::new();
+        if self.phase != progress.phase {
+            self.phase = progress.phase.clone();
+            match &self.phase {
+                Phase::Resolving { registry } => news.push(format!("asking {registry}")),
+                Phase::Transferring { registry } => news.push(format!("transferring, registry {registry}")),
+                Phase::Waiting | Phase::Finishing | Phase::Done => {}
+            }
+        }
+        for blob in &progress.blobs {
+            let said = match &blob.state {
+                BlobState::Waiting | BlobState::Transferring => continue,
+                state if self.blobs.get(&blob.digest) == Some(state) => continue,
+                BlobState::Existing => "there already".to_owned(),
+                BlobState::Complete => "done".to_owned(),
+                BlobState::Retrying(why) => format!("again, for {why}"),
+            };
+            self.blobs.insert(blob.digest.clone(), blob.state.clone());
+            self.told_at = Some(now);
+            news.push(format!("{} ({}) {said}", short(blob), HumanBytes(blob.size)));
+        }
+        if news.is_empty() && now - *self.told_at.get_or_insert(now) >= RETELL {
+            self.told_at = Some(now);
+            let sum = |part: fn(&BlobProgress) -> u64| HumanBytes(progress.blobs.iter().map(part).sum());
+            news.push(format!("{} of {}", sum(|blob| blob.done), sum(|blob| blob.size)));
+        }
+        news.into_iter().map(|news| format!("{}: {news}", self.name)).collect()
+    }
+}
+
+fn short(blob: &BlobProgress) -> String {
+    blob.digest.trim_start_matches("sha256:").chars().take(SHORT_DIGEST).collect()
+}
+
 /// The bars of one transfer; they go with it.
 struct Bars {
+    name: String,
     display: MultiProgress,
     head: ProgressBar,
     shown: HashMap<String, ProgressBar>,
@@ -121,7 +222,8 @@ impl Drop for Bars {
 }
 
 impl Bars {
-    fn show(&mut self, name: &str, progress: &Progress) {
+    fn show(&mut self, progress: &Progress) {
+        let name = &self.name;
         self.head.set_message(match &progress.phase {
             Phase::Waiting => format!("{name}: waiting"),
             Phase::Resolving { registry } => format!("{name}: asking {registry}"),
@@ -140,8 +242,7 @@ impl Bars {
             if let Ok(style) = ProgressStyle::with_template("  {prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {msg}") {
                 bar.set_style(style);
             }
-            let hex = blob.digest.trim_start_matches("sha256:");
-            bar.set_prefix(hex.chars().take(SHORT_DIGEST).collect::<String>());
+            bar.set_prefix(short(blob));
             bar
         });
         bar.set_position(blob.done);
@@ -152,5 +253,35 @@ impl Bars {
             BlobState::Complete => "done".to_owned(),
             BlobState::Retrying(why) => format!("again, for {why}"),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_terminal_everything_is_told_once() {
+        let begun = tokio::time::Instant::now();
+        let blob =
+            |digest: &str, done, state| BlobProgress { digest: format!("sha256:{digest}"), size: 2048, done, state };
+        let progress = |blobs| Progress { phase: Phase::Transferring { registry: "r.example".to_owned() }, blobs };
+        let mut lines = Lines::new("app");
+        let resolving = Progress { phase: Phase::Resolving { registry: "r.example".to_owned() }, blobs: Vec::new() };
+        assert_eq!(lines.news(&resolving, begun), ["app: asking r.example"]);
+        let first = progress(vec![
+            blob("0123456789abcdef", 0, BlobState::Existing),
+            blob("fedcba9876543210", 1024, BlobState::Transferring),
+        ]);
+        let told =
+            ["app: transferring, registry r.example", "app: 0123456789ab (2.00 KiB) there already"].map(str::to_owned);
+        assert_eq!(lines.news(&first, begun), told);
+        assert_eq!(lines.news(&first, begun + RETELL / 2), [""; 0]);
+        assert_eq!(lines.news(&first, begun + RETELL), ["app: 1.00 KiB of 4.00 KiB"]);
+        let broken = progress(vec![blob("fedcba9876543210", 1024, BlobState::Retrying("it broke".to_owned()))]);
+        assert_eq!(lines.news(&broken, begun + RETELL), ["app: fedcba987654 (2.00 KiB) again, for it broke"]);
+        assert_eq!(lines.news(&broken, begun + RETELL), [""; 0]);
+        let complete = progress(vec![blob("fedcba9876543210", 2048, BlobState::Complete)]);
+        assert_eq!(lines.news(&complete, begun + RETELL), ["app: fedcba987654 (2.00 KiB) done"]);
     }
 }

@@ -52,6 +52,9 @@ const RELEASE_ATTEMPTS: u32 = 100;
 /// …and how long after each other.
 const RELEASE_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often images are brought within their limit (kubelet's `ImageGCPeriod`).
+const COLLECT_PERIOD: Duration = Duration::from_secs(5 * 60);
+
 /// Runs `husk serve`.
 pub(super) fn run(global: &Global, mut args: ServeArgs) -> anyhow::Result<u8> {
     let paths = Paths::new(global)?;
@@ -80,6 +83,7 @@ pub(super) fn run(global: &Global, mut args: ServeArgs) -> anyhow::Result<u8> {
 
 async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: ServeArgs) -> anyhow::Result<u8> {
     let (clock, host) = (Clock::system(), Host::detect());
+    let _room = images.has_limit().then(|| AbortOnDropHandle::new(tokio::spawn(keep_room(Arc::clone(&images)))));
     let mut entrance = Entrance::prepare(places.clone(), &args, &host.name, clock).await?;
     // Only who is the one server of the data directory may touch what is in it.
     let store = open_store(&places.objects).await?;
@@ -131,6 +135,17 @@ async fn serve(places: Places, paths: Paths, images: Arc<ImageStore>, args: Serv
     drop((from_pods, cluster, measuring));
     store.durable(store.revision()).await.context("the last changes are not on disk")?;
     Ok(0)
+}
+
+/// Keeps images within their limit: what was in use a while ago may be collected now.
+async fn keep_room(images: Arc<ImageStore>) {
+    loop {
+        let store = Arc::clone(&images);
+        if let Err(error) = tokio::task::spawn_blocking(move || store.keep_to_limit()).await {
+            warn!(%error, "images cannot be kept within their limit");
+        }
+        tokio::time::sleep(COLLECT_PERIOD).await;
+    }
 }
 
 /// Opens the objects. A server that was killed may hold them for as long as the system takes to clear it away.

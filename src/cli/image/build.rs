@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a Dockerfile, the image has the files of the directory at its root, and runs the only WebAssembly program that is \
-at the top. Of a Dockerfile, everything that needs nothing to be run is followed: FROM, COPY, ADD of local files, ENV, ARG, \
+at the top. Of a Dockerfile, everything that needs nothing to be run is followed: FROM, COPY, ADD of local files and archives, ENV, ARG, \
 ENTRYPOINT, CMD, WORKDIR, USER, LABEL, EXPOSE, VOLUME, STOPSIGNAL.")]
 pub struct BuildArgs {
     /// The image's name; may be given several times

@@ -14,7 +14,7 @@ pub struct PruneArgs {
 }
 
 /// Bytes, or with a suffix as Kubernetes has them: `500Mi`, `10G`.
-fn size(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn size(text: &str) -> Result<u64, String> {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..end].parse().map_err(|_| "expected a number of bytes such as 500Mi or 10G".to_owned())?;
     let factor: u64 = match &text[end..] {

@@ -12,7 +12,7 @@ use crate::image::ImageError;
 use crate::image::layout::failed;
 
 /// Most files of one build.
-const MAX_FILES: usize = 200_000;
+pub(super) const MAX_FILES: usize = 200_000;
 /// Deepest directory.
 const MAX_DEPTH: usize = 128;
 /// Largest `.dockerignore`.

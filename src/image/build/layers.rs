@@ -2,14 +2,15 @@
 //! the same files.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use oci_spec::image::{Descriptor, MediaType};
 use tar::EntryType;
 use tempfile::NamedTempFile;
 
-use super::context::{Context, Found, FoundKind, join};
+use super::context::{Context, Found, FoundKind, MAX_FILES, join};
+use crate::image::archive::{Archive, ArchiveError, Entry};
 use crate::image::compression::Compression;
 use crate::image::layout::{HashingWriter, Sha256Hex, failed};
 use crate::image::lease::Lease;
@@ -17,6 +18,9 @@ use crate::image::load::MAX_LAYER;
 use crate::image::platform::host_platform;
 use crate::image::program::ProgramKind;
 use crate::image::{ImageError, ImageStore};
+
+/// What Docker unpacks and this does not.
+const UNKNOWN_COMPRESSIONS: [(&[u8], &str); 2] = [(b"\xfd7zXZ", "xz"), (b"BZh", "bzip2")];
 
 /// Owner and mode that `COPY` is to give.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -124,7 +128,7 @@ impl<'a> LayerBuilder<'a> {
                 }
                 let (start, file) = self.begin_file(found)?;
                 self.note_program(to, &start);
-                let contents = start.chain(file).take(*size);
+                let contents = start.as_slice().chain(file).take(*size);
                 // A file that has shrunk meanwhile is filled up, as tar does.
                 let contents = contents.chain(std::io::repeat(0)).take(*size);
                 self.archive.append_data(&mut header, to, contents)
@@ -147,23 +151,113 @@ impl<'a> LayerBuilder<'a> {
             .map_err(failed("cannot add", Path::new(path)))
     }
 
-    /// Whether a file is an archive, which `ADD` would unpack.
+    /// Whether a file is an archive, compressed or not, which `ADD` unpacks.
     pub(super) fn is_archive(&self, path: &str) -> Result<bool, ImageError> {
         let mut start = Vec::new();
-        self.context.file(path)?.take(512).read_to_end(&mut start).map_err(failed("cannot read", Path::new(path)))?;
-        let compressed = Compression::of_contents(&start) != Compression::None;
-        Ok(compressed || start.get(257..262) == Some(b"ustar"))
+        self.context.file(path)?.take(8).read_to_end(&mut start).map_err(failed("cannot read", Path::new(path)))?;
+        for (magic, name) in UNKNOWN_COMPRESSIONS {
+            if start.starts_with(magic) {
+                return Err(ImageError::Invalid(format!(
+                    "ADD does not unpack {path:?}, which is compressed with {name}: use gzip or zstd, or COPY it as it is"
+                )));
+            }
+        }
+        let mut header = Vec::new();
+        // What is no stream of its kind is no archive either.
+        let _ended = self.uncompressed(path)?.take(512).read_to_end(&mut header);
+        Ok(header.get(257..262) == Some(b"ustar"))
     }
 
-    fn begin_file(&self, found: &Found) -> Result<(std::io::Cursor<Vec<u8>>, cap_std::fs::File), ImageError> {
+    fn uncompressed(&self, path: &str) -> Result<Box<dyn Read + Send>, ImageError> {
+        let mut file = BufReader::new(self.context.file(path)?);
+        let compression = Compression::of_contents(file.fill_buf().map_err(failed("cannot read", Path::new(path)))?);
+        Ok(compression.reader(file))
+    }
+
+    /// All that is in an archive of the context, to a directory of the image. Owners stay unless others are given.
+    pub(super) fn add_archive(
+        &mut self,
+        path: &str,
+        destination: &str,
+        attributes: Option<Attributes>,
+    ) -> Result<(), ImageError> {
+        let bad = |error: ArchiveError| ImageError::Invalid(format!("{path}: {error}"));
+        let mut archive = Archive::new(self.uncompressed(path)?);
+        let mut entries = 0;
+        while let Some(entry) = archive.next_entry().map_err(bad)? {
+            entries += 1;
+            if entries > MAX_FILES {
+                return Err(ImageError::Invalid(format!("{path} has more than {MAX_FILES} entries")));
+            }
+            self.add_entry(&mut archive, &entry, destination, attributes)
+                .map_err(|error| ImageError::Invalid(format!("{path}: {error}")))?;
+        }
+        Ok(())
+    }
+
+    fn add_entry<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        entry: &Entry,
+        destination: &str,
+        attributes: Option<Attributes>,
+    ) -> Result<(), ImageError> {
+        let to = inside(destination, &entry.path)?;
+        let Some(to) = to else { return Ok(()) };
+        let mut header = tar::Header::new_gnu();
+        let owner = attributes.map_or((entry.uid, entry.gid), |attributes| attributes.owner);
+        header.set_mode(attributes.and_then(|attributes| attributes.mode).unwrap_or(entry.mode & 0o7777));
+        header.set_uid(owner.0);
+        header.set_gid(owner.1);
+        header.set_mtime(u64::try_from(entry.modified.0).unwrap_or(0));
+        header.set_size(0);
+        header.set_entry_type(entry.kind);
+        let xattrs = entry.xattrs.iter().map(|(name, value)| {
+            let name = String::from_utf8_lossy(name);
+            (format!("SCHILY.xattr.{name}"), value.as_slice())
+        });
+        let xattrs: Vec<_> = xattrs.collect();
+        let xattrs = xattrs.iter().map(|(name, value)| (name.as_str(), *value));
+        let cannot = |error| failed("cannot add", Path::new(&to))(error);
+        if !entry.xattrs.is_empty() {
+            self.archive.append_pax_extensions(xattrs).map_err(cannot)?;
+        }
+        let added = match entry.kind {
+            EntryType::Directory => self.archive.append_data(&mut header, format!("{to}/"), std::io::empty()),
+            EntryType::Symlink => self.archive.append_link(&mut header, &to, text(&entry.link)?),
+            EntryType::Link => {
+                let target = inside(destination, &entry.link)?.unwrap_or_default();
+                self.archive.append_link(&mut header, &to, target)
+            }
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                header.set_entry_type(EntryType::Regular);
+                self.size = self.size.saturating_add(entry.size);
+                if self.size > MAX_LAYER {
+                    return Err(ImageError::Invalid(format!("a layer would have more than {MAX_LAYER} bytes")));
+                }
+                header.set_size(entry.size);
+                let mut contents = EntryReader::new(archive, entry);
+                let mut start = Vec::new();
+                (&mut contents).take(8).read_to_end(&mut start).map_err(cannot)?;
+                self.note_program(&to, &start);
+                self.archive.append_data(&mut header, &to, start.as_slice().chain(contents))
+            }
+            EntryType::Fifo | EntryType::Char | EntryType::Block => {
+                self.archive.append_data(&mut header, &to, std::io::empty())
+            }
+            _ => Ok(()),
+        };
+        added.map_err(cannot)
+    }
+
+    fn begin_file(&self, found: &Found) -> Result<(Vec<u8>, cap_std::fs::File), ImageError> {
         let mut file = self.context.file(&found.path)?;
         let mut start = Vec::new();
         (&mut file).take(8).read_to_end(&mut start).map_err(failed("cannot read", Path::new(&found.path)))?;
-        Ok((std::io::Cursor::new(start), file))
+        Ok((start, file))
     }
 
-    fn note_program(&mut self, path: &str, start: &std::io::Cursor<Vec<u8>>) {
-        let start = start.get_ref();
+    fn note_program(&mut self, path: &str, start: &[u8]) {
         let platform = match ProgramKind::of(start) {
             Ok(kind) => kind.platform(),
             Err(_) if start.starts_with(b"\x7fELF") => host_platform(),
@@ -180,5 +274,70 @@ impl<'a> LayerBuilder<'a> {
             file.into_inner().map_err(|error| failed("cannot write", Path::new("a layer"))(error.into_error()))?;
         self.store.layout.publish_blob(lease, file, &diff_id)?;
         Ok(MadeLayer { descriptor: diff_id.descriptor(MediaType::ImageLayer, size), diff_id, programs: self.programs })
+    }
+}
+
+/// Where an entry of an archive goes; `None` for the directory that all goes to.
+fn inside(destination: &str, path: &[u8]) -> Result<Option<String>, ImageError> {
+    let path = text(path)?;
+    let names: Vec<&str> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    if names.contains(&"..") {
+        return Err(ImageError::Invalid(format!("entry {path:?} leads outside")));
+    }
+    Ok((!names.is_empty()).then(|| join(destination, &names.join("/"))))
+}
+
+fn text(name: &[u8]) -> Result<&str, ImageError> {
+    std::str::from_utf8(name)
+        .map_err(|_| ImageError::Invalid(format!("{:?} is no UTF-8 name", String::from_utf8_lossy(name))))
+}
+
+/// The content of an entry, with zeros where a sparse file has holes.
+struct EntryReader<'a, R> {
+    archive: &'a mut Archive<R>,
+    /// Zeros, then data, and so on.
+    spans: std::vec::IntoIter<(Span, u64)>,
+    current: (Span, u64),
+}
+
+#[derive(Clone, Copy)]
+enum Span {
+    Hole,
+    Data,
+}
+
+impl<'a, R: Read> EntryReader<'a, R> {
+    fn new(archive: &'a mut Archive<R>, entry: &Entry) -> Self {
+        let whole = [(0, entry.size)];
+        let mut spans = Vec::new();
+        let mut end = 0;
+        for (offset, length) in entry.pieces.as_deref().unwrap_or(&whole) {
+            spans.extend([(Span::Hole, offset - end), (Span::Data, *length)]);
+            end = offset + length;
+        }
+        spans.push((Span::Hole, entry.size - end));
+        Self { archive, spans: spans.into_iter(), current: (Span::Hole, 0) }
+    }
+}
+
+impl<R: Read> Read for EntryReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.1 == 0 {
+            match self.spans.next() {
+                Some(next) => self.current = next,
+                None => return Ok(0),
+            }
+        }
+        let wanted = usize::try_from(self.current.1).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = &mut buffer[..wanted];
+        let count = match self.current.0 {
+            Span::Hole => {
+                buffer.fill(0);
+                wanted
+            }
+            Span::Data => self.archive.read_data(buffer).map_err(io::Error::other)?,
+        };
+        self.current.1 -= count as u64;
+        Ok(count)
     }
 }

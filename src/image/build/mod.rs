@@ -6,7 +6,7 @@ mod layers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
@@ -77,7 +77,12 @@ struct Build<'a> {
     lease: Lease,
     /// What is known by name: `ARG`s and `ENV`.
     variables: BTreeMap<String, String>,
+    /// What the command gives.
     args: BTreeMap<String, String>,
+    /// Names of `ENV`.
+    environment: BTreeSet<String>,
+    /// `ARG`s before FROM.
+    global_args: BTreeMap<String, String>,
     /// The configuration, as a document that keeps what is not understood.
     image: Map<String, Value>,
     layers: Vec<Descriptor>,
@@ -108,6 +113,8 @@ impl ImageStore {
             lease,
             variables: BTreeMap::new(),
             args: request.args.iter().cloned().collect(),
+            environment: BTreeSet::new(),
+            global_args: BTreeMap::new(),
             image: Map::new(),
             layers: Vec::new(),
             programs: BTreeMap::new(),
@@ -168,9 +175,7 @@ impl Build<'_> {
         let put = |this: &Self, text: &str| dockerfile::expand(text, &this.variables, false).map_err(bad);
         match &line.instruction {
             Instruction::Arg(name, default) => {
-                let value = self.args.get(name).cloned().or_else(|| default.clone());
-                let value = value.map(|value| put(self, &value)).transpose()?;
-                self.variables.extend(value.map(|value| (name.clone(), value)));
+                self.arg(name, default.as_deref()).map_err(bad)?;
                 return Ok(());
             }
             Instruction::From { image } => return self.from(line.number, &put(self, image)?),
@@ -201,7 +206,11 @@ impl Build<'_> {
                 self.config().insert("Cmd".to_owned(), json!(words));
             }
             Instruction::Workdir(path) => {
-                let path = self.absolute(&put(self, path)?);
+                let path = put(self, path)?;
+                if path.is_empty() {
+                    return Err(bad("WORKDIR needs a path, and this one is empty".to_owned()));
+                }
+                let path = self.absolute(&path);
                 self.config().insert("WorkingDir".to_owned(), path.clone().into());
                 return self.make_directory(&path, &line.text);
             }
@@ -230,8 +239,25 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// Lets a name stand for what the command or the line says. Docker: what was declared before FROM is for FROM alone,
+    /// unless it is declared again after it, when it has the same value.
+    fn arg(&mut self, name: &str, default: Option<&str>) -> Result<(), String> {
+        let inherited = || self.global_args.get(name).cloned();
+        let value = match (self.args.get(name), default) {
+            (Some(value), _) => Some(value.clone()),
+            (None, Some(default)) => Some(dockerfile::expand(default, &self.variables, false)?),
+            (None, None) => inherited(),
+        };
+        // Docker: ENV hides an ARG of the same name, wherever that is.
+        if !self.environment.contains(name) {
+            self.variables.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        Ok(())
+    }
+
     /// Begins with what an image is.
     fn from(&mut self, line: usize, name: &str) -> Result<(), BuildError> {
+        self.global_args = std::mem::take(&mut self.variables);
         if name == SCRATCH {
             self.set_env("PATH", PATH);
             return Ok(());
@@ -240,8 +266,10 @@ impl Build<'_> {
         let failed = |error| BuildError::Base { line, name: name.to_owned(), error };
         self.base(name).map_err(failed)?;
         let env = self.config().get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
-        let env = env.iter().filter_map(|variable| variable.as_str()?.split_once('='));
-        self.variables.extend(env.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for (name, value) in env.iter().filter_map(|variable| variable.as_str()?.split_once('=')) {
+            self.environment.insert(name.to_owned());
+            self.variables.insert(name.to_owned(), value.to_owned());
+        }
         Ok(())
     }
 
@@ -326,11 +354,10 @@ impl Build<'_> {
                     let name = source.rsplit('/').next().unwrap_or(source);
                     let to = if into { context::join(destination, name) } else { destination.to_owned() };
                     if files.is_add && builder.is_archive(source)? {
-                        return Err(bad(format!(
-                            "ADD does not unpack {source:?}: unpack it beforehand, or COPY it as it is"
-                        )));
+                        builder.add_archive(source, destination, attributes)?;
+                    } else {
+                        builder.copy_file(&found, &to, attributes)?;
                     }
-                    builder.copy_file(&found, &to, attributes)?;
                 }
             }
         }
@@ -377,6 +404,7 @@ impl Build<'_> {
     }
 
     fn set_env(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned());
         self.variables.insert(name.to_owned(), value.to_owned());
         let env = array(self.config(), "Env");
         let begins = format!("{name}=");

@@ -1,6 +1,7 @@
 //! Images built from directories, as a container sees them.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -108,6 +109,7 @@ fn a_dockerfile_is_followed() {
     let file = br#"
 ARG DIR=/srv
 FROM scratch
+ARG DIR
 ENV NAME=web GREETING="hello $NAME"
 WORKDIR $DIR
 COPY --chmod=755 --chown=7:8 server.wasm ./bin/
@@ -157,7 +159,29 @@ STOPSIGNAL SIGINT
     assert_eq!(layers, document["rootfs"]["diff_ids"].as_array().unwrap().len());
     let request = BuildRequest { args: vec![("DIR".to_owned(), "/opt".to_owned())], ..scene.request("other") };
     scene.store.build(&request).unwrap();
-    assert_eq!(scene.store.resolve("other").unwrap().config.working_dir, "/srv", "ARG before FROM is for FROM");
+    assert_eq!(scene.store.resolve("other").unwrap().config.working_dir, "/opt");
+}
+
+#[test]
+fn arguments_are_in_force_where_docker_has_them_so() {
+    let cases = [
+        ("ARG D=/a\nFROM scratch\nARG D\nWORKDIR $D", Ok("/a")),
+        ("ARG D=/a\nFROM scratch\nARG D=/b\nWORKDIR $D", Ok("/b")),
+        ("ARG D=/a\nFROM scratch\nWORKDIR /x$D", Ok("/x")),
+        ("ARG D=/a\nFROM scratch\nWORKDIR $D", Err("WORKDIR needs a path")),
+        ("FROM scratch\nENV D=/e\nARG D=/b\nWORKDIR $D", Ok("/e")),
+        ("FROM scratch\nARG E=/given\nWORKDIR $E", Ok("/opt")),
+    ];
+    for (file, expected) in cases {
+        let scene = Scene::new(&[("Dockerfile", file.as_bytes())]);
+        let args = vec![("E".to_owned(), "/opt".to_owned())];
+        let built = scene.store.build(&BuildRequest { args, ..scene.request("app") });
+        match (built, expected) {
+            (Ok(_), Ok(path)) => assert_eq!(scene.store.resolve("app").unwrap().config.working_dir, path, "{file}"),
+            (Err(error), Err(problem)) => assert!(error.to_string().contains(problem), "{file}: {error}"),
+            (built, expected) => panic!("{file}: {built:?} instead of {expected:?}"),
+        }
+    }
 }
 
 #[test]
@@ -172,7 +196,7 @@ fn an_image_builds_on_another() {
         "FROM scratch\nCOPY f /f\nENV A=1\nENTRYPOINT [\"/f\"]\nLABEL kept=yes\n",
     )
     .unwrap();
-    fs::write(base.path().join("f"), "f").unwrap();
+    fs::write(base.path().join("f"), MODULE).unwrap();
     let request =
         BuildRequest { context: base.path().to_owned(), names: vec!["base".to_owned()], ..BuildRequest::default() };
     assert!(matches!(scene.store.build(&scene.request("app")), Err(BuildError::Base { line: 1, .. })));
@@ -182,6 +206,61 @@ fn an_image_builds_on_another() {
     assert_eq!(image.config.entrypoint, ["/f"]);
     assert_eq!(image.config.env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["PATH", "A", "B"]);
     assert_eq!(image.annotations["kept"], "yes");
+}
+
+/// An archive of everything that may be in one.
+fn archive() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut put = |kind, name: &str, link: &str, mode, contents: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_mtime(1);
+        header.set_size(contents.len() as u64);
+        match link {
+            "" => archive.append_data(&mut header, name, contents).unwrap(),
+            link => archive.append_link(&mut header, name, link).unwrap(),
+        }
+    };
+    put(tar::EntryType::Directory, "./bin/", "", 0o755, b"");
+    put(tar::EntryType::Regular, "./bin/busybox", "", 0o4755, b"\x7fELF...");
+    put(tar::EntryType::Link, "./bin/sh", "bin/busybox", 0o755, b"");
+    put(tar::EntryType::Symlink, "./lib", "/usr/lib", 0o777, b"");
+    put(tar::EntryType::Char, "./dev/null", "", 0o666, b"");
+    archive.into_inner().unwrap()
+}
+
+#[test]
+fn archives_that_are_added_are_unpacked() {
+    let archive = archive();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &archive).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let mut text = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut text, b"no archive").unwrap();
+    let text = text.finish().unwrap();
+    let file =
+        b"FROM scratch\nADD root.tar.gz /\nADD root.tar /opt\nADD text.gz /\nCOPY root.tar /\nCMD [\"/bin/sh\"]\n";
+    let scene = Scene::new(&[("Dockerfile", file), ("root.tar.gz", &gzip), ("root.tar", &archive), ("text.gz", &text)]);
+    scene.store.build(&scene.request("rootfs")).unwrap();
+    assert_eq!(scene.store.resolve("rootfs").unwrap().platform, host_platform());
+    let unpacked = scene.store.unpack("rootfs", PlatformChoice::Linux).unwrap();
+    let at = |layer: usize, path: &str| unpacked.directories[layer].join(path);
+    let metadata = |layer: usize, path: &str| fs::symlink_metadata(at(layer, path)).unwrap();
+    for (layer, prefix) in [(0, ""), (1, "opt/")] {
+        let path = |name: &str| format!("{prefix}{name}");
+        let (program, shell) = (metadata(layer, &path("bin/busybox")), metadata(layer, &path("bin/sh")));
+        assert_eq!(program.permissions().mode() & 0o7777, 0o4755);
+        assert_eq!(program.ino(), shell.ino());
+        assert_eq!(fs::read_link(at(layer, &path("lib"))).unwrap().to_str(), Some("/usr/lib"));
+        if rustix::process::geteuid().is_root() {
+            assert_eq!((program.uid(), program.gid()), (7, 8));
+        }
+    }
+    assert!(fs::read(at(2, "text.gz")).unwrap() == text, "what is only compressed is copied");
+    assert!(fs::read(at(3, "root.tar")).unwrap() == archive);
 }
 
 #[test]
@@ -194,14 +273,23 @@ fn mistakes_are_told_with_their_line() {
         ("FROM scratch\nCOPY out /", "line 2: cannot read"),
         ("FROM scratch\nCOPY --chown=me a /", "only numbers"),
         ("FROM scratch\nCOPY --chmod=u+x a /", "only octal"),
-        ("FROM scratch\nADD a.tar /", "ADD does not unpack"),
+        ("FROM scratch\nADD bad.tar /", "bad.tar"),
+        ("FROM scratch\nADD a.tar.xz /", "compressed with xz"),
         ("FROM scratch\nEXPOSE http", "is no port"),
         ("FROM scratch\n\nRUN x", "line 3: RUN is not supported"),
         ("FROM None", "line 1: invalid image name"),
     ];
+    let mut bad = archive();
+    bad[600] ^= 1;
+    bad.truncate(1000);
     for (file, expected) in cases {
-        let scene =
-            Scene::new(&[("Dockerfile", file.as_bytes()), ("a", b"a"), ("b", b"b"), ("a.tar", b"\x1f\x8b\x08")]);
+        let scene = Scene::new(&[
+            ("Dockerfile", file.as_bytes()),
+            ("a", b"a"),
+            ("b", b"b"),
+            ("bad.tar", &bad),
+            ("a.tar.xz", b"\xfd7zXZ\0"),
+        ]);
         std::os::unix::fs::symlink("/etc/passwd", scene.context().join("out")).unwrap();
         let error = scene.build("app").unwrap_err();
         assert!(error.contains(expected), "{file:?}: {error}");

@@ -191,31 +191,6 @@ impl fmt::Display for Tried<'_> {
     }
 }
 
-impl PullError {
-    /// The reason that Kubernetes gives for a container that waits because of this (kubelet `pkg/kubelet/images`, and
-    /// `ErrRegistryUnavailable`, `ErrSignatureValidationFailed` of the CRI's errors).
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::InvalidName { .. } => "InvalidImageName",
-            Self::Signature { .. } => "SignatureValidationFailed",
-            Self::Registry { tried, .. } => match tried.last() {
-                Some(RegistryError::Unavailable { .. } | RegistryError::TooManyRequests { .. }) => {
-                    "RegistryUnavailable"
-                }
-                Some(
-                    RegistryError::NotFound { .. }
-                    | RegistryError::Denied { .. }
-                    | RegistryError::Tls { .. }
-                    | RegistryError::Unexpected { .. }
-                    | RegistryError::Corrupt { .. },
-                )
-                | None => "ErrImagePull",
-            },
-            Self::Blocked { .. } | Self::Image { .. } | Self::Abandoned { .. } => "ErrImagePull",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,19 +50,14 @@ pub(super) enum Cause {
 impl Cause {
     /// From the HTTP client's error, whose own text has the URL in it.
     pub(super) fn of(error: &reqwest::Error) -> Self {
-        let mut innermost: &dyn Error = error;
+        let mut innermost: &(dyn Error + 'static) = error;
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        let mut cause: Option<&dyn Error> = Some(error);
-        while let Some(found) = cause {
-            // An I/O error has rustls' inside, which is no source of it.
-            let inside = found.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-            let tls = found.downcast_ref().or_else(|| inside.and_then(|inside| inside.downcast_ref::<rustls::Error>()));
-            if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) = tls {
-                return Self::Certificate(format!("its certificate is not trusted: {tls}"));
-            }
-            cause = found.source();
+        if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) =
+            tls_error(error)
+        {
+            return Self::Certificate(format!("its certificate is not trusted: {tls}"));
         }
         if error.is_redirect() {
             return Self::Request(format!("a redirect was refused: {innermost}"));
@@ -89,10 +84,28 @@ impl Cause {
     }
 }
 
+/// What TLS has against a connection, wherever in an error that is: an I/O error has inside what is no source of it.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(found) = cause {
+        if let Some(tls) = found.downcast_ref() {
+            return Some(tls);
+        }
+        let inside = found.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        cause = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| found.source());
+    }
+    None
+}
+
 impl Transport {
     /// For one registry; reads certificates. What is wrong with them, else.
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, String> {
-        let tls = if endpoint.insecure { tls::trust_anyone() } else { tls::trust(authorities(endpoint)?) };
+        let tls = if endpoint.insecure {
+            tls::trust_anyone()
+        } else {
+            let (authorities, known) = authorities(endpoint)?;
+            tls::trust_or_know(authorities, known)
+        };
         let tls = tls.map_err(|error| error.to_string())?;
         let plain_is_fine = endpoint.insecure || endpoint.is_loopback();
         let policy = Policy::custom(move |attempt| {
@@ -160,10 +173,12 @@ pub(super) async fn read_bounded(response: Response, limit: u64) -> Result<Bytes
     collect(response, limit).await
 }
 
-/// The authorities to trust at a registry: the system's, or Mozilla's where there are none; and the user's.
-fn authorities(endpoint: &Endpoint) -> Result<RootCertStore, String> {
+/// The authorities to trust at a registry: the system's, or Mozilla's where there are none; and the user's, which may
+/// also be the registry's own certificates.
+fn authorities(endpoint: &Endpoint) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
     let mut store = SYSTEM.get_or_init(system_authorities).clone();
+    let mut known = Vec::new();
     let mut files: Vec<PathBuf> = endpoint.ca.iter().cloned().collect();
     for directory in CERTIFICATE_DIRECTORIES {
         files.extend(certificates_in(&Path::new(directory).join(endpoint.host())));
@@ -173,10 +188,11 @@ fn authorities(endpoint: &Endpoint) -> Result<RootCertStore, String> {
         let read = CertificateDer::pem_file_iter(&file).map_err(|error| named(error.to_string()))?;
         for certificate in read {
             let certificate = certificate.map_err(|error| named(error.to_string()))?;
-            store.add(certificate).map_err(|error| named(error.to_string()))?;
+            store.add(certificate.clone()).map_err(|error| named(error.to_string()))?;
+            known.push(certificate);
         }
     }
-    Ok(store)
+    Ok((store, known))
 }
 
 fn system_authorities() -> RootCertStore {

@@ -10,7 +10,13 @@ fn text(path: &Path) -> String {
 
 /// A store with an image of two layers, compressed differently, loaded as `example.test/team/made:1`.
 fn stored() -> (Fixture, MadeImage) {
-    let made = MadeImage::new(&[("gzip", noise(1, 50_000)), ("zstd", noise(2, 40_000))]);
+    stored_of("zstd")
+}
+
+/// The second layer is compressed as said: tools of others do not all turn zstd into Docker's archives.
+fn stored_of(compression: &str) -> (Fixture, MadeImage) {
+    let layers = [("gzip", noise(1, 50_000)), (compression, noise(2, 40_000))];
+    let made = MadeImage::of_platform(&layers, "linux", crate::image::platform::host_architecture());
     let fixture = Fixture::new();
     let loaded = fixture.open().load(made.directory.path(), Some("example.test/team/made:1")).unwrap();
     assert_eq!(loaded[0].reference, "example.test/team/made:1");
@@ -56,7 +62,7 @@ fn compressed_archives_and_docker_saves_of_old_are_loaded() {
         tar.into_inner().unwrap()
     };
     let diff_id = Sha256Hex::of(&layer).to_string();
-    let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [diff_id, diff_id] } }).to_string();
+    let config = json!({ "architecture": "wasm", "os": "wasip1", "rootfs": { "type": "layers", "diff_ids": [diff_id, diff_id] } }).to_string();
     let manifest =
         json!([{ "Config": "c.json", "RepoTags": ["old:1"], "Layers": ["aa/layer.tar", "bb/layer.tar"] }]).to_string();
     let mut archive = tar::Builder::new(Vec::new());
@@ -117,7 +123,7 @@ fn skopeo_and_umoci_read_what_is_saved_and_the_reverse() {
     if !has_tool("skopeo") || !has_tool("umoci") {
         return;
     }
-    let (fixture, _made) = stored();
+    let (fixture, _made) = stored_of("gzip");
     let store = fixture.open();
     let at = |name: &str| fixture.directory.path().join(name);
     let names = [NAME.to_owned()];
@@ -150,7 +156,9 @@ fn skopeo_and_umoci_read_what_is_saved_and_the_reverse() {
         let loaded = target.open().load(&at(file), None).unwrap();
         assert_eq!(loaded[0].reference, "example.test/back:1", "{kind}");
         let image = target.open().resolve("example.test/back:1").unwrap();
-        assert_eq!((image.layers.len(), image.config.cmd), (2, vec!["/file0".to_owned()]));
+        assert_eq!(image.config.cmd, ["/file0"]);
+        let unpacked = target.open().unpack("example.test/back:1", PlatformChoice::Linux).unwrap();
+        assert!(fs::read(unpacked.directories[1].join("file1")).unwrap() == noise(2, 40_000), "{kind}");
     }
     // umoci changes an image in a layout, which is loaded again.
     let layout = format!("{}:one", text(&at("u")));
@@ -170,7 +178,7 @@ fn podman_loads_what_is_saved() {
     if !has_tool("podman") {
         return;
     }
-    let (fixture, _made) = stored();
+    let (fixture, _made) = stored_of("gzip");
     let at = |name: &str| fixture.directory.path().join(name);
     let store = fixture.open();
     let (root, run) = (text(&at("podman")), text(&at("podman-run")));
@@ -285,7 +293,7 @@ async fn where_signatures_are_wanted_only_good_ones_will_do() {
     assert!(matches!(strict().resolve(&name), Err(ImageError::NotFound(_))));
     let failed = async || pull(&strict(), &name, Keyring::default()).await.unwrap_err();
     let error = failed().await;
-    assert_eq!(error.reason(), "SignatureValidationFailed");
+    assert!(matches!(error, PullError::Signature { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("signature verification failed: no signature of {digest}")), "{error}");
     sign(&digest, &keys[1], &registry, "team/app");
     assert!(failed().await.to_string().contains("by a trusted key"));

@@ -167,7 +167,7 @@ fn what_is_no_program_or_no_name_for_one_is_refused_with_the_reason() {
         (
             MODULE,
             "app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-            "cannot be imported under a digest",
+            "cannot be stored under a digest",
         ),
     ];
     for (contents, name, reason) in cases {
@@ -232,10 +232,11 @@ fn content_in_use_is_deleted_only_by_a_later_change() {
     let fixture = Fixture::new();
     fixture.import("app", "one");
     let user = fixture.open();
-    let path = layer_path(&user.resolve("app").unwrap());
+    let image = user.resolve("app").unwrap();
+    let path = layer_path(&image);
     fixture.open().remove("app").unwrap();
     assert!(path.exists(), "someone may still run it");
-    drop(user);
+    drop(image);
     fixture.import("other", "two");
     assert!(!path.exists());
 }

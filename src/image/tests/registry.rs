@@ -51,10 +51,13 @@ impl TestRegistry {
             at("data").display()
         );
         if wanted.tls {
-            let certified =
-                rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-            fs::write(at("ca.pem"), certified.cert.pem()).unwrap();
-            fs::write(at("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+            // As `openssl req -x509` makes them: an authority that has signed itself.
+            let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+            let mut parameters = rcgen::CertificateParams::new(names).unwrap();
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            fs::write(at("ca.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+            fs::write(at("key.pem"), key.serialize_pem()).unwrap();
             config +=
                 &format!("  tls: {{certificate: {}, key: {}}}\n", at("ca.pem").display(), at("key.pem").display());
         }
@@ -242,8 +245,13 @@ impl Proxy {
         let body = match fault {
             Some(Fault::CutAfter(length)) => {
                 contents.truncate(length);
-                let pieces = [Ok(Frame::data(Bytes::from(contents))), Err(std::io::Error::other("cut"))];
-                StreamBody::new(futures::stream::iter(pieces)).boxed()
+                let begun = futures::stream::iter([Ok(Frame::data(Bytes::from(contents)))]);
+                // What has been begun is on its way before the connection ends.
+                let end = async {
+                    tokio::task::yield_now().await;
+                    Err(std::io::Error::other("cut"))
+                };
+                StreamBody::new(futures::StreamExt::chain(begun, futures::stream::once(end))).boxed()
             }
             Some(Fault::Corrupt) => {
                 let middle = contents.len() / 2;

@@ -166,7 +166,11 @@ impl ImageStore {
             }
             directories.push(target);
         }
+        let has_grown = !made.is_empty();
         let final_paths = self.publish_directories(&name, made, &directories)?;
+        if has_grown {
+            self.keep_to_limit();
+        }
         Ok(UnpackedImage { image, directories: final_paths, ownership, report })
     }
 

@@ -164,6 +164,7 @@ fn what_leads_outside_is_refused_or_stays_inside() {
         (Tar::new().file("a", "x").link("a", "a"), "which is no file"),
         (Tar::new().file("f", "x").file("f/x", "y"), "is no directory"),
         (Tar::new().symlink("a", "b").symlink("b", "a").file("a/x", "y"), "too many symbolic links"),
+        (Tar::new().symlink("etc", "/etc").file("etc/passwd", "x"), "too many symbolic links"),
         (Tar::new().file(".wh..", "x"), "invalid entry name"),
         (Tar::new().file(".wh.", "x"), "invalid entry name"),
         (Tar::new().file("", "x"), "invalid entry name"),
@@ -183,15 +184,15 @@ fn what_leads_outside_is_refused_or_stays_inside() {
     let tar = Tar::new()
         .symlink("out", "../../../..")
         .file("out/witness", "inside")
-        .symlink("etc", "/etc")
+        .symlink("etc", "/conf")
         .file("etc/passwd", "inside")
         .file("/absolute", "inside")
         .symlink("witness", "../witness")
         .link("w", "witness")
         .file("witness", "replaced");
     layers.add(tar).unwrap();
-    for path in ["witness", "etc/passwd", "absolute"] {
-        assert!(fs::symlink_metadata(layers.top(path)).unwrap().is_file() || path == "etc/passwd", "{path}");
+    for path in ["witness", "conf/passwd", "absolute"] {
+        assert!(fs::symlink_metadata(layers.top(path)).unwrap().is_file(), "{path}");
     }
     assert!(fs::symlink_metadata(layers.top("w")).unwrap().is_symlink(), "a link to a symlink is one");
 }

@@ -370,6 +370,43 @@ fn an_image_that_cannot_be_had_names_its_reason() {
     }
 }
 
+/// §10: what kubelet knows beside `ErrImagePull` backs off alike, and the reason stays in the message.
+#[test]
+fn a_registry_that_does_not_answer_and_a_missing_signature_are_told_apart() {
+    for (failure, reason, message) in [
+        (
+            ImageFailure::RegistryUnavailable("cannot connect".into()),
+            "RegistryUnavailable",
+            "image pull failed for x because the registry is unavailable: cannot connect",
+        ),
+        (
+            ImageFailure::Signature("no signature".into()),
+            "SignatureValidationFailed",
+            "image pull failed for x because the signature validation failed: no signature",
+        ),
+    ] {
+        let event = match &failure {
+            ImageFailure::RegistryUnavailable(cause) | ImageFailure::Signature(cause) => {
+                format!("0 Failed Failed to pull image \"x\": {reason}: {cause}")
+            }
+            other => panic!("{other:?}"),
+        };
+        let mut sim =
+            Sim::new("containers: [{name: c, image: x}]").script("c", &[serves()]).failing_images("x", 2, failure);
+        sim.run(0.5);
+        let waiting = sim.container("c").state.as_ref().unwrap().waiting.clone().unwrap();
+        assert_eq!((waiting.reason.as_deref(), waiting.message.as_deref()), (Some(reason), Some(message)));
+        assert_eq!(sim.posted(&["Failed"]), [event, format!("0 Failed Error: {reason}")]);
+        sim.run(5.0);
+        let waiting = sim.container("c").state.as_ref().unwrap().waiting.clone().unwrap();
+        let expected = format!("Back-off pulling image \"x\": {reason}: {message}");
+        assert_eq!((waiting.reason.as_deref(), waiting.message), (Some("ImagePullBackOff"), Some(expected)));
+        sim.run(30.0);
+        assert_eq!(sim.only(&["pull"]), ["0 pull c", "10 pull c", "30 pull c"]);
+        assert_eq!(sim.phase(), "Running");
+    }
+}
+
 /// §15 FailedCreatePodSandBox, §3: retried after 10 s.
 #[test]
 fn a_sandbox_that_fails_is_retried() {

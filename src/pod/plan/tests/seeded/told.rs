@@ -381,7 +381,8 @@ impl Knowledge {
         let Some(known) = self.containers.get_mut(container) else { return };
         let ImageTold::Pulling(image) = known.image.clone() else { return };
         let mut retry_at = now + RETRY;
-        if matches!(failure, ImageFailure::Pull(_)) {
+        if matches!(failure, ImageFailure::Pull(_) | ImageFailure::RegistryUnavailable(_) | ImageFailure::Signature(_))
+        {
             let delay = Delay::advance(self.pulls.get(&image).copied(), now, now);
             self.pulls.insert(image.clone(), delay);
             retry_at = now;

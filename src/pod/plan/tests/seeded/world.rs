@@ -426,10 +426,12 @@ impl World {
     fn pull(&mut self, container: String, image: &str) {
         let subject = Subject::Image(container.clone());
         let event = if chance(&mut self.rng, self.temper.fails) {
-            let failure = match self.rng.u8(0..6) {
+            let failure = match self.rng.u8(0..8) {
                 0 => ImageFailure::NeverPull,
                 1 => ImageFailure::InvalidName("it is empty".into()),
                 2 => ImageFailure::Inspect("cannot be read".into()),
+                3 => ImageFailure::RegistryUnavailable("cannot connect".into()),
+                4 => ImageFailure::Signature("no signature".into()),
                 _ => ImageFailure::Pull("not found".into()),
             };
             Event::ImageFailed { container, failure }
