@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use tracing::debug;
 
 use crate::api::support::RuntimeKind;
 use crate::cli::image::ImageCommand;
@@ -58,6 +59,12 @@ pub(super) fn pull_each<'a>(
 
 /// Runs a verb of `husk image`.
 pub(super) fn run(global: &Global, command: ImageCommand) -> anyhow::Result<u8> {
+    // Files of unpacked images may belong to the user's subordinate IDs, which nobody else can remove. Who cannot have
+    // a user namespace has none of them.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = super::native::prepare() {
+        debug!(%error, "there is no user namespace");
+    }
     let images = open(global, &Paths::new(global)?)?;
     let mut out = std::io::stdout().lock();
     match command {

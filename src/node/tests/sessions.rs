@@ -135,10 +135,10 @@ async fn an_executed_shell_has_a_terminal() {
     session.shows("11 77\r\na terminal\r\n").await;
     session.shows("# ").await;
     // It is the program in the foreground that is told of the new size, and that Ctrl-C ends.
-    session.types("sh -c 'trap \"stty size\" WINCH; echo wait; while :; do sleep 0.1; done'\r").await;
+    session.types("sh -c 'trap \"stty size; echo told\" WINCH; echo wait; while :; do sleep 0.1; done'\r").await;
     session.shows("\nwait\r\n").await;
     session.process.resize(TerminalSize { rows: 12, columns: 34 });
-    session.shows("12 34\r\n").await;
+    session.shows("12 34\r\ntold\r\n").await;
     session.types("\x03").await;
     session.shows("# ").await;
     session.types("echo code $?; exit 4\r").await;

@@ -360,8 +360,7 @@ fn an_image_that_cannot_be_had_names_its_reason() {
         let mut sim =
             Sim::new("containers: [{name: c, image: x}]").script("c", &[serves()]).failing_images("x", 2, failure);
         sim.run(5.0);
-        let waiting = sim.container("c").state.as_ref().unwrap().waiting.clone().unwrap();
-        assert_eq!((waiting.reason.as_deref(), waiting.message.as_deref()), (Some(reason), Some(message)));
+        assert_eq!(sim.only(&["state c"])[1], format!("0 state c {reason}"));
         let posted = [format!("0 {event} {message}"), format!("0 Failed Error: {reason}")];
         assert_eq!(sim.posted(&[event, "Failed"]), posted);
         sim.run(25.0);
@@ -394,8 +393,7 @@ fn a_registry_that_does_not_answer_and_a_missing_signature_are_told_apart() {
         let mut sim =
             Sim::new("containers: [{name: c, image: x}]").script("c", &[serves()]).failing_images("x", 2, failure);
         sim.run(0.5);
-        let waiting = sim.container("c").state.as_ref().unwrap().waiting.clone().unwrap();
-        assert_eq!((waiting.reason.as_deref(), waiting.message.as_deref()), (Some(reason), Some(message)));
+        assert_eq!(sim.only(&["state c"])[1], format!("0 state c {reason}"));
         assert_eq!(sim.posted(&["Failed"]), [event, format!("0 Failed Error: {reason}")]);
         sim.run(5.0);
         let waiting = sim.container("c").state.as_ref().unwrap().waiting.clone().unwrap();
