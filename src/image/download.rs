@@ -19,8 +19,9 @@ use super::progress::{BlobState, Reporter};
 use super::registry::{Client, RegistryError};
 use super::{ImageError, ImageStore};
 
-/// How often a download may fail without anything new having come.
+/// How often a download may fail in a row with less than `GAIN` having come.
 const MAX_FAILURES: u32 = 4;
+const GAIN: u64 = 64 * 1024;
 /// The wait before a download is gone on with; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// How often to look whether another pull has finished the same blob.
@@ -76,7 +77,7 @@ impl Download<'_> {
                 Ok(()) => break,
                 Err(error) => error,
             };
-            if part.length > before {
+            if part.length >= before.saturating_add(GAIN) {
                 (failures, wait) = (0, FIRST_WAIT);
             }
             failures += 1;

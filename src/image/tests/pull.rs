@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -242,6 +243,8 @@ async fn wrong_bytes_are_never_stored_and_faults_that_pass_are_survived() {
         Rule { path: "/manifests/", times: 1, fault: Fault::Answer(429, busy.clone(), "") },
         Rule { path: "/manifests/", times: 1, fault: Fault::Answer(503, busy, "") },
         Rule { path: layer, times: 1, fault: Fault::Corrupt },
+        Rule { path: layer, times: 1, fault: Fault::Answer(502, vec![], "<html>") },
+        Rule { path: layer, times: 1, fault: Fault::Answer(500, vec![], "") },
     ];
     let proxy = FaultyProxy::start(&registry.address, passing).await;
     let fixture = Fixture::new();
@@ -261,6 +264,52 @@ async fn wrong_bytes_are_never_stored_and_faults_that_pass_are_survived() {
     assert_eq!(proxy.requests("GET", "/manifests/").len(), 1, "an hour is not waited for");
 }
 
+/// Lets time pass fifty times as fast as it does. It could not pass by itself, for files are written meanwhile.
+async fn hurry() {
+    loop {
+        let pause = tokio::task::spawn_blocking(|| std::thread::park_timeout(Duration::from_millis(20)));
+        pause.await.unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn registries_that_stall_or_dribble_are_not_waited_for_for_ever() {
+    let hurrying = tokio::spawn(hurry());
+    let content = noise(1, 400_000);
+    let made = MadeImage::new(&[("", content.clone())]);
+    let layer = layer_path_part(&made);
+    let rules = |times, fault| vec![Rule { path: layer, times, fault }];
+    let pulled = async |rules| {
+        let proxy = FaultyProxy::of_layout(made.directory.path(), rules).await;
+        let fixture = Fixture::new();
+        let name = format!("{}/app:1", proxy.address);
+        let begun = tokio::time::Instant::now();
+        let request = PullRequest { image: name.clone(), platform: PlatformChoice::default(), keyring: Arc::default() };
+        let result = fixture.open().pull(request).unwrap().wait().await;
+        if result.is_ok() {
+            assert!(contents(&fixture.open().resolve(&name).unwrap(), 0) == content);
+        }
+        (result.map(drop), begun.elapsed(), proxy.requests("GET", layer))
+    };
+    let (result, _, ranges) = pulled(rules(1, Fault::StallAfter(300_000))).await;
+    result.unwrap();
+    assert!(ranges.len() == 2 && ranges[1].is_some(), "{ranges:?}");
+    let (result, took, ranges) = pulled(rules(99, Fault::StallAfter(1000))).await;
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("it stopped answering") && ranges.len() == 4, "{error}: {ranges:?}");
+    assert!(took < Duration::from_secs(600), "{took:?}");
+    // Slow, but steady.
+    let (result, took, ranges) = pulled(rules(1, Fault::Slow(4000))).await;
+    result.unwrap();
+    assert!(ranges.len() == 1 && took >= Duration::from_secs(90), "{ranges:?}");
+    let (result, took, _) = pulled(rules(99, Fault::Slow(100))).await;
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("it sends too slowly"), "{error}");
+    assert!(took < Duration::from_secs(600), "{took:?}");
+    hurrying.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn manifests_that_are_not_what_was_asked_for_are_refused() {
     let Some(registry) = started(Wanted::default()) else { return };
@@ -268,6 +317,7 @@ async fn manifests_that_are_not_what_was_asked_for_are_refused() {
     made.push(&registry, "app:1");
     let cases: &[(Fault, &str)] = &[
         (Fault::Corrupt, "failed verification"),
+        (Fault::WrongDigest, "failed verification"),
         (Fault::Answer(200, vec![], "{}"), "no valid JSON"),
         (Fault::Answer(200, vec![], r#"{"schemaVersion":1}"#), "schema version 1"),
         (Fault::Answer(200, vec![], r#"{"schemaVersion":2}"#), "is no valid"),

@@ -136,6 +136,12 @@ pub(super) enum Fault {
     Answer(u16, Vec<(&'static str, String)>, &'static str),
     /// Sends the body without `Range` being honoured.
     IgnoreRange,
+    /// Sends so many bytes of the body, and nothing more.
+    StallAfter(usize),
+    /// Sends so many bytes of the body each second.
+    Slow(usize),
+    /// Says that the content has another digest than it has.
+    WrongDigest,
 }
 
 /// A fault, and which requests get it.
@@ -164,11 +170,20 @@ impl Drop for FaultyProxy {
 
 impl FaultyProxy {
     pub(super) async fn start(upstream: &str, rules: Vec<Rule>) -> Self {
+        Self::before(Upstream::Registry(upstream.to_owned()), rules).await
+    }
+
+    /// In front of nothing: it answers itself, with the image of an OCI layout, whatever the name. So it never waits,
+    /// and tests may let time pass at will.
+    pub(super) async fn of_layout(layout: &Path, rules: Vec<Rule>) -> Self {
+        Self::before(Upstream::Layout(layout.to_owned()), rules).await
+    }
+
+    async fn before(upstream: Upstream, rules: Vec<Rule>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let state =
-            Arc::new(Proxy { upstream: upstream.to_owned(), rules: Mutex::new(rules.into()), seen: Arc::clone(&seen) });
+        let state = Arc::new(Proxy { upstream, rules: Mutex::new(rules.into()), seen: Arc::clone(&seen) });
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -194,8 +209,13 @@ impl FaultyProxy {
     }
 }
 
+enum Upstream {
+    Registry(String),
+    Layout(PathBuf),
+}
+
 struct Proxy {
-    upstream: String,
+    upstream: Upstream,
     rules: Mutex<VecDeque<Rule>>,
     seen: Seen,
 }
@@ -225,23 +245,18 @@ impl Proxy {
                 headers.into_iter().fold(Response::builder().status(status), |r, (name, value)| r.header(name, value));
             return response.body(full(body)).unwrap();
         }
-        let (parts, body) = request.into_parts();
-        let url = format!("http://{}{}", self.upstream, parts.uri.path_and_query().unwrap());
-        let mut headers = parts.headers;
-        headers.remove("host");
+        let (mut parts, body) = request.into_parts();
         if matches!(fault, Some(Fault::IgnoreRange)) {
-            headers.remove("range");
+            parts.headers.remove("range");
         }
-        let body = body.collect().await.unwrap().to_bytes();
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client =
-            client.tls_backend_preconfigured((*crate::base::tls::trust_anyone().unwrap()).clone()).build().unwrap();
-        let answered = client.request(parts.method, url).headers(headers).body(body).send().await.unwrap();
-        let mut response = Response::builder().status(answered.status());
-        for (name, value) in answered.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
-            response = response.header(name, value);
+        let (mut answered, mut contents) = match &self.upstream {
+            Upstream::Registry(address) => forwarded(address, parts, body).await,
+            Upstream::Layout(root) => of_layout(root, &parts),
+        };
+        if matches!(fault, Some(Fault::WrongDigest)) {
+            let wrong = format!("sha256:{}", "0".repeat(64));
+            answered.headers.insert("docker-content-digest", wrong.parse().unwrap());
         }
-        let mut contents = answered.bytes().await.unwrap().to_vec();
         let body = match fault {
             Some(Fault::CutAfter(length)) => {
                 contents.truncate(length);
@@ -258,10 +273,60 @@ impl Proxy {
                 contents[middle] ^= 1;
                 full(contents)
             }
+            Some(Fault::StallAfter(length)) => {
+                contents.truncate(length);
+                let begun = futures::stream::iter([Ok(Frame::data(Bytes::from(contents)))]);
+                StreamBody::new(futures::StreamExt::chain(begun, futures::stream::pending())).boxed()
+            }
+            Some(Fault::Slow(rate)) => {
+                let pieces: Vec<_> = contents.chunks(rate).map(Bytes::copy_from_slice).collect();
+                let slowly = futures::StreamExt::then(futures::stream::iter(pieces), async |piece| {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Ok(Frame::data(piece))
+                });
+                BodyExt::boxed(StreamBody::new(Box::pin(slowly)))
+            }
             _ => full(contents),
         };
-        response.body(body).unwrap()
+        Response::from_parts(answered, body)
     }
+}
+
+/// What the registry answers.
+async fn forwarded(address: &str, mut parts: http::request::Parts, body: Incoming) -> (http::response::Parts, Vec<u8>) {
+    let path = parts.uri.path_and_query().unwrap();
+    parts.uri = format!("http://{address}{path}").parse().unwrap();
+    parts.headers.remove("host");
+    parts.version = http::Version::HTTP_11;
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
+    let answered = client.request(Request::from_parts(parts, body)).await.unwrap();
+    let (mut parts, body) = answered.into_parts();
+    parts.headers.remove("transfer-encoding");
+    (parts, body.collect().await.unwrap().to_bytes().to_vec())
+}
+
+/// What a registry would answer that has the image of a layout.
+fn of_layout(root: &Path, parts: &http::request::Parts) -> (http::response::Parts, Vec<u8>) {
+    let index: serde_json::Value = serde_json::from_slice(&fs::read(root.join("index.json")).unwrap()).unwrap();
+    let name = parts.uri.path().rsplit('/').next().unwrap();
+    let is_tag = !name.starts_with("sha256:");
+    let digest = if is_tag { index["manifests"][0]["digest"].as_str().unwrap() } else { name };
+    let blob = fs::read(root.join("blobs/sha256").join(digest.trim_start_matches("sha256:")));
+    let Ok(mut contents) = blob else {
+        return (Response::builder().status(404).body(()).unwrap().into_parts().0, Vec::new());
+    };
+    let mut response = Response::builder().header("docker-content-digest", digest);
+    if let Some(range) = parts.headers.get("range") {
+        let from: usize = range.to_str().unwrap()["bytes=".len()..].trim_end_matches('-').parse().unwrap();
+        let (last, size) = (contents.len() - 1, contents.len());
+        response = response.status(206).header("content-range", format!("bytes {from}-{last}/{size}"));
+        contents.drain(..from);
+    }
+    response = response.header("content-length", contents.len());
+    if parts.method == http::Method::HEAD {
+        contents.clear();
+    }
+    (response.body(()).unwrap().into_parts().0, contents)
 }
 
 /// Long enough for anything a test waits for.
