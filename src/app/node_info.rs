@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::cli::node::NodeCommand;
 use crate::cli::output::table;
 
-/// Runs the command; its exit code tells whether native containers can be run.
+/// Runs the command.
 pub(super) fn run(command: NodeCommand) -> anyhow::Result<u8> {
     let NodeCommand::Info = command;
     let mut rows = vec![row("WebAssembly containers", "yes", String::new())];
