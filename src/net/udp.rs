@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::addr::{self, Family};
 use super::dns::Server;
 use super::flow::Flows;
-use super::kernel::KernelSocket;
+use super::kernel::{KernelSide, KernelSocket};
 use super::pod::{PodCore, PortLease};
 use super::switch::{self, Route};
 use super::{NetError, Protocol, Switch, egress};
@@ -135,7 +135,10 @@ impl UdpSocket {
             Some((Route::Pod(pod), leads_to)) => match pod.find_datagram_queue(leads_to) {
                 Some(queue) => queue.deliver(bytes, source),
                 None => match pod.kernel() {
-                    Some(_) if Arc::ptr_eq(&pod, core) => return self.queue.send_by_kernel(&bytes, leads_to),
+                    Some(kernel) if Arc::ptr_eq(&pod, core) => {
+                        self.open_in_kernel(kernel)?;
+                        return self.queue.send_by_kernel(&bytes, leads_to);
+                    }
                     Some(kernel) => kernel.send_datagram(source, leads_to, &bytes),
                     None => false,
                 },
@@ -151,6 +154,17 @@ impl UdpSocket {
             self.queue.fail(NetError::ConnectionRefused);
         }
         Ok(())
+    }
+
+    /// Makes sure that there is a socket in the pod's network namespace to send by. One that stands for a port of the
+    /// kernel's has none of its own, and needs one for what a virtual address leads back to the pod: the kernel would
+    /// take an answer to the port itself for somebody else's.
+    fn open_in_kernel(&self, kernel: &KernelSide) -> Result<(), NetError> {
+        if self.queue.kernel().is_some() {
+            return Ok(());
+        }
+        let (socket, _port) = kernel.bind_udp(SocketAddr::new(self.local_ip, 0))?;
+        kernel.receive(&self.queue, socket)
     }
 
     /// Where a datagram to `target` leads, and to which address.

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -22,17 +23,30 @@ use crate::support::Husk;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A server in the background, and a client of it.
-struct Cluster<'h> {
-    husk: &'h Husk,
-    runtime: Runtime,
-    client: kube::Client,
+pub(crate) struct Cluster<'h> {
+    pub(crate) husk: &'h Husk,
+    pub(crate) runtime: Runtime,
+    pub(crate) client: kube::Client,
+    /// Whether the server ends with this value.
+    is_own: bool,
 }
 
 impl<'h> Cluster<'h> {
-    fn start(husk: &'h Husk) -> Self {
+    pub(crate) fn start(husk: &'h Husk) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(serve(husk));
-        Self { husk, runtime, client }
+        Self { husk, runtime, client, is_own: true }
+    }
+
+    /// Another client of the same server.
+    pub(crate) fn another(&self) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let kubeconfig = Kubeconfig::read_from(self.husk.dir().join("data/kubeconfig")).unwrap();
+        let client = runtime.block_on(async {
+            let options = KubeConfigOptions::default();
+            client(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap())
+        });
+        Self { husk: self.husk, runtime, client, is_own: false }
     }
 
     /// The server is killed, and another takes its place.
@@ -52,7 +66,7 @@ impl<'h> Cluster<'h> {
     }
 
     /// Creates what a manifest says, in the namespace `default` where it names none.
-    fn create(&self, yaml: &str) {
+    pub(crate) fn create(&self, yaml: &str) {
         let documents =
             yaml.split("\n---").filter(|text| text.lines().any(|line| !line.starts_with('#') && !line.is_empty()));
         for document in documents {
@@ -71,24 +85,24 @@ impl<'h> Cluster<'h> {
     }
 
     /// Creates a manifest of those that must run unchanged.
-    fn create_file(&self, name: &str) {
+    pub(crate) fn create_file(&self, name: &str) {
         self.create(&fs::read_to_string(format!("tests/data/manifests/{name}.yaml")).unwrap());
     }
 
-    fn pods(&self) -> Api<Pod> {
+    pub(crate) fn pods(&self) -> Api<Pod> {
         Api::default_namespaced(self.client.clone())
     }
 
-    fn pod(&self, name: &str) -> Pod {
+    pub(crate) fn pod(&self, name: &str) -> Pod {
         self.runtime.block_on(self.pods().get(name)).unwrap()
     }
 
-    fn logs(&self, name: &str) -> String {
+    pub(crate) fn logs(&self, name: &str) -> String {
         self.runtime.block_on(self.pods().logs(name, &LogParams::default())).unwrap()
     }
 
     /// Waits until an object is so.
-    fn until<K>(&self, api: Api<K>, name: &str, what: &str, is_so: impl Fn(Option<&K>) -> bool)
+    pub(crate) fn until<K>(&self, api: Api<K>, name: &str, what: &str, is_so: impl Fn(Option<&K>) -> bool)
     where
         K: Clone + Debug + Send + serde::de::DeserializeOwned + kube::Resource<DynamicType = ()> + 'static,
     {
@@ -102,14 +116,16 @@ impl<'h> Cluster<'h> {
         );
     }
 
-    fn until_pod(&self, name: &str, phase: &str) {
+    pub(crate) fn until_pod(&self, name: &str, phase: &str) {
         self.until(self.pods(), name, phase, |pod| phase_of(pod) == phase);
     }
 }
 
 impl Drop for Cluster<'_> {
     fn drop(&mut self) {
-        self.husk.husk(["stop", "--timeout", "10s"]);
+        if self.is_own {
+            self.husk.husk(["stop", "--timeout", "10s"]);
+        }
     }
 }
 
@@ -128,7 +144,7 @@ pub(crate) fn client(config: kube::Config) -> kube::Client {
     kube::Client::try_from(config).unwrap()
 }
 
-fn phase_of(pod: Option<&Pod>) -> &str {
+pub(crate) fn phase_of(pod: Option<&Pod>) -> &str {
     pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()).unwrap_or_default()
 }
 
@@ -148,7 +164,10 @@ fn sleeper(name: &str, spec: &str) -> String {
 #[test]
 fn a_pod_uses_the_api_it_runs_under() {
     let husk = Husk::new();
-    let cluster = Cluster::start(&husk);
+    use_the_api(&Cluster::start(&husk));
+}
+
+pub(crate) fn use_the_api(cluster: &Cluster<'_>) {
     cluster.create_file("16-service-account");
     cluster.until_pod("uses-the-api", "Succeeded");
     let log = cluster.logs("uses-the-api");
@@ -164,7 +183,10 @@ fn a_pod_uses_the_api_it_runs_under() {
 #[test]
 fn a_pod_waits_for_services_that_come_later() {
     let husk = Husk::new();
-    let cluster = Cluster::start(&husk);
+    wait_for_services(&Cluster::start(&husk));
+}
+
+pub(crate) fn wait_for_services(cluster: &Cluster<'_>) {
     cluster.create_file("08-init-containers");
     let waits_in = |index: usize| {
         move |pod: Option<&Pod>| {
@@ -173,6 +195,17 @@ fn a_pod_waits_for_services_that_come_later() {
         }
     };
     cluster.until(cluster.pods(), "myapp-pod", "waiting for the first", waits_in(0));
+    let params = LogParams { container: Some("init-myservice".to_owned()), follow: true, ..LogParams::default() };
+    cluster.runtime.block_on(async {
+        let log = cluster.pods().log_stream("myapp-pod", &params).await.unwrap();
+        let mut lines = log.lines();
+        loop {
+            let line = tokio::time::timeout(LIMIT, lines.try_next()).await.expect("nothing is said").unwrap();
+            if line.expect("the log ends").contains("waiting for myservice") {
+                return;
+            }
+        }
+    });
     cluster.create_file("08a-myservice");
     cluster.until(cluster.pods(), "myapp-pod", "waiting for the second", waits_in(1));
     cluster.create_file("08b-mydb");

@@ -22,6 +22,8 @@ mod manifests;
 mod mask;
 #[cfg(target_os = "linux")]
 mod native;
+#[cfg(target_os = "linux")]
+mod native_pods;
 mod nettools;
 mod network;
 mod output;

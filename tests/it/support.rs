@@ -1,6 +1,6 @@
 //! Runs the real `husk` program in a directory of its own, on real guests.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
@@ -22,6 +22,9 @@ pub(crate) const LINE_LIMIT: Duration = Duration::from_secs(90);
 /// One user's husk: a data directory of its own, the compiled-code cache shared with all tests.
 pub(crate) struct Husk {
     dir: tempfile::TempDir,
+    /// A command that runs husk as somebody else, with what that is given before husk's own path.
+    launcher: Vec<OsString>,
+    cache: PathBuf,
     imported: Mutex<Vec<String>>,
 }
 
@@ -35,7 +38,13 @@ pub(crate) struct Outcome {
 
 impl Husk {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), imported: Mutex::default() }
+        Self::launched(tempfile::tempdir().unwrap(), Vec::new(), "cache")
+    }
+
+    /// Another user's, to whom `dir` belongs, started by way of a command; `cache` is the name of that user's.
+    pub(crate) fn launched(dir: tempfile::TempDir, launcher: Vec<OsString>, cache: &str) -> Self {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join(cache);
+        Self { dir, launcher, cache, imported: Mutex::default() }
     }
 
     /// A place for files of the test.
@@ -52,15 +61,20 @@ impl Husk {
     }
 
     pub(crate) fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_husk"));
+        let mut words = self.launcher.iter().map(OsString::as_os_str).chain([env!("CARGO_BIN_EXE_husk").as_ref()]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(args)
             .current_dir(self.dir.path())
             .env("HUSK_DATA_DIR", self.dir.path().join("data"))
-            .env("HUSK_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env("HUSK_CACHE_DIR", &self.cache)
             .env_remove("HUSK_LOG")
             .env_remove("KUBECONFIG")
             .stdin(Stdio::null());
+        if !self.launcher.is_empty() {
+            command.env("HOME", self.dir.path()).env_remove("XDG_CONFIG_HOME");
+        }
         command
     }
 

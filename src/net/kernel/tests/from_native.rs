@@ -253,6 +253,47 @@ async fn native_programs_of_two_pods_talk_to_each_other() {
 }
 
 #[tokio::test]
+async fn a_service_leads_a_native_program_back_into_its_own_pod() {
+    let switch = switch();
+    let Some((pod, namespace)) = native_pod(&switch, "back into the pod").await else { return };
+    let guest = pod.bind_udp("0.0.0.0:54".parse().unwrap()).unwrap();
+    let mut server = python(
+        &namespace,
+        "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('0.0.0.0', 53))\n\
+         s = socket.create_server(('0.0.0.0', 80)); print('ready')\n\
+         c, p = s.accept(); c.sendall(p[0].encode()); c.close()\n\
+         for _ in range(4):\n  d, p = u.recvfrom(99); u.sendto((p[0] + ' ').encode() + d, p)",
+    )
+    .await;
+    assert_eq!(server.line().await, "ready");
+    let virtual_port = |protocol, port, target| VirtualPort {
+        ip: [10, 96, 1, 1].into(),
+        protocol,
+        port,
+        backends: vec![SocketAddr::new(pod.ips()[0], target)],
+        affinity: None,
+    };
+    switch.set_services(vec![
+        virtual_port(Protocol::Tcp, 8080, 80),
+        virtual_port(Protocol::Udp, 5353, 53),
+        virtual_port(Protocol::Udp, 5354, 54),
+    ]);
+    // Two clients at once, so that each must get its own answers.
+    let program = "s = socket.create_connection(('10.96.1.1', 8080)); print(s.makefile().read())\n\
+        us = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]\n\
+        for u in us: u.connect(('10.96.1.1', 5353))\n\
+        for i in range(2):\n  for u, n in zip(us, b'ab'): u.send(bytes([n]))\n  for u in us: print(u.recv(99))\n\
+        u = us[0]; u.connect(('10.96.1.1', 5354)); u.send(b'to the guest'); print(u.recv(99))";
+    let program = python(&namespace, program).await;
+    let datagram = guest.recv().await.unwrap();
+    assert_eq!(datagram.bytes, "to the guest");
+    guest.try_send(Bytes::from_static(b"from the guest"), Some(datagram.peer)).unwrap();
+    let ip = ip(&pod);
+    let twice = format!("b'{ip} a'\nb'{ip} b'\n").repeat(2);
+    assert_eq!(program.output().await, format!("{ip}\n{twice}b'from the guest'"));
+}
+
+#[tokio::test]
 async fn resets_pass_both_ways() {
     let switch = switch();
     let Some((_native, namespace)) = native_pod(&switch, "resets from native").await else { return };

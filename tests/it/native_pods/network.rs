@@ -1,0 +1,321 @@
+//! Pods of either kind reach each other and are reached: by pod IP, by Services and their names, by ports of this machine.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::api::Api;
+
+use super::both_users;
+use super::images::Image;
+use super::machine::{User, husk};
+use super::scene::eventually;
+use crate::cluster::Cluster;
+use crate::network::free_port;
+use crate::support::{Husk, Running, outside_ip};
+
+const IMAGES: &[Image] = &[Image::NativeGuests, Image::WasmGuests];
+const KINDS: [&str; 2] = ["native", "wasm"];
+
+both_users! {
+    pods_of_either_kind_reach_each_other
+    what_is_sent_arrives_unchanged
+    ports_lead_from_this_machine_into_a_pod
+    egress_is_allowed_or_not
+    names_are_found_as_in_any_pod
+}
+
+/// A pod that echoes at TCP port 7000 and UDP port 7001, with Services in front, one of them headless, and one without a pod.
+fn servers(kind: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: {kind}, labels: {{kind: {kind}}}}}
+spec:
+  terminationGracePeriodSeconds: 0
+  hostname: {kind}
+  subdomain: all-{kind}
+  containers:
+    - name: idle
+      image: {kind}/guests
+      command: [sleep, '3600']
+      env: [{{name: POD_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}]
+    - {{name: tcp, image: {kind}/guests, command: [tcp-server, '0.0.0.0:7000'], readinessProbe: {{tcpSocket: {{port: 7000}}, \
+             periodSeconds: 1}}}}
+    - {{name: udp, image: {kind}/guests, command: [udp-server, '0.0.0.0:7001']}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: to-{kind}}}
+spec:
+  type: NodePort
+  selector: {{kind: {kind}}}
+  ports: [{{name: tcp, port: 80, targetPort: 7000}}, {{name: udp, protocol: UDP, port: 5353, targetPort: 7001}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: all-{kind}}}
+spec: {{clusterIP: None, selector: {{kind: {kind}}}, ports: [{{name: tcp, port: 7000}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: nobody-{kind}}}
+spec: {{selector: {{kind: no-{kind}}}, ports: [{{port: 80}}]}}
+"
+    )
+}
+
+fn pod_ip(cluster: &Cluster<'_>, pod: &str) -> String {
+    cluster.pod(pod).status.unwrap().pod_ip.unwrap()
+}
+
+fn cluster_ip(cluster: &Cluster<'_>, service: &str) -> String {
+    let services: Api<Service> = Api::default_namespaced(cluster.client.clone());
+    cluster.runtime.block_on(services.get(service)).unwrap().spec.unwrap().cluster_ip.unwrap()
+}
+
+fn pods_of_either_kind_reach_each_other(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let cluster = Cluster::start(&husk);
+    for kind in KINDS {
+        cluster.create(&servers(kind));
+    }
+    for kind in KINDS {
+        cluster.until_ready(kind);
+    }
+    let mut script = String::new();
+    for kind in KINDS {
+        let (ip, virtual_ip) = (pod_ip(&cluster, kind), cluster_ip(&cluster, &format!("to-{kind}")));
+        let service = format!("to-{kind}");
+        for place in [
+            format!("{ip}:7000"),
+            format!("{virtual_ip}:80"),
+            format!("{service}:80"),
+            format!("{service}.default.svc.cluster.local:80"),
+            format!("all-{kind}:7000"),
+            format!("{kind}.all-{kind}.default.svc.cluster.local:7000"),
+        ] {
+            script += &format!("echo tcp {place} $(timeout 20 tcp-client {place} ping 2>&1)\n");
+        }
+        for place in [format!("{ip}:7001"), format!("{virtual_ip}:5353"), format!("{service}:5353")] {
+            script += &format!("echo udp {place} $(timeout 20 udp-client {place} ping 2>&1)\n");
+        }
+        // Nobody is there: neither at another port, nor behind a Service without pods.
+        for place in [format!("{ip}:7009"), format!("nobody-{kind}:80")] {
+            script += &format!("echo none {place} $(timeout 20 tcp-client {place} --once x 2>&1)\n");
+        }
+    }
+    script += "echo done\n";
+    for kind in KINDS {
+        let said = cluster.exec(kind, &["sh", "-c", &script]).ok();
+        let mut lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.pop(), Some("done"), "{kind}: {said}");
+        for line in &lines {
+            let expected = if line.starts_with("none") { "connect: ConnectionRefused" } else { "answer ping" };
+            assert!(line.ends_with(expected), "from {kind}: {line}\n{said}");
+        }
+        assert_eq!(lines.len(), 22, "{said}");
+    }
+    // Servers see who connects.
+    for server in KINDS {
+        for client in KINDS.iter().filter(|client| **client != server) {
+            for container in ["tcp", "udp"] {
+                let line = format!("echoed 4 bytes to {}", pod_ip(&cluster, client));
+                husk.husk(["logs", server, "-c", container]).exits(0).has(&line);
+            }
+        }
+    }
+}
+
+/// A server of files, one of which is large, with a client of each kind beside it.
+fn file_server(kind: &str, image: &str) -> String {
+    let guest = |kind: &str| format!("{{name: {kind}, image: {kind}/guests, command: [sleep, '3600']}}");
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: {kind}}}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{{name: site, emptyDir: {{}}}}]
+  initContainers:
+    - name: large
+      image: {kind}/guests
+      command: [sh, -c, 'head -c 30000001 /dev/urandom > /site/large; sha256sum < /site/large > /site/sum; echo hi > /site/index.html']
+      volumeMounts: [{{name: site, mountPath: /site}}]
+  containers:
+    - name: server
+      image: {image}
+      volumeMounts: [{{name: site, mountPath: /usr/share/nginx/html, readOnly: true}}]
+      readinessProbe: {{httpGet: {{port: 80, path: /sum}}, periodSeconds: 1}}
+    - {}
+    - {}
+",
+        guest("native"),
+        guest("wasm")
+    )
+}
+
+fn what_is_sent_arrives_unchanged(test: &str, user: User) {
+    let images = [IMAGES, &[Image::Nginx]].concat();
+    let Some(husk) = husk(test, user, &images) else { return };
+    let cluster = Cluster::start(&husk);
+    for (kind, image) in [("native", "nginx"), ("wasm", "builtin/nginx")] {
+        cluster.create(&file_server(kind, image));
+    }
+    for server in KINDS {
+        cluster.until_ready(server);
+        let sum = husk.husk(["exec", server, "-c", "server", "--", "cat", "/usr/share/nginx/html/sum"]).ok();
+        for pod in KINDS {
+            let address = if pod == server { "localhost".to_owned() } else { pod_ip(&cluster, server) };
+            for client in KINDS {
+                let script = format!("wget -q -O - http://{address}/large | sha256sum");
+                let got = husk.husk(["exec", pod, "-c", client, "--", "sh", "-c", &script]).exits(0);
+                assert_eq!(got.stdout, sum, "from {server} to {client} in {pod}");
+            }
+        }
+    }
+}
+
+/// What an echo server answers at a port of this machine, once it does.
+fn tcp_echo(port: u16) -> String {
+    eventually("an answer", || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.write_all(b"hello").ok()?;
+        stream.shutdown(Shutdown::Write).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok().filter(|_| !answer.is_empty())?;
+        Some(answer)
+    })
+}
+
+fn udp_echo(port: u16) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    eventually("a datagram", || {
+        socket.send_to(b"hello", ("127.0.0.1", port)).unwrap();
+        let mut buffer = [0; 16];
+        let length = socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    })
+}
+
+fn ports_lead_from_this_machine_into_a_pod(test: &str, user: User) {
+    let Some(husk) = husk(test, user, &[Image::NativeGuests]) else { return };
+    let (tcp, udp) = (free_port(), free_port());
+    let cluster = Cluster::start(&husk);
+    cluster.create(
+        &servers("native")
+            .replace("command: [tcp-server", &format!("ports: [{{containerPort: 7000, hostPort: {tcp}}}], command: [tcp-server"))
+            .replace(
+                "command: [udp-server",
+                &format!("ports: [{{containerPort: 7001, hostPort: {udp}, protocol: UDP}}], command: [udp-server"),
+            ),
+    );
+    cluster.until_ready("native");
+    assert_eq!((tcp_echo(tcp).as_str(), udp_echo(udp).as_str()), ("hello", "hello"));
+    let services: Api<Service> = Api::default_namespaced(cluster.client.clone());
+    let service = cluster.runtime.block_on(services.get("to-native")).unwrap();
+    let ports = service.spec.unwrap().ports.unwrap();
+    let node_port = |index: usize| u16::try_from(ports[index].node_port.unwrap()).unwrap();
+    assert_eq!((tcp_echo(node_port(0)).as_str(), udp_echo(node_port(1)).as_str()), ("hello", "hello"));
+    for (target, port) in [("native", "0:7000"), ("svc/to-native", "0:80")] {
+        let mut forward = Running::spawn(&mut husk.command(["port-forward", target, port]));
+        let line = forward.wait_for("Forwarding from 127.0.0.1:");
+        let port = line.split([':', ' ']).find_map(|word| word.parse().ok()).unwrap();
+        assert_eq!(tcp_echo(port), "hello", "{target}");
+    }
+}
+
+fn client_pod(name: &str, kind: &str, command: &str) -> String {
+    format!(
+        "---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers: [{{name: c, image: {kind}/guests, command: [{command}]}}]
+"
+    )
+}
+
+fn egress_is_allowed_or_not(test: &str, user: User) {
+    let Some(husk) = husk(test, user, &[Image::NativeGuests]) else { return };
+    // Addresses that nobody has (RFC 5737): what is not allowed is refused at once, by an ICMP message.
+    let pods = client_pod("tcp", "native", "timeout, '20', tcp-client, '203.0.113.1:80', --once, x")
+        + &client_pod("udp", "native", "sh, -c, 'nslookup example.com 203.0.113.1; getent hosts example.com; echo $?'");
+    let denied = husk.run(&pods, &["--egress", "deny"]).exits(1);
+    let denied = denied.has("tcp | connect: HostUnreachable").has("udp | 2");
+    assert!(!denied.stdout.contains("203.0.113.1:80 answer"), "{denied:?}");
+    let Some(ip) = outside_ip(test) else { return };
+    reach_outside(&husk, ip);
+}
+
+/// Natively, servers of this machine are reached at an address that is not loopback, TCP and UDP.
+fn reach_outside(husk: &Husk, ip: std::net::IpAddr) {
+    let server = std::net::TcpListener::bind((ip, 0)).unwrap();
+    let datagrams = UdpSocket::bind((ip, 0)).unwrap();
+    let (tcp, udp) = (server.local_addr().unwrap(), datagrams.local_addr().unwrap());
+    let pods = client_pod("tcp", "native", &format!("tcp-client, '{tcp}', to the host"))
+        + &client_pod("udp", "native", &format!("udp-client, '{udp}', to the host"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut words = String::new();
+            let (mut client, _) = server.accept().unwrap();
+            client.read_to_string(&mut words).unwrap();
+            client.write_all(words.to_uppercase().as_bytes()).unwrap();
+        });
+        scope.spawn(|| {
+            let mut buffer = [0; 64];
+            let (length, from) = datagrams.recv_from(&mut buffer).unwrap();
+            let answer = String::from_utf8_lossy(&buffer[..length]).to_uppercase();
+            datagrams.send_to(answer.as_bytes(), from).unwrap();
+        });
+        husk.run(&pods, &[]).exits(0).has("tcp | answer TO THE HOST").has("udp | answer TO THE HOST");
+    });
+}
+
+fn names_are_found_as_in_any_pod(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let pod = |kind: &str| {
+        format!(
+            "---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {kind}, labels: {{app: x}}}}
+spec:
+  restartPolicy: Never
+  hostname: box
+  subdomain: front
+  setHostnameAsFQDN: true
+  hostAliases: [{{ip: 192.0.2.7, hostnames: [alias.example, other]}}]
+  dnsConfig: {{options: [{{name: ndots, value: '2'}}], searches: [more.example]}}
+  containers: [{{name: c, image: {kind}/guests, command: [sh, -c, 'hostname; cat /etc/hostname; grep -v 10.88 /etc/hosts; cat /etc/resolv.conf']}}]
+"
+        )
+    };
+    let service = "---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec: {clusterIP: None, selector: {app: x}, ports: [{port: 80}]}
+";
+    let outcome = husk.run(&format!("{}{}{service}", pod("native"), pod("wasm")), &["--egress", "deny"]).exits(0);
+    let said = |pod: &str| -> Vec<&str> {
+        let lines = outcome.stdout.lines().filter_map(|line| line.split_once(" | "));
+        lines.filter(|(name, _)| name.trim() == pod).map(|(_, line)| line).collect()
+    };
+    assert_eq!(said("native"), said("wasm"));
+    assert_eq!(said("native")[0], "box.front.default.svc.cluster.local");
+    assert!(said("native").contains(&"192.0.2.7\talias.example\tother"), "{outcome:?}");
+    // Busybox's own, with the whole name, and the C library's with the search list.
+    let lookups = "nslookup front.default.svc.cluster.local && getent hosts front && getent hosts alias.example && \
+                   getent hosts box.front.default.svc.cluster.local && getent hosts localhost";
+    let native = pod("native").replace("'hostname; cat", &format!("'{lookups}; true; cat"));
+    let outcome = husk.run(&format!("{native}{service}"), &["--egress", "deny", "--no-prefix"]).exits(0);
+    for expected in ["front.default.svc.cluster.local", "192.0.2.7       alias.example other"] {
+        assert!(outcome.stdout.contains(expected), "{expected}: {outcome:?}");
+    }
+}
