@@ -51,11 +51,17 @@ impl<'h> Cluster<'h> {
 
     /// The server is killed, and another takes its place.
     fn kill(&mut self) {
+        self.kill_and(|| {});
+    }
+
+    /// The same, with something that happens in between.
+    pub(crate) fn kill_and(&mut self, meanwhile: impl FnOnce()) {
         let state = fs::read(self.husk.dir().join("data/server/state.json")).unwrap();
         let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
         let pid = Pid::from_raw(state["pid"].as_i64().unwrap().try_into().unwrap()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
         self.husk.husk(["stop"]).exits(0);
+        meanwhile();
         self.client = self.runtime.block_on(serve(self.husk));
     }
 

@@ -8,6 +8,7 @@ mod machine;
 mod manifests;
 mod network;
 mod scene;
+mod server;
 
 /// Makes two tests of each scenario, a function of the test's name and the user.
 macro_rules! both_users {
