@@ -63,7 +63,8 @@ fn launch_as_ordinary() -> Result<Husk, String> {
         chown(path, Some(ORDINARY), Some(ORDINARY)).unwrap();
     }
     let husk = Husk::launched(dir, launcher(), "cache-ordinary");
-    let version = husk.command(["--version"]).output().map_err(|error| format!("nobody else can be become: {error}"))?;
+    let version =
+        husk.command(["--version"]).output().map_err(|error| format!("nobody else can be become: {error}"))?;
     if !version.status.success() {
         let said = String::from_utf8_lossy(&version.stderr);
         return Err(format!("an ordinary user cannot run {}: {}", env!("CARGO_BIN_EXE_husk"), said.trim()));
@@ -84,4 +85,3 @@ fn launcher() -> Vec<OsString> {
     let own_node = ["unshare", "--mount", "--", "sh", "-c", script, "sh"].map(OsString::from);
     own_node.into_iter().chain(become_user).collect()
 }
-

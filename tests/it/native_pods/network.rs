@@ -206,7 +206,10 @@ fn ports_lead_from_this_machine_into_a_pod(test: &str, user: User) {
     let cluster = Cluster::start(&husk);
     cluster.create(
         &servers("native")
-            .replace("command: [tcp-server", &format!("ports: [{{containerPort: 7000, hostPort: {tcp}}}], command: [tcp-server"))
+            .replace(
+                "command: [tcp-server",
+                &format!("ports: [{{containerPort: 7000, hostPort: {tcp}}}], command: [tcp-server"),
+            )
             .replace(
                 "command: [udp-server",
                 &format!("ports: [{{containerPort: 7001, hostPort: {udp}, protocol: UDP}}], command: [udp-server"),

@@ -152,7 +152,11 @@ spec:
 ";
     let ran = husk.run(yaml, &[]).exits(0);
     let ran = ran.has("wasm   | from native").has("native | from wasm").has("native | full");
-    assert!(ran.stdout.lines().any(|line| line.starts_with("native | tmpfs") && line.ends_with("/m")), "{}", ran.stdout);
+    assert!(
+        ran.stdout.lines().any(|line| line.starts_with("native | tmpfs") && line.ends_with("/m")),
+        "{}",
+        ran.stdout
+    );
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&husk.dir().display().to_string()), "{mounts}");
 }

@@ -352,20 +352,6 @@ pub(super) fn event(words: &[Word], now: Timestamp) -> Event {
     let number = |word: &str| word.split_once('/').unwrap().1.parse::<u32>().unwrap();
     let text = |index: usize| words.get(index).map(|word| (*word).to_owned());
     match words.as_slice() {
-        ["volumes", "ready"] => Event::VolumesReady,
-        ["volumes", "torn-down"] => Event::VolumesTornDown,
-        ["volumes", "failed", volume, message] => {
-            let failure = VolumeFailure { volume: (*volume).into(), message: (*message).into() };
-            Event::VolumesFailed { failures: vec![failure] }
-        }
-        ["sandbox", "ready"] => Event::SandboxReady { ips: vec!["10.0.0.2".into()] },
-        ["sandbox", "stopped"] => Event::SandboxStopped,
-        ["sandbox", "failed", message] => Event::SandboxFailed { message: (*message).into() },
-        ["sources", "changed"] => Event::SourcesChanged,
-        ["evicted", message] => Event::Evicted { message: (*message).into() },
-        ["warned", c, message] => {
-            Event::Warned { container: Some(name(c)), reason: "Limited", message: (*message).into() }
-        }
         ["pulling", c] => Event::PullStarted { container: name(c) },
         ["present", c] => present(name(c), None),
         ["pulled", c, millis, bytes] => {
@@ -419,6 +405,27 @@ pub(super) fn event(words: &[Word], now: Timestamp) -> Event {
             attempt: number(c),
             error: error.first().map(|error| (*error).to_owned()),
         },
+        words => of_pod(words),
+    }
+}
+
+/// An event that is about no container's life.
+fn of_pod(words: &[&str]) -> Event {
+    match words {
+        ["volumes", "ready"] => Event::VolumesReady,
+        ["volumes", "torn-down"] => Event::VolumesTornDown,
+        ["volumes", "failed", volume, message] => {
+            let failure = VolumeFailure { volume: (*volume).into(), message: (*message).into() };
+            Event::VolumesFailed { failures: vec![failure] }
+        }
+        ["sandbox", "ready"] => Event::SandboxReady { ips: vec!["10.0.0.2".into()] },
+        ["sandbox", "stopped"] => Event::SandboxStopped,
+        ["sandbox", "failed", message] => Event::SandboxFailed { message: (*message).into() },
+        ["sources", "changed"] => Event::SourcesChanged,
+        ["evicted", message] => Event::Evicted { message: (*message).into() },
+        ["warned", c, message] => {
+            Event::Warned { container: Some((*c).into()), reason: "Limited", message: (*message).into() }
+        }
         _ => panic!("{words:?} is nothing that happens"),
     }
 }
