@@ -371,7 +371,9 @@ impl Executor {
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
         let name = container.clone();
         let work = async move {
-            let started = async || shared.report(Event::PullStarted { container: container.clone() }).await;
+            let started = async |missing_secrets| {
+                shared.report(Event::PullStarted { container: container.clone(), missing_secrets }).await;
+            };
             match images::find(&shared.node.config, &pod, &image, policy, started).await {
                 Ok((found, pulled)) => image_present(&shared, container, &image, found, pulled),
                 Err(failure) => Event::ImageFailed { container, failure },

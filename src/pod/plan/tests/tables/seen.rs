@@ -361,7 +361,7 @@ pub(super) fn event(words: &[Word], now: Timestamp) -> Event {
         ["sandbox", "stopped"] => Event::SandboxStopped,
         ["sandbox", "failed", message] => Event::SandboxFailed { message: (*message).into() },
         ["sources", "changed"] => Event::SourcesChanged,
-        ["pulling", c] => Event::PullStarted { container: name(c) },
+        ["pulling", c] => Event::PullStarted { container: name(c), missing_secrets: Vec::new() },
         ["present", c] => present(name(c), None),
         ["pulled", c, millis, bytes] => {
             let took = std::time::Duration::from_millis(millis.parse().unwrap());
