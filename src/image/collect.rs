@@ -97,14 +97,16 @@ impl ImageStore {
             }
             Err(error) => tracing::warn!(%error, "images cannot be kept within their limit"),
         }
-        let size = self.size();
-        if size > limit {
-            tracing::warn!(
-                size,
-                limit,
-                "images take more than their limit: what is left is in use, or may exist nowhere else"
-            );
+        if let Some((size, limit)) = self.excess() {
+            tracing::warn!(size, limit, "images take more than their limit: what is left is in use or was not pulled");
         }
+    }
+
+    /// What is stored and what may be, if it is too much.
+    pub fn excess(&self) -> Option<(u64, u64)> {
+        let limit = self.limit?;
+        let size = self.size();
+        (size > limit).then_some((size, limit))
     }
 
     /// Whether there is a limit to keep to.

@@ -397,7 +397,9 @@ impl Executor {
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(pod));
         let name = container.clone();
         let work = async move {
-            let started = async || shared.report(Event::PullStarted { container: container.clone() }).await;
+            let started = async |missing_secrets| {
+                shared.report(Event::PullStarted { container: container.clone(), missing_secrets }).await;
+            };
             match images::find(&shared.node.config, &pod, &image, policy, started).await {
                 Ok(images::Found { image: found, pulled, lost }) => {
                     if let Some(message) = lost {

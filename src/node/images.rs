@@ -17,7 +17,7 @@ use crate::pod::{ImageFailure, PullPolicy, Pulled};
 const MAX_SECRETS: usize = 64;
 
 /// The image of a container, pulled if its policy wants that and it is not here; `started` is called before anything is
-/// asked for.
+/// asked for, with the image pull Secrets that are not there.
 ///
 /// Differs from Kubernetes: images that were imported, loaded or built, and those in the binary, are used as they are
 /// under the policy Always, too, for no registry has them.
@@ -26,7 +26,7 @@ pub(super) async fn find(
     pod: &Pod,
     image: &str,
     policy: PullPolicy,
-    started: impl AsyncFnOnce(),
+    started: impl AsyncFnOnce(Vec<String>),
 ) -> Result<Found, ImageFailure> {
     // Without a runtime there is no sandbox, and no container is started.
     let forced = forced_runtime(|name| config.cluster.runtime_class(name), pod).unwrap_or_default();
@@ -40,9 +40,10 @@ pub(super) async fn find(
         }
         (PullPolicy::Never, Presence::Absent) => return Err(ImageFailure::NeverPull),
         (PullPolicy::Always, Presence::Pulled) | (PullPolicy::Always | PullPolicy::IfNotPresent, Presence::Absent) => {
-            started().await;
+            let (keyring, missing) = keyring(config, pod);
+            started(missing).await;
             let begun = Instant::now();
-            let keyring = Arc::new(keyring(config, pod));
+            let keyring = Arc::new(keyring);
             let pull = config.images.pull(PullRequest { image: image.to_owned(), platform, keyring });
             let pulled = match pull {
                 Ok(pull) => pull.wait().await,
@@ -107,18 +108,19 @@ async fn on_store<T: Send + 'static>(
     }
 }
 
-/// The credentials of the pod's image pull Secrets. One that is missing or not understood is left out, as kubelet does.
-fn keyring(config: &NodeConfig, pod: &Pod) -> Keyring {
-    let mut keyring = Keyring::default();
+/// The credentials of the pod's image pull Secrets, and the names of those that are missing. What is missing or not
+/// understood is left out, as kubelet does.
+fn keyring(config: &NodeConfig, pod: &Pod) -> (Keyring, Vec<String>) {
+    let (mut keyring, mut missing) = (Keyring::default(), Vec::new());
     let references = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
     for reference in references.take(MAX_SECRETS) {
         match config.cluster.secret(namespace(pod), &reference.name).map(|secret| of_secret(&secret)) {
             Some(Ok(found)) => keyring.extend(found),
             Some(Err(problem)) => warn!(secret = reference.name, problem, "image pull Secret cannot be used"),
-            None => warn!(secret = reference.name, "image pull Secret not found"),
+            None => missing.push(reference.name.clone()),
         }
     }
-    keyring
+    (keyring, missing)
 }
 
 fn of_secret(secret: &Secret) -> Result<Keyring, String> {

@@ -59,7 +59,7 @@ impl Observed {
 
     fn apply_to_container(&mut self, event: Event, now: Timestamp) {
         match event {
-            Event::PullStarted { container } => self.pull_started(&container),
+            Event::PullStarted { container, missing_secrets } => self.pull_started(&container, &missing_secrets),
             Event::ImagePresent { container, resolved, image_id, pulled, note } => {
                 self.image_present(&container, resolved, image_id, pulled, note);
             }
@@ -121,7 +121,9 @@ impl Observed {
         }
     }
 
-    fn pull_started(&mut self, container: &str) {
+    fn pull_started(&mut self, container: &str, missing_secrets: &[String]) {
+        // Differs from Kubernetes, which looks for the Secrets in every sync, and complains in each.
+        self.notes.extend(events::missing_pull_secrets(missing_secrets));
         if let Some(ContainerRecord { image: ImageState::Pulling { image }, .. }) = self.containers.get(container) {
             self.notes.push(Note::normal(Some(container), "Pulling", format!("Pulling image {image:?}")));
         }

@@ -37,6 +37,15 @@ impl Note {
     }
 }
 
+/// What is noted before a pull that lacks some of the pod's image pull Secrets.
+pub(super) fn missing_pull_secrets(names: &[String]) -> Option<Note> {
+    let message = format!(
+        "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+        names.join(", ")
+    );
+    (!names.is_empty()).then(|| Note::warning(None, "FailedToRetrieveImagePullSecret", message))
+}
+
 /// What is noted when an image is there.
 pub(super) fn image_present(container: &str, image: &str, pulled: Option<Pulled>, note: Option<String>) -> Vec<Note> {
     let message = match pulled {

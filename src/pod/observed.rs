@@ -53,6 +53,8 @@ pub enum Event {
     PullStarted {
         /// The container whose `PullImage` this is about.
         container: String,
+        /// The pod's image pull Secrets that could not be had.
+        missing_secrets: Vec<String>,
     },
     /// The image is there.
     ImagePresent {

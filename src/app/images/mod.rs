@@ -66,10 +66,22 @@ pub(super) fn run(global: &Global, command: ImageCommand) -> anyhow::Result<u8> 
         debug!(%error, "there is no user namespace");
     }
     let images = open(global, &Paths::new(global)?)?;
+    run_verb(&images, command)?;
+    if let Some((size, limit)) = images.excess() {
+        let (size, limit) = (bytes(size), bytes(limit));
+        writeln!(
+            std::io::stderr(),
+            "warning: images take {size}, more than the limit of {limit}: what is left is in use, was not pulled, or is new"
+        )?;
+    }
+    Ok(0)
+}
+
+fn run_verb(images: &Arc<ImageStore>, command: ImageCommand) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match command {
         ImageCommand::Import(args) => writeln!(out, "{}", images.import_wasm(&args.file, &args.name)?.reference)?,
-        ImageCommand::Ls(args) => write!(out, "{}", list(&images, &args)?)?,
+        ImageCommand::Ls(args) => write!(out, "{}", list(images, &args)?)?,
         ImageCommand::Rm(args) => {
             for name in args.names {
                 images.remove(&name)?;
@@ -81,32 +93,32 @@ pub(super) fn run(global: &Global, command: ImageCommand) -> anyhow::Result<u8> 
             let found = args.names.iter().map(|name| images.inspect(name)).collect::<Result<Vec<_>, _>>()?;
             writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
         }
-        ImageCommand::History(args) => write!(out, "{}", history(&images, &args)?)?,
+        ImageCommand::History(args) => write!(out, "{}", history(images, &args)?)?,
         ImageCommand::Load(args) => {
-            for image in load(&images, &args)? {
+            for image in load(images, &args)? {
                 writeln!(out, "{}", image.reference)?;
             }
         }
         ImageCommand::Save(args) => {
             // Another lock of standard output, where an archive goes there.
             drop(out);
-            save(&images, &args)?;
+            save(images, &args)?;
         }
-        ImageCommand::Prune(args) => prune(&images, &args, &mut out)?,
-        ImageCommand::Build(args) => writeln!(out, "{}", build(&images, args)?.reference)?,
+        ImageCommand::Prune(args) => prune(images, &args, &mut out)?,
+        ImageCommand::Build(args) => writeln!(out, "{}", build(images, args)?.reference)?,
         ImageCommand::Pull(args) => {
-            for pulled in transfer::pull(&images, &args)? {
+            for pulled in transfer::pull(images, &args)? {
                 let line = if args.quiet { pulled.digest } else { pulled.reference };
                 writeln!(out, "{line}")?;
             }
         }
         ImageCommand::Push(args) => {
-            let pushed = transfer::push(&images, &args)?;
+            let pushed = transfer::push(images, &args)?;
             let line = if args.quiet { pushed.digest } else { format!("{}@{}", pushed.reference, pushed.digest) };
             writeln!(out, "{line}")?;
         }
     }
-    Ok(0)
+    Ok(())
 }
 
 /// Digits of an image ID that a table shows.

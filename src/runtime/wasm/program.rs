@@ -129,8 +129,15 @@ fn executable(root: &Dir, path: &str) -> Result<File, Errno> {
         Opened::Dir(_) => return Err(Errno::IsDirectory),
     };
     let stat = file.stat()?;
-    let runnable = stat.kind == FileKind::Regular && stat.mode & 0o111 != 0;
+    let runnable = stat.kind == FileKind::Regular && (stat.mode & 0o111 != 0 || is_wasm(&file)?);
     if runnable { Ok(file) } else { Err(Errno::Access) }
+}
+
+/// Differs from Linux: programs of WebAssembly need no permission to be executed. Compilers do not set it, and so files
+/// in images do not have it; runwasi does not ask for it either.
+fn is_wasm(file: &File) -> Result<bool, Errno> {
+    let mut magic = [0; 4];
+    Ok(file.read_at(&mut magic, 0)? == magic.len() && magic == *b"\0asm")
 }
 
 fn read_head(program: &str, file: &File) -> Result<Vec<u8>, RuntimeError> {

@@ -405,6 +405,18 @@ fn a_registry_that_does_not_answer_and_a_missing_signature_are_told_apart() {
     }
 }
 
+/// §10: Secrets for pulling that are not there are told, and the pull goes on without them.
+#[test]
+fn missing_secrets_for_pulling_are_told() {
+    let mut sim = Sim::new("containers: [{name: c, image: x}]").script("c", &[serves()]);
+    sim.run(5.0);
+    let missing_secrets = vec!["one".into(), "two".into()];
+    sim.tell(Event::PullStarted { container: "c".into(), missing_secrets }).run(1.0);
+    let expected = "5 FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (one, two); attempting to \
+                    pull the image may not succeed.";
+    assert_eq!(sim.posted(&["FailedToRetrieveImagePullSecret"]), [expected]);
+}
+
 /// §15 FailedCreatePodSandBox, §3: retried after 10 s.
 #[test]
 fn a_sandbox_that_fails_is_retried() {
@@ -454,7 +466,7 @@ fn stale_events_change_nothing() {
         Event::VolumesReady,
         Event::SandboxReady { ips: vec![] },
         Event::SandboxStopped,
-        Event::PullStarted { container: "c".into() },
+        Event::PullStarted { container: "c".into(), missing_secrets: Vec::new() },
         Event::ImageFailed { container: "c".into(), failure: ImageFailure::NeverPull },
         Event::ContainerStarted { container: "c".into(), attempt: 1, id: "x".into(), at: now },
         Event::ContainerExited {

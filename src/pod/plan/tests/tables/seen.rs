@@ -352,7 +352,7 @@ pub(super) fn event(words: &[Word], now: Timestamp) -> Event {
     let number = |word: &str| word.split_once('/').unwrap().1.parse::<u32>().unwrap();
     let text = |index: usize| words.get(index).map(|word| (*word).to_owned());
     match words.as_slice() {
-        ["pulling", c] => Event::PullStarted { container: name(c) },
+        ["pulling", c] => Event::PullStarted { container: name(c), missing_secrets: Vec::new() },
         ["present", c] => present(name(c), None),
         ["pulled", c, millis, bytes] => {
             let took = std::time::Duration::from_millis(millis.parse().unwrap());

@@ -1,5 +1,20 @@
 //! Images: the store, built-in images, aliases; and the cache of compiled code.
 
+#[cfg(target_os = "linux")]
+mod artifacts;
+#[cfg(target_os = "linux")]
+mod kills;
+#[cfg(target_os = "linux")]
+mod pods;
+#[cfg(target_os = "linux")]
+mod tools;
+
+/// Real registries, as the unit tests have them.
+#[cfg(target_os = "linux")]
+#[path = "../../../src/image/tests/registry.rs"]
+#[allow(dead_code, reason = "some of it is for unit tests only")]
+pub(crate) mod registry;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
