@@ -170,7 +170,7 @@ impl LinuxRuntime {
         let key = sandbox.new_key();
         let hierarchies = self.hierarchies.get_or_init(Hierarchies::find);
         let (cgroup, problems) = Cgroup::create(hierarchies, &config.id, &config, &linux.resources);
-        let spec = spec::run_spec(key, &config, &linux, cgroup.joining_files()).inspect_err(|_| cgroup.remove())?;
+        let spec = spec::run_spec(key, &config, &linux, cgroup.specs()).inspect_err(|_| cgroup.remove())?;
         let warnings = warnings(&sandbox, problems);
         std::fs::create_dir_all(&linux.rootfs.scratch)
             .map_err(|error| RuntimeError::Failed(format!("cannot make the container's directory: {error}")))?;

@@ -260,7 +260,7 @@ fn in_child(proof: SingleThreaded, action: impl Fn() -> io::Result<()>) -> io::R
         let errno = action().err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
         sys::exit_now(errno)
     };
-    let (_, pidfd) = sys::spawn(proof, 0, child)?;
+    let (_, pidfd) = sys::spawn(proof, sys::Birth::default(), child)?;
     let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
     match ended.and_then(|status| status.exit_status()) {
         Some(0) => Ok(()),

@@ -34,7 +34,7 @@ pub(super) fn enter(spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failu
     Ok(())
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).context(|| format!("cannot open {}", path.display()))
 }
@@ -130,7 +130,7 @@ fn sub_path(volume: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Makes `root` the root, and lets go of the one before.
-fn change_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
+pub(super) fn change_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
     let what = || "cannot change into the container's root filesystem";
     rustix::process::fchdir(root).context(what)?;
     // Both on the same directory: the old root lies above the new one and is taken away again.
