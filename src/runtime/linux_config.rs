@@ -24,8 +24,24 @@ pub struct LinuxPodSandboxConfig {
     pub sysctls: Vec<(String, String)>,
     /// How much `/dev/shm` holds; 0 is 64 MiB, as everywhere.
     pub shm_bytes: u64,
+    /// Filesystems in memory that the pod's native containers share: each `emptyDir` with `medium: Memory`.
+    pub tmpfs: Vec<Tmpfs>,
     /// Whether the pod's native containers outlive the agent and wait for the next one; else they die with it.
     pub adoptable: bool,
+}
+
+/// A filesystem in memory. Only in the pod's mounts: containers have it by a [`Mount`] whose source is `path`, and the
+/// agent by `Sandbox::open_tmpfs`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// The directory of the host on which it is mounted; created if missing.
+    pub path: PathBuf,
+    /// How much it holds; `None` is as much as the kernel gives by itself, half of the machine's memory.
+    pub size_bytes: Option<u64>,
+    /// Permission bits of its root.
+    pub mode: u32,
+    /// The group of its root (`fsGroup`).
+    pub group: Option<u32>,
 }
 
 /// A native container.

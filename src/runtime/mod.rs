@@ -15,5 +15,5 @@ pub use interface::{
 };
 pub use linux_config::{
     LinuxContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig, Mount,
-    Propagation, RootfsSpec, SeccompProfile, signal_number,
+    Propagation, RootfsSpec, SeccompProfile, Tmpfs, signal_number,
 };

@@ -30,7 +30,7 @@ mod user_namespace;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::BoxFuture;
@@ -43,7 +43,10 @@ pub use self::protocol::{Failure, FailureKind, Route, TunConfig};
 pub use self::sandbox::{OWN_PROGRAM, Sandbox, SandboxConfig, SandboxError};
 pub use self::support::{Check, Outcome, Support};
 pub use self::user_namespace::{MappedIds, UserNamespaceError, enter_user_namespace};
-use super::{AdoptedContainer, Container, ContainerConfig, ContainerRuntime, PodSandbox, RuntimeError, RuntimeWarning};
+use super::{
+    AdoptedContainer, Container, ContainerConfig, ContainerRuntime, LinuxPodSandboxConfig, PodSandbox, RuntimeError,
+    RuntimeWarning,
+};
 use crate::base::id::PodUid;
 
 /// Runs as a pod's sandbox process, or tries out what this machine can do, if that is what this process was started for,
@@ -143,6 +146,23 @@ impl LinuxRuntime {
     pub fn leave(&self) {
         for sandbox in self.lock().values().filter_map(|cell| cell.get()) {
             sandbox.leave();
+        }
+    }
+
+    /// Removes what agents that are dead have left of their containers' control groups. To be called once the pods that
+    /// outlived them were taken up: until then, a group may be all that tells how a container has ended.
+    pub async fn remove_leftovers(self: &Arc<Self>) {
+        let runtime = Arc::clone(self);
+        let removing = move || runtime.hierarchies.get_or_init(Hierarchies::find).remove_leftovers();
+        let _ = tokio::task::spawn_blocking(removing).await;
+    }
+
+    /// Ends the sandbox process that a dead agent has left in a sandbox's directory, if there is one, and all that runs in
+    /// it: for a pod that nobody wants any more.
+    pub async fn end_left_sandbox(&self, directory: &Path) {
+        let linux = LinuxPodSandboxConfig { directory: directory.to_owned(), ..LinuxPodSandboxConfig::default() };
+        if let Ok(sandbox) = Sandbox::adopt(PodUid::random(), &linux).await {
+            sandbox.stop().await;
         }
     }
 

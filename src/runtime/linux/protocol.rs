@@ -48,6 +48,8 @@ pub(super) enum Operation {
     Tun(TunConfig),
     /// The TUN device that was kept; the reply has it, if there is one.
     KeptTun,
+    /// Opens a filesystem in memory of the pod's; the reply has its root.
+    OpenTmpfs { path: PathBuf },
     /// Writes a sysctl.
     Sysctl { name: String, value: String },
     /// What runs in the sandbox; the reply has the descriptors of all of it, one after the other.

@@ -30,11 +30,14 @@ mod start;
 mod table;
 mod target;
 mod user_namespace;
+mod volumes;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::WaitOptions;
 
 use self::namespaces::Namespaces;
@@ -172,6 +175,7 @@ impl SandboxProcess {
             // The agent is gone, or says what this one does not understand.
             Ok(None) | Err(_) => {
                 self.control = None;
+                self.table.forget_programs();
                 return self.namespaces.as_ref().is_some_and(|namespaces| namespaces.listener.is_some());
             }
         };
@@ -230,6 +234,7 @@ impl SandboxProcess {
                 Some(tun) => tun.try_clone().context(|| "cannot hand over the TUN device").map(one),
                 None => Ok(done),
             },
+            Operation::OpenTmpfs { path } => self.open_tmpfs(&path).map(one),
             Operation::Sysctl { name, value } => network::write_sysctl(&name, &value).map(|()| done),
             Operation::Forget { key } => {
                 self.table.forget(key);
@@ -240,6 +245,14 @@ impl SandboxProcess {
                 Err(Failure::failed("not done here"))
             }
         }
+    }
+
+    fn open_tmpfs(&self, path: &Path) -> Result<OwnedFd, Failure> {
+        let all = self.namespaces.iter().flat_map(|namespaces| &namespaces.setup.linux.tmpfs);
+        let found = all.into_iter().find(|tmpfs| tmpfs.path == path);
+        let found = found.ok_or_else(|| Failure::failed(format!("the pod has no memory at {}", path.display())))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&found.path, flags, Mode::empty()).context(|| format!("cannot open {}", path.display()))
     }
 
     fn signal(&self, key: Key, signal: i32) -> Result<(), Failure> {

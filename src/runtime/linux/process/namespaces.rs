@@ -12,6 +12,7 @@ use super::super::protocol::{Context, Failure, Setup, VERSION};
 use super::super::sys::{self, MountChange, SingleThreaded};
 use super::super::user_namespace;
 use super::{network, reaper};
+use crate::runtime::Tmpfs;
 
 /// What `/dev/shm` holds unless the pod says otherwise.
 const SHM_BYTES: u64 = 64 * 1024 * 1024;
@@ -24,6 +25,8 @@ pub(super) struct Namespaces {
     pub(super) setup: Setup,
     /// The first process of the PID namespace that containers share, if they do.
     pub(super) shared_processes: Option<OwnedFd>,
+    /// The mount namespace of the agent, for mounts that are to show there; of root's agents only.
+    pub(super) agents_mounts: Option<OwnedFd>,
     /// What containers have at `/dev/shm`. A path, for each of them sees it through mounts of its own.
     pub(super) shm: PathBuf,
     /// Where the next agent comes in, if the pod is to be adopted.
@@ -46,6 +49,7 @@ pub(super) fn set_up(proof: SingleThreaded, setup: Setup) -> Result<Namespaces, 
     }
     let linux = &setup.linux;
     let is_rootless = user_namespace::is_inside();
+    let agents_mounts = if is_rootless { None } else { Some(open("/proc/self/ns/mnt", OFlags::RDONLY)?) };
     let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
     if !linux.host_network {
         flags |= libc::CLONE_NEWNET;
@@ -64,12 +68,15 @@ pub(super) fn set_up(proof: SingleThreaded, setup: Setup) -> Result<Namespaces, 
     for (name, value) in &linux.sysctls {
         network::write_sysctl(name, value)?;
     }
+    for tmpfs in &linux.tmpfs {
+        mount_tmpfs(tmpfs)?;
+    }
     let shares = setup.share_process_namespace && !linux.host_pid;
     let shared_processes = if shares { Some(reaper::start(proof, &linux.directory)?) } else { None };
     let directory = open(&linux.directory, OFlags::PATH | OFlags::DIRECTORY)?;
     let shm = if linux.host_ipc { "/dev/shm".into() } else { mount_shm(linux.shm_bytes, &linux.directory)? };
     let listener = if linux.adoptable { Some(listen(&directory)?) } else { None };
-    Ok(Namespaces { shared_processes, shm, listener, is_rootless, setup })
+    Ok(Namespaces { shared_processes, agents_mounts, shm, listener, is_rootless, setup })
 }
 
 fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Failure> {
@@ -94,6 +101,26 @@ fn mount_shm(bytes: u64, directory: &Path) -> Result<PathBuf, Failure> {
     super::mounts::mount_on(target.as_fd(), c"shm", c"tmpfs", flags, &format!("mode=1777,size={bytes}"))
         .context(|| "cannot mount the pod's /dev/shm")?;
     Ok(path)
+}
+
+fn mount_tmpfs(tmpfs: &Tmpfs) -> Result<(), Failure> {
+    let what = || format!("cannot mount memory at {}", tmpfs.path.display());
+    fs::create_dir_all(&tmpfs.path).context(what)?;
+    let target = open(&tmpfs.path, OFlags::PATH | OFlags::DIRECTORY)?;
+    let mut options = format!("mode={:o}", tmpfs.mode & 0o7777);
+    if let Some(bytes) = tmpfs.size_bytes {
+        options.push_str(&format!(",size={bytes}"));
+    }
+    let mount = |options: &str| {
+        let flags = libc::MS_NOSUID | libc::MS_NODEV;
+        super::mounts::mount_on(target.as_fd(), c"tmpfs", c"tmpfs", flags, options)
+    };
+    let mounted = match tmpfs.group {
+        // A group that this user does not have: the permission bits have to do.
+        Some(group) => mount(&format!("{options},gid={group}")).or_else(|_| mount(&options)),
+        None => mount(&options),
+    };
+    mounted.context(what)
 }
 
 /// A socket in the sandbox's directory, whose path may be longer than an address can be.

@@ -44,6 +44,8 @@ pub(super) struct Place<'a> {
     pub(super) processes: Option<BorrowedFd<'a>>,
     /// The container's first process, if the program is executed in a container.
     pub(super) container: Option<BorrowedFd<'a>>,
+    /// The agent's mount namespace, if mounts are to spread there.
+    pub(super) agents_mounts: Option<BorrowedFd<'a>>,
 }
 
 /// The first process of a container, from its birth in a mount namespace of its own.
@@ -56,7 +58,7 @@ pub(super) fn run_container(
 ) -> Infallible {
     let prepare = || {
         begin(&spec.process, place, ends)?;
-        rootfs::enter(spec, namespaces)
+        rootfs::enter(spec, namespaces, place.agents_mounts)
     };
     conclude(proof, &spec.process, place, ends, prepare())
 }
@@ -80,7 +82,9 @@ pub(super) fn run_in_container(
 /// What is first: nothing of the sandbox's stays open, signals are as programs expect them, and everything counts for
 /// the container.
 fn begin(process: &ProcessSpec, place: Place<'_>, ends: &ChildEnds) -> Result<(), Failure> {
-    let kept: Vec<_> = ends.all().into_iter().chain(place.processes).chain(place.container).collect();
+    let kept: Vec<_> = ends.all().into_iter()
+        .chain([place.processes, place.container, place.agents_mounts].into_iter().flatten())
+        .collect();
     sys::close_all_but(&kept).context(|| "cannot close what is the sandbox's")?;
     sys::restore_signals().context(|| "cannot reset signals")?;
     // As every container engine has it, whatever the agent's is.

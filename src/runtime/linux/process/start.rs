@@ -14,6 +14,7 @@ use super::super::sys::{self, Birth, SingleThreaded};
 use super::SandboxProcess;
 use super::program::{self, ChildEnds, Place};
 use super::table::{Process, Starting, Streams};
+use crate::runtime::Propagation;
 
 impl SandboxProcess {
     /// Starts a container. The request is answered when it is decided whether the program runs.
@@ -22,7 +23,9 @@ impl SandboxProcess {
         let own_processes = if namespaces.separates_processes() { libc::CLONE_NEWPID } else { 0 };
         let (streams, ends, socket) = streams(&spec.process)?;
         let processes = namespaces.shared_processes.as_ref().map(AsFd::as_fd);
-        let place = Place { processes, container: None };
+        let spreads = spec.rootfs.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional);
+        let agents_mounts = namespaces.agents_mounts.as_ref().filter(|_| spreads).map(AsFd::as_fd);
+        let place = Place { processes, container: None, agents_mounts };
         let (proof, namespaces_flags) = (self.proof, libc::CLONE_NEWNS | own_processes);
         let child = || program::run_container(proof, &spec, namespaces, place, &ends);
         let born = birth(proof, namespaces_flags, &spec.process, child);
@@ -47,7 +50,7 @@ impl SandboxProcess {
         let container = container.ok_or_else(program::not_running)?.pidfd.as_fd();
         let (streams, ends, socket) = streams(&spec.process)?;
         let processes = Some(container).filter(|_| !namespaces.setup.linux.host_pid);
-        let place = Place { processes, container: Some(container) };
+        let place = Place { processes, container: Some(container), agents_mounts: None };
         let proof = self.proof;
         let child = || program::run_in_container(proof, &spec.process, place, &ends);
         let born = birth(proof, 0, &spec.process, child).context(|| "cannot start a process in the container")?;

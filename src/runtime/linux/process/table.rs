@@ -291,6 +291,13 @@ impl Table {
         }
     }
 
+    /// Kills the programs that were executed in containers: nobody will ever hear of them again.
+    pub(super) fn forget_programs(&mut self) {
+        let programs = self.processes.iter().filter(|(_, process)| process.label.is_none());
+        let keys: Vec<_> = programs.map(|(key, _)| *key).collect();
+        keys.into_iter().for_each(|key| self.forget(key));
+    }
+
     /// Kills all that runs, the first process of a shared PID namespace with it, and waits for its end.
     pub(super) fn kill_all(&mut self, shared: Option<BorrowedFd<'_>>) {
         let all = std::mem::take(&mut self.processes);
