@@ -36,6 +36,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::journal::PodJournal;
 use crate::base::clock::Clock;
@@ -163,6 +164,8 @@ pub struct Node {
 struct NodeState {
     config: NodeConfig,
     layers: rootfs::LayerCache,
+    /// Pods that may be taken up from another agent, until they are.
+    adopting: TaskTracker,
     /// Which report is lost, once.
     #[cfg(test)]
     loses: std::sync::Mutex<Option<WhichEvent>>,
@@ -188,6 +191,7 @@ impl Node {
         let shared = NodeState {
             config,
             layers: rootfs::LayerCache::default(),
+            adopting: TaskTracker::new(),
             #[cfg(test)]
             loses: std::sync::Mutex::default(),
         };
@@ -211,6 +215,19 @@ impl Node {
     pub fn will_resume<'a>(&self, snapshots: impl IntoIterator<Item = &'a PodSnapshot>) {
         let ips = snapshots.into_iter().filter_map(|snapshot| snapshot.status.pod_ip.as_deref()?.parse().ok());
         self.shared.config.switch.begin_after(ips);
+    }
+
+    /// Removes what agents that are dead have left beside the files of pods, once all pods are taken up that are resumed
+    /// before this is called.
+    pub fn remove_leftovers(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        shared.adopting.close();
+        async move {
+            shared.adopting.wait().await;
+            if let Some(linux) = &shared.config.linux {
+                linux.remove_leftovers().await;
+            }
+        }
     }
 
     /// Ends what an agent has left running of a pod that nobody wants any more.

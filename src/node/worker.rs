@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, debug, info_span};
 
 use super::executor::{Executor, Shared};
@@ -56,7 +57,7 @@ pub(super) struct Worker {
     journal: PodJournal,
     executor: Executor,
     /// How another agent has left the pod, until it is known what is still there.
-    left: Option<PodSnapshot>,
+    left: Option<(PodSnapshot, TaskTrackerToken)>,
 }
 
 impl Worker {
@@ -71,7 +72,7 @@ impl Worker {
         let (events, inbox) = mpsc::channel(INBOX);
         let resumed = snapshot.is_some();
         let executor = Executor::new(Arc::clone(&node), &pod, publish, resumed, events);
-        let left = snapshot.clone().filter(|_| executor.may_have_left());
+        let left = snapshot.clone().filter(|_| executor.may_have_left()).map(|left| (left, node.adopting.token()));
         let (mut journal, now) = (PodJournal::new(node.config.journal.clone()), node.config.clock.now());
         let observed = match snapshot {
             None => Observed::new(facts(&node), pod.status.clone().unwrap_or_default()),
@@ -112,7 +113,7 @@ impl Worker {
             // Whoever ended it may not have come to the end of that.
             self.executor.remove_leftovers().await;
         }
-        if let Some(left) = self.left.take() {
+        if let Some((left, _until_then)) = self.left.take() {
             let survivors = self.executor.adopt(&self.pod, &left).await;
             self.observed = Observed::restore(facts(&self.node), left, &survivors, self.node.config.clock.now());
         }

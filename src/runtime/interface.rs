@@ -284,6 +284,12 @@ pub trait ContainerRuntime: Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
+    /// Removes what agents that are dead have left of containers beside their pods' files. To be called once the pods that
+    /// outlived them were taken up.
+    fn remove_leftovers(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// The pod has come to its end: what its containers shared goes, and with it whatever still runs in it.
     fn remove_sandbox<'a>(&'a self, uid: &'a PodUid) -> BoxFuture<'a, ()> {
         let _ = uid;

@@ -172,6 +172,7 @@ impl Keeper {
             self.take_pod(event);
         }
         self.remove_leftovers();
+        self.removals.spawn(self.config.node.remove_leftovers());
     }
 
     async fn run(mut self, mut stopping: watch::Receiver<Option<Duration>>) {

@@ -233,10 +233,10 @@ impl LinuxContainer {
                 *shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
             shared.sandbox.post(Operation::Forget { key });
+            exit.send_replace(Some(ended));
             if key == shared.main {
                 shared.clean_up().await;
             }
-            exit.send_replace(Some(ended));
         });
         Ok(())
     }

@@ -103,7 +103,7 @@ pub struct LinuxRuntime {
     config: LinuxRuntimeConfig,
     network: Option<Arc<dyn AttachNetwork>>,
     /// Where control groups can be made.
-    hierarchies: OnceLock<Hierarchies>,
+    hierarchies: OnceLock<Arc<Hierarchies>>,
     sandboxes: Mutex<HashMap<PodUid, Arc<OnceCell<Arc<Sandbox>>>>>,
     /// What is to be told with the next container of a pod.
     untold: Mutex<HashMap<PodUid, RuntimeWarning>>,
@@ -119,6 +119,10 @@ impl LinuxRuntime {
             sandboxes: Mutex::default(),
             untold: Mutex::default(),
         })
+    }
+
+    fn hierarchies(&self) -> &Arc<Hierarchies> {
+        self.hierarchies.get_or_init(|| Arc::new(Hierarchies::find()))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PodUid, Arc<OnceCell<Arc<Sandbox>>>>> {
@@ -167,6 +171,13 @@ impl LinuxRuntime {
         }
     }
 
+    /// Removes what agents that are dead have left of their containers' control groups. To be called once the pods that
+    /// outlived them were taken up: until then, a group may be all that tells how a container has ended.
+    async fn remove_leftover_cgroups(&self) {
+        let hierarchies = Arc::clone(self.hierarchies());
+        let _ = tokio::task::spawn_blocking(move || hierarchies.remove_leftovers()).await;
+    }
+
     async fn end_pod(&self, uid: &PodUid) {
         self.untold().remove(uid);
         let cell = self.lock().remove(uid);
@@ -190,9 +201,9 @@ impl LinuxRuntime {
         }
         let sandbox = self.sandbox(pod).await?;
         let key = sandbox.new_key();
-        let hierarchies = self.hierarchies.get_or_init(Hierarchies::find);
+        let hierarchies = self.hierarchies();
         let (cgroup, problems) = Cgroup::create(hierarchies, &config.id, &config, &linux.resources);
-        let spec = spec::run_spec(key, &config, &linux, cgroup.joining_files()).inspect_err(|_| cgroup.remove())?;
+        let spec = spec::run_spec(key, &config, &linux, cgroup.specs()).inspect_err(|_| cgroup.remove())?;
         let mut warnings = warnings(&sandbox, problems);
         warnings.extend(self.untold().remove(&pod.uid));
         std::fs::create_dir_all(&linux.rootfs.scratch)
@@ -250,6 +261,10 @@ impl ContainerRuntime for LinuxRuntime {
 
     fn remove_left<'a>(&'a self, uid: &'a PodUid, directory: &'a Path) -> BoxFuture<'a, ()> {
         Box::pin(adopt::remove_left(uid, directory))
+    }
+
+    fn remove_leftovers(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.remove_leftover_cgroups())
     }
 
     fn remove_sandbox<'a>(&'a self, uid: &'a PodUid) -> BoxFuture<'a, ()> {

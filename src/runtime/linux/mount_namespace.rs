@@ -10,7 +10,7 @@ use crate::runtime::ResourceUsage;
 
 /// What tells a container's processes from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MountNamespace(u64);
+pub(super) struct MountNamespace(pub(super) u64);
 
 impl MountNamespace {
     /// That of a process, by its number in `/proc`.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::runtime::{LinuxPodSandboxConfig, RootfsSpec};
 
 /// Of this protocol; to be raised with every change of it.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Names a process that was started in a sandbox; never used twice in one sandbox.
 pub(super) type Key = u64;
@@ -79,8 +79,16 @@ pub(super) struct ProcessSpec {
     pub(super) stdin: bool,
     pub(super) identity: IdentitySpec,
     pub(super) privileges: PrivilegesSpec,
-    /// Files that a process writes itself into to join the container's control groups.
-    pub(super) cgroups: Vec<PathBuf>,
+    /// Directories of the container's control groups.
+    pub(super) cgroups: Vec<CgroupSpec>,
+}
+
+/// A control group that a process is to be in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CgroupSpec {
+    pub(super) directory: PathBuf,
+    /// Whether it is one of the unified hierarchy, which processes are born into.
+    pub(super) is_unified: bool,
 }
 
 /// Who a program runs as; names are looked up in the container.
@@ -92,6 +100,9 @@ pub(super) struct IdentitySpec {
     pub(super) image_user: String,
     pub(super) supplemental_groups: Vec<u32>,
     pub(super) strict_groups: bool,
+    /// Whether groups can be set at all: users who are alone in their namespace cannot, for it would be a way out of
+    /// groups that are denied something.
+    pub(super) may_set_groups: bool,
     /// IDs above this one are not mapped where the agent runs; then a user namespace of the container's own maps the one
     /// that is needed.
     pub(super) last_id: u32,
@@ -103,8 +114,8 @@ pub(super) struct PrivilegesSpec {
     /// Capabilities, a bit each.
     pub(super) capabilities: u64,
     pub(super) no_new_privileges: bool,
-    /// Filters of system calls, to be installed in this order: hexadecimal digits of their instructions.
-    pub(super) seccomp: Vec<String>,
+    /// The filter of system calls: hexadecimal digits of its instructions.
+    pub(super) seccomp: Option<String>,
     pub(super) oom_score_adj: i32,
 }
 
@@ -205,10 +216,12 @@ pub(super) struct Listed {
 pub(super) enum Progress {
     /// Its terminal is attached.
     Terminal,
+    /// It was only to prepare the process with this number, whose descriptor is attached; that one goes on.
+    Born { pid: i32 },
     /// It waits for its IDs to be mapped to this user and group, in a user namespace of its own.
     MapIds { user: u32, group: u32 },
-    /// The next is the program.
-    Executing,
+    /// The next is the program, unless something fails still. The number is that of its mount namespace.
+    Executing { mount_namespace: Option<u64> },
     /// It has failed.
     Failed(Failure),
 }

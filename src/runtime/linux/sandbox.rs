@@ -8,11 +8,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::Either;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socketpair};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -468,13 +468,12 @@ fn started((reply, descriptors): (Reply, Vec<OwnedFd>)) -> Result<(Started, Vec<
 async fn spawn(program: PathBuf, control: OwnedFd, new_pid_namespace: bool) -> io::Result<Child> {
     let (sender, receiver) = oneshot::channel();
     let start = move || {
-        let sealed = seal(&program);
-        // Named by descriptor, which the new process has until it has become the program.
-        let program = sealed.as_ref().map_or(program, |sealed| format!("/proc/self/fd/{}", sealed.as_raw_fd()).into());
+        let sealed = seal(&program)?;
         if new_pid_namespace {
             sys::unshare(libc::CLONE_NEWPID)?;
         }
-        Command::new(program)
+        // Named by descriptor, which the new process has until it has become the program.
+        Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()))
             .arg0("husk")
             .arg(process::ARGUMENT)
             .env_clear()
@@ -490,15 +489,53 @@ async fn spawn(program: PathBuf, control: OwnedFd, new_pid_namespace: bool) -> i
     receiver.await.map_err(io::Error::other)?
 }
 
-/// husk's own program, through a mount that cannot be written to. A container's root may be the program's owner, and could
-/// otherwise come to it through `/proc/PID/exe` of a process that is about to become one of the container's. Where no
-/// mounts can be made there are no containers either.
-fn seal(program: &Path) -> Option<OwnedFd> {
-    let file = rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mount = sys::clone_mount(file.as_fd(), false).ok()?;
+/// husk's own program, in a form that cannot be written to. A container's root may be the program's owner, and could
+/// otherwise come to it through `/proc/PID/exe` of a process that is about to become one of the container's.
+fn seal(program: &Path) -> io::Result<OwnedFd> {
+    let open = |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let file = open(program)?;
+    if let Ok(mount) = seal_mount(&file) {
+        return Ok(mount);
+    }
+    // It was started from among the mounts of another namespace, but is usually here, too.
+    let stat = rustix::fs::fstat(&file)?;
+    let is_same = |other: &OwnedFd| {
+        rustix::fs::fstat(other).is_ok_and(|other| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino))
+    };
+    let by_name = std::fs::read_link(program).ok().and_then(|path| open(&path).ok()).filter(is_same);
+    if let Some(mount) = by_name.and_then(|file| seal_mount(&file).ok()) {
+        return Ok(mount);
+    }
+    // It was replaced or removed since it was started.
+    static COPY: OnceLock<OwnedFd> = OnceLock::new();
+    let copy = match COPY.get() {
+        Some(copy) => copy,
+        None => {
+            let made = seal_copy(program)?;
+            COPY.get_or_init(|| made)
+        }
+    };
+    copy.try_clone()
+}
+
+/// A mount of an open file, and of nothing else, that cannot be written to.
+fn seal_mount(file: &OwnedFd) -> io::Result<OwnedFd> {
+    let mount = sys::clone_mount(file.as_fd(), false)?;
     let read_only = MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() };
-    sys::change_mount(mount.as_fd(), read_only).ok()?;
-    Some(mount)
+    sys::change_mount(mount.as_fd(), read_only)?;
+    Ok(mount)
+}
+
+/// A copy in memory that nobody can change.
+fn seal_copy(program: &Path) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut copy = std::fs::File::from(rustix::fs::memfd_create(c"husk", flags)?);
+    io::copy(&mut std::fs::File::open(program)?, &mut copy)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    // For reading only: who is open for writing cannot be executed.
+    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The socket of the sandbox process in `directory`, whose path may be longer than an address can be.

@@ -1,16 +1,14 @@
 //! From a container's configuration to what its sandbox process is told: rights, what is hidden, who it is.
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::capability::Capabilities;
-use super::protocol::{IdentitySpec, Key, Label, PrivilegesSpec, ProcessSpec, RunSpec, SystemView};
+use super::protocol::{CgroupSpec, IdentitySpec, Key, Label, PrivilegesSpec, ProcessSpec, RunSpec, SystemView};
 use super::seccomp;
 use crate::runtime::{ContainerConfig, LinuxContainerConfig, LinuxContainerSecurityContext, RuntimeError};
 
 /// Files and directories of `/proc` and `/sys` that tell of the host, or can do it harm (those of CRI runtimes and podman).
-const MASKED: [&str; 13] = [
+const MASKED: [&str; 14] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -21,6 +19,7 @@ const MASKED: [&str; 13] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/dev/block",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/selinux",
@@ -54,7 +53,7 @@ pub(super) fn run_spec(
     key: Key,
     config: &ContainerConfig,
     linux: &LinuxContainerConfig,
-    cgroups: Vec<PathBuf>,
+    cgroups: Vec<CgroupSpec>,
 ) -> Result<RunSpec, RuntimeError> {
     let process = ProcessSpec {
         argv: config.argv.clone(),
@@ -86,6 +85,7 @@ fn identity(security: &LinuxContainerSecurityContext) -> IdentitySpec {
         image_user: security.image_user.clone(),
         supplemental_groups: security.supplemental_groups.clone(),
         strict_groups: security.strict_groups,
+        may_set_groups: fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim() != "deny"),
         last_id: last_mapped_id(),
     }
 }
@@ -98,11 +98,11 @@ fn privileges(linux: &LinuxContainerConfig) -> Result<PrivilegesSpec, RuntimeErr
         let resolved = Capabilities::resolve(&security.add_capabilities, &security.drop_capabilities);
         resolved.map_err(|error| RuntimeError::Failed(error.to_string()))?
     };
-    let seccomp = if security.privileged { Arc::default() } else { seccomp::filters(&security.seccomp, capabilities)? };
+    let seccomp = if security.privileged { None } else { seccomp::filter(&security.seccomp, capabilities)? };
     Ok(PrivilegesSpec {
         capabilities: capabilities.0,
         no_new_privileges: security.no_new_privileges && !security.privileged,
-        seccomp: seccomp.to_vec(),
+        seccomp: seccomp.map(|filter| filter.to_string()),
         oom_score_adj: linux.resources.oom_score_adj,
     })
 }

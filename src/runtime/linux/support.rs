@@ -175,15 +175,20 @@ fn ids(is_root: bool, entered: &Entered) -> Outcome {
             "install `newuidmap` (package uidmap) and give yourself IDs: \
              `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`",
         ),
-        Err(error) => fails(error.to_string(), user_namespace_remedy(|path| fs::read_to_string(path).ok())),
+        Err(error) => {
+            let is_at_limit = matches!(error, user_namespace::UserNamespaceError::Refused(error) if
+                error.raw_os_error() == Some(libc::ENOSPC));
+            let remedy = user_namespace_remedy(is_at_limit, |path| fs::read_to_string(path).ok());
+            fails(error.to_string(), remedy)
+        }
     }
 }
 
 /// What to do where user namespaces are restricted, by what the system's settings say.
-fn user_namespace_remedy(read: impl Fn(&str) -> Option<String>) -> String {
+fn user_namespace_remedy(is_at_limit: bool, read: impl Fn(&str) -> Option<String>) -> String {
     let is = |path: &str, value: &str| read(path).is_some_and(|text| text.trim() == value);
-    if is("/proc/sys/user/max_user_namespaces", "0") {
-        "allow user namespaces: `sudo sysctl -w user.max_user_namespaces=15000`".to_owned()
+    if is_at_limit || is("/proc/sys/user/max_user_namespaces", "0") {
+        "allow more user namespaces: `sudo sysctl -w user.max_user_namespaces=15000`".to_owned()
     } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
         "allow user namespaces: `sudo sysctl -w kernel.unprivileged_userns_clone=1`".to_owned()
     } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
@@ -201,7 +206,7 @@ fn remedy(is_root: bool) -> String {
     if is_root {
         return "give husk CAP_SYS_ADMIN; in a container, start that with `--privileged`".to_owned();
     }
-    user_namespace_remedy(|path| fs::read_to_string(path).ok())
+    user_namespace_remedy(false, |path| fs::read_to_string(path).ok())
 }
 
 fn namespaces(is_root: bool) -> Outcome {
@@ -260,7 +265,7 @@ fn in_child(proof: SingleThreaded, action: impl Fn() -> io::Result<()>) -> io::R
         let errno = action().err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
         sys::exit_now(errno)
     };
-    let (_, pidfd) = sys::spawn(proof, 0, child)?;
+    let (_, pidfd) = sys::spawn(proof, sys::Birth::default(), child)?;
     let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
     match ended.and_then(|status| status.exit_status()) {
         Some(0) => Ok(()),
@@ -293,8 +298,9 @@ mod tests {
             ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "AppArmor"),
             ("/proc/sys/user/max_user_namespaces", "100\n", "--privileged"),
         ] {
-            let said = user_namespace_remedy(|asked| (asked == path).then(|| value.to_owned()));
+            let said = user_namespace_remedy(false, |asked| (asked == path).then(|| value.to_owned()));
             assert!(said.contains(expected), "{path}: {said}");
         }
+        assert!(user_namespace_remedy(true, |_| None).contains("user.max_user_namespaces="));
     }
 }

@@ -19,6 +19,9 @@ use tokio::io::unix::AsyncFd;
 /// The exit code of a copy of this process that failed before it became a program; nobody sees it but in bug reports.
 const CHILD_FAILED: i32 = 253;
 
+/// The flag of `clone3` by which the new process is born into a control group.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Proof that the process has one thread.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SingleThreaded(());
@@ -47,19 +50,39 @@ fn owned(fd: libc::c_long) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Starts a copy of this process that runs `child` and nothing else, in new namespaces by `flags` (`CLONE_NEW*`). Returns
-/// its process ID, as this process sees it, and a descriptor for it.
+/// How a copy of this process begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Birth<'a> {
+    /// Namespaces to make (`CLONE_NEW*`).
+    pub(super) namespaces: libc::c_int,
+    /// The control group of the unified hierarchy that it is born into.
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
+    /// Whether it is a child of this process's parent, who is told of its end.
+    pub(super) is_sibling: bool,
+}
+
+/// Starts a copy of this process that runs `child` and nothing else. Returns its process ID, as this process sees it, and
+/// a descriptor for it.
 pub(super) fn spawn(
     _proof: SingleThreaded,
-    flags: libc::c_int,
+    birth: Birth<'_>,
     child: impl FnOnce() -> Infallible,
 ) -> io::Result<(Pid, OwnedFd)> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: all zeroes is a valid value of this plain structure: no flags, no descriptors, no stack.
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
-    arguments.flags = u64::from((flags | libc::CLONE_PIDFD).cast_unsigned());
+    arguments.flags = u64::from((birth.namespaces | libc::CLONE_PIDFD).cast_unsigned());
     arguments.pidfd = (&raw mut pidfd) as u64;
-    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    if birth.is_sibling {
+        // It has this process's own signal then.
+        arguments.flags |= u64::from(libc::CLONE_PARENT.cast_unsigned());
+    } else {
+        arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    }
+    if let Some(cgroup) = birth.cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    }
     // SAFETY: without CLONE_VM this is a fork: the child goes on with a copy of all memory, this stack included. The proof
     // says that no other thread was there that could have held a lock, so the child may do what any process may.
     // `arguments` and `pidfd` live until the call returns, and the size is that of the structure passed.
@@ -247,6 +270,26 @@ pub(super) fn reset_signals() -> io::Result<()> {
 pub(super) fn ignore_broken_pipes() {
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Undoes `ignore_broken_pipes` and `signal_descriptor` in a copy of a process whose other signals are as programs expect
+/// them.
+pub(super) fn restore_signals() -> io::Result<()> {
+    // SAFETY: all zeroes is a valid set of signals, and no handler is installed.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut set: libc::sigset_t = mem::zeroed();
+        check_int(libc::sigemptyset(&raw mut set))?;
+        check_int(libc::sigprocmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut())).map(drop)
+    }
+}
+
+/// Gives the process a session keyring of its own, so that nothing it starts has the keys of whoever started it.
+pub(super) fn leave_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    let no_name = ptr::null::<libc::c_char>();
+    // SAFETY: the kernel takes a null pointer for a keyring without a name; keys concern no memory.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name) }).map(drop)
 }
 
 /// One instruction of a filter of system calls, as the kernel has it.

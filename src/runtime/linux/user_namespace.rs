@@ -158,7 +158,7 @@ fn start_mapper(
             && map("newgidmap", mapper_arguments(pid, group, &ranges.groups));
         sys::exit_now(i32::from(!is_mapped))
     };
-    sys::spawn(proof, 0, child).map(|(_, pidfd)| pidfd)
+    sys::spawn(proof, sys::Birth::default(), child).map(|(_, pidfd)| pidfd)
 }
 
 /// A program on the search path of the system, whatever the user's is.

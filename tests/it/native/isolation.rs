@@ -77,7 +77,7 @@ async fn the_sandbox_process_cannot_be_looked_into() {
     let script = "cat /proc/1/comm; ls /proc/1/root; cat /proc/1/environ; cat /proc/1/fd/0; readlink /proc/1/exe; kill -9 1; \
                   kill -TERM 1; echo x > /proc/1/mem; cat /proc/1/comm";
     let (_, stdout, stderr) = pod.run(Setup::sh(script)).await;
-    assert_eq!(stdout, "husk-sandbox\nhusk-sandbox\n", "{stderr}");
+    assert_eq!(stdout, "husk-pause\nhusk-pause\n", "{stderr}");
     pod.stop().await;
 }
 

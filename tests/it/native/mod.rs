@@ -2,6 +2,8 @@
 //! twice, as the user who runs the tests and, if that is root, as one who is not (`rootless`).
 
 mod basics;
+mod crash;
+mod escapes;
 mod files;
 mod isolation;
 mod leaks;
@@ -10,3 +12,4 @@ mod resources;
 mod rootless;
 mod scene;
 mod security;
+mod volumes;

@@ -65,6 +65,15 @@ impl Setup {
         Self { argv: argv.iter().map(|&argument| argument.to_owned()).collect(), ..Self::default() }
     }
 
+    /// A program of Perl's, which makes any system call: with the host's Perl, which every Debian has.
+    pub(super) fn perl(script: &str) -> Self {
+        let setup = Self::command(&["/usr/bin/perl", "-e", script]);
+        ["/usr", "/lib", "/lib64"]
+            .into_iter()
+            .filter(|path| Path::new(path).exists())
+            .fold(setup, |setup, path| setup.mount(Mount { read_only: true, ..mount(path, path) }))
+    }
+
     /// With a mount.
     pub(super) fn mount(mut self, mount: Mount) -> Self {
         self.linux.rootfs.mounts.push(mount);
@@ -109,7 +118,7 @@ impl Pod {
             }),
         };
         change(&mut sandbox);
-        let runtime = LinuxRuntime::new(LinuxRuntimeConfig { program: env!("CARGO_BIN_EXE_husk").into() }, None);
+        let runtime = new_runtime(env!("CARGO_BIN_EXE_husk"));
         busybox_layer(&directory.path().join("layer"));
         Self { runtime, sandbox, directory }
     }
@@ -181,6 +190,11 @@ impl Pod {
     pub(super) async fn stop(self) {
         self.runtime.remove_sandbox(&self.sandbox.uid).await;
     }
+}
+
+/// A runtime with husk at `program`.
+pub(super) fn new_runtime(program: impl Into<PathBuf>) -> Arc<LinuxRuntime> {
+    LinuxRuntime::new(LinuxRuntimeConfig { program: program.into() }, None)
 }
 
 impl Running {
@@ -270,6 +284,11 @@ pub(super) fn mount(source: impl Into<PathBuf>, target: &str) -> Mount {
 /// The layers of an image.
 pub(super) fn layers(layers: Vec<PathBuf>) -> RootfsSpec {
     RootfsSpec { layers, ..RootfsSpec::default() }
+}
+
+/// Whether system calls have the numbers that tests know.
+pub(super) fn knows_system_calls() -> bool {
+    cfg!(target_arch = "x86_64") && Path::new("/usr/bin/perl").exists()
 }
 
 /// Whether the tests run as root of the system.

@@ -2,23 +2,41 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::{Controller, Group};
 
 /// The directory in which all of husk's groups are.
 const OWN: &str = "husk";
 
-/// A place for groups.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How the names begin of the directories in there, one for each agent, which holds a lock on it for as long as it lives.
+const AGENT: &str = "agent-";
+
+/// How often an agent tries to make itself a directory before another one takes it for a leftover.
+const MAX_ATTEMPTS: usize = 10;
+
+/// A place for this agent's groups.
+#[derive(Debug)]
 struct Place {
     directory: PathBuf,
     is_unified: bool,
     controllers: Vec<Controller>,
+    /// Tells other agents that this one lives.
+    _lock: OwnedFd,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What containers have that go on stays, for whoever finds it empty later.
+        let _ = fs::remove_dir(&self.directory);
+    }
 }
 
 /// The places in which this user may make groups.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(in super::super) struct Hierarchies {
     places: Vec<Place>,
 }
@@ -39,6 +57,21 @@ impl Hierarchies {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mounted = mounted(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         Self { places: mounted.iter().filter_map(open).collect() }
+    }
+
+    /// Removes the groups of agents that are dead, as far as nothing runs in them.
+    pub(in super::super) fn remove_leftovers(&self) {
+        for parent in self.places.iter().filter_map(|place| place.directory.parent()) {
+            for agent in directories(parent).into_iter().filter(|agent| is_agents(agent)) {
+                if lock(&agent).is_ok() {
+                    for group in directories(&agent) {
+                        // One in which something runs cannot be removed.
+                        let _ = fs::remove_dir(group);
+                    }
+                    let _ = fs::remove_dir(&agent);
+                }
+            }
+        }
     }
 
     /// Whether limits of this kind can be set.
@@ -110,7 +143,7 @@ fn controller(name: &str) -> Option<Controller> {
     }
 }
 
-/// Makes husk's directory in a hierarchy, if this user may.
+/// Makes this agent's directory in a hierarchy, if this user may.
 fn open(mounted: &Mounted) -> Option<Place> {
     if !mounted.is_unified {
         let controllers: Vec<_> = mounted.controllers.iter().filter_map(|name| controller(name)).collect();
@@ -118,18 +151,53 @@ fn open(mounted: &Mounted) -> Option<Place> {
             return None;
         }
         // Below this process, so that limits it is under itself hold for containers, too.
-        let directory = mounted.directory.join(OWN);
-        make(&directory).ok()?;
-        return Some(Place { directory, is_unified: false, controllers });
+        let shared = mounted.directory.join(OWN);
+        make(&shared).ok()?;
+        let (directory, _lock) = make_own(&shared).ok()?;
+        return Some(Place { directory, is_unified: false, controllers, _lock });
     }
     // At the top, where there may be processes beside groups; without root, below this process.
     let candidates = [mounted.top.join(OWN), mounted.directory.join(OWN)];
-    let directory = candidates.into_iter().find(|directory| make(directory).is_ok())?;
-    let parent = directory.parent()?.to_owned();
-    let controllers = delegate(&parent, &directory);
+    let shared = candidates.into_iter().find(|directory| make(directory).is_ok())?;
+    delegate(shared.parent()?, &shared);
+    let (directory, _lock) = make_own(&shared).ok()?;
+    let controllers = delegate(&shared, &directory);
     let mut controllers: Vec<_> = controllers.iter().filter_map(|name| controller(name)).collect();
     controllers.push(Controller::Bare);
-    Some(Place { directory, is_unified: true, controllers })
+    Some(Place { directory, is_unified: true, controllers, _lock })
+}
+
+/// Makes a directory of this agent's own and locks it.
+fn make_own(shared: &Path) -> io::Result<(PathBuf, OwnedFd)> {
+    for _ in 0..MAX_ATTEMPTS {
+        let directory = shared.join(format!("{AGENT}{}", uuid::Uuid::new_v4().simple()));
+        fs::create_dir(&directory)?;
+        match lock(&directory) {
+            Ok(lock) if directory.is_dir() => return Ok((directory, lock)),
+            // Another agent, which was removing leftovers, was faster than the lock.
+            Ok(_) | Err(_) => {
+                let _ = fs::remove_dir(&directory);
+            }
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Locks a directory, unless another process has.
+fn lock(directory: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(directory, flags, Mode::empty())?;
+    rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(opened)
+}
+
+fn is_agents(directory: &Path) -> bool {
+    directory.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(AGENT.as_bytes()))
+}
+
+fn directories(parent: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 fn make(directory: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::hierarchy::Hierarchies;
+use super::protocol::CgroupSpec;
 use crate::base::id::ContainerId;
 use crate::runtime::{ContainerConfig, LinuxContainerResources, ResourceLimits};
 
@@ -96,9 +97,10 @@ impl Cgroup {
         (cgroup, problems)
     }
 
-    /// The files into which a process writes itself to be in the groups.
-    pub(super) fn joining_files(&self) -> Vec<PathBuf> {
-        self.groups.iter().map(|group| group.directory.join("cgroup.procs")).collect()
+    /// What a process has to be in.
+    pub(super) fn specs(&self) -> Vec<CgroupSpec> {
+        let spec = |group: &Group| CgroupSpec { directory: group.directory.clone(), is_unified: group.is_unified };
+        self.groups.iter().map(spec).collect()
     }
 
     fn group(&self, controller: Controller) -> Option<&Group> {

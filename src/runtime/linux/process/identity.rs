@@ -22,6 +22,8 @@ pub(super) struct Identity {
     gid: u32,
     pub(super) groups: Vec<u32>,
     pub(super) home: String,
+    /// Whether the groups can be had.
+    pub(super) may_set_groups: bool,
     /// User and group, if they are not mapped in the pod's user namespace.
     pub(super) unmapped: Option<(u32, u32)>,
 }
@@ -126,7 +128,8 @@ fn resolve(spec: &IdentitySpec, passwd: &str, group: &str) -> Result<Identity, F
     }
     let home = entry.as_ref().map(|entry| entry.home).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
     let unmapped = (uid > spec.last_id || gid > spec.last_id).then_some((uid, gid));
-    Ok(Identity { uid, gid, groups: groups.into_iter().collect(), home, unmapped })
+    let may_set_groups = spec.may_set_groups && unmapped.is_none();
+    Ok(Identity { uid, gid, groups: groups.into_iter().collect(), home, may_set_groups, unmapped })
 }
 
 #[cfg(test)]
@@ -166,6 +169,7 @@ mod tests {
                 image_user: image_user.to_owned(),
                 supplemental_groups: supplemental.to_vec(),
                 strict_groups: false,
+                may_set_groups: true,
                 last_id: u32::MAX,
             };
             let found = resolve(&spec, PASSWD, GROUP);

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!  agent ══ control socket ══ sandbox process ─┬─ clone3 ─▶ container: mounts, pivot_root, rights, execve
-//!                              (pid 1 of the   ├─ clone3 ─▶ exec: setns, rights, execve
-//!                               pod)           └─ reaps what ends, and what is orphaned
+//!                              (pid 1 of a     ├─ clone3 ─▶ exec: setns, rights ─ clone3 ─▶ execve
+//!                               namespace)     └─ reaps what ends, and what is orphaned
 //! ```
+//! Who is to come among processes that are there already (a program executed in a container, a container that shares the
+//! pod's processes) is prepared outside of their PID namespace, where none of them sees it while it has the sandbox's
+//! files and rights; a copy of it then goes on inside.
+//!
 //! It is husk itself, started anew with [`ARGUMENT`] and the control socket as standard input. It has one thread, so that
 //! its copies may do as they please; it has neither tokio nor clap in its way, and keeps next to nothing in memory.
 //! Unless its pod is to be adopted it ends with the agent, which it notices by the end of the control socket; and with
@@ -20,11 +24,13 @@ mod netlink;
 mod network;
 mod privileges;
 mod program;
+mod reaper;
 mod rootfs;
 mod start;
 mod table;
 mod target;
 mod user_namespace;
+mod volumes;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,7 +39,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
 
 use self::namespaces::Namespaces;
-use self::table::Table;
+use self::table::{Ended, StartOutcome, Table};
 use super::channel::{self, Received};
 use super::protocol::{Context, Failure, FailureKind, Key, Listed, Message, Operation, Reply, Request};
 use super::sys::{self, SingleThreaded};
@@ -84,7 +90,11 @@ pub(super) fn main() -> io::Result<()> {
     drop(null);
     // What the agent had open is none of the pod's business.
     sys::close_on_exec_from(3)?;
+    // Those of the agent may be ignored, and would be in every container.
+    sys::reset_signals()?;
     sys::ignore_broken_pipes();
+    // Containers have none of the user's keys. Where there are no keys, or too many, there is nothing to leave.
+    let _ = sys::leave_session_keyring();
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let _ = rustix::thread::set_name(c"husk-sandbox");
     let ended = sys::signal_descriptor(libc::SIGCHLD)?;
@@ -98,7 +108,7 @@ pub(super) fn main() -> io::Result<()> {
         is_fresh: true,
     };
     while sandbox.turn()? {}
-    sandbox.table.kill_all();
+    sandbox.end_all();
     Ok(())
 }
 
@@ -163,6 +173,7 @@ impl SandboxProcess {
             // The agent is gone, or says what this one does not understand.
             Ok(None) | Err(_) => {
                 self.control = None;
+                self.table.forget_programs();
                 return self.namespaces.as_ref().is_some_and(|namespaces| namespaces.listener.is_some());
             }
         };
@@ -180,7 +191,7 @@ impl SandboxProcess {
             }
             Operation::List => self.list(id),
             Operation::Exit => {
-                self.table.kill_all();
+                self.end_all();
                 self.answer(id, Ok((Reply::Done, Vec::new())));
                 return false;
             }
@@ -201,7 +212,7 @@ impl SandboxProcess {
                 if self.namespaces.is_some() {
                     return Err(Failure::failed("the sandbox is set up already"));
                 }
-                self.namespaces = Some(namespaces::set_up(*setup)?);
+                self.namespaces = Some(namespaces::set_up(self.proof, *setup)?);
                 Ok(done)
             }
             Operation::Signal { key, signal } => self.signal(key, signal).map(|()| done),
@@ -249,7 +260,12 @@ impl SandboxProcess {
 
     /// Takes note of how the start of a process goes on, and tells the agent once it is decided.
     fn progress(&mut self, key: Key) {
-        let Some(outcome) = self.table.progress(key) else { return };
+        if let Some(outcome) = self.table.progress(key) {
+            self.decided(key, outcome);
+        }
+    }
+
+    fn decided(&mut self, key: Key, outcome: StartOutcome) {
         match outcome.result {
             Ok(started) => {
                 let descriptors = self.table.descriptors(key);
@@ -260,6 +276,9 @@ impl SandboxProcess {
             }
             Err(failure) => self.answer(outcome.request, Err(failure)),
         }
+        if self.table.has_ended_early(key) {
+            self.tell_end(key);
+        }
     }
 
     /// Reaps everything that has ended.
@@ -268,15 +287,40 @@ impl SandboxProcess {
         let mut buffer = [0; 128];
         while rustix::io::read(&self.ended, &mut buffer).is_ok_and(|length| length == buffer.len()) {}
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            let Some(key) = self.table.ended(pid, status.as_raw()) else { continue };
-            // Its start may not have been told yet; it has closed its socket by now.
-            while self.table.is_starting(key) {
-                self.progress(key);
-            }
-            if let Some(status) = self.table.get(key).and_then(|process| process.status) {
-                self.tell(&Message::Exited { key, status }, &[]);
+            match self.table.ended(pid, status.as_raw()) {
+                Ended::Unknown => {}
+                Ended::Prepared(key) => self.prepared(key),
+                Ended::Told(key) => {
+                    // Its start may not have been told yet; it has closed its socket by now.
+                    while self.table.is_starting(key) {
+                        self.progress(key);
+                    }
+                    self.tell_end(key);
+                }
             }
         }
+    }
+
+    /// Hears the last of a process that was only to prepare another.
+    fn prepared(&mut self, key: Key) {
+        while self.table.only_prepares(key) && self.table.has_news(key) {
+            self.progress(key);
+        }
+        if let Some(outcome) = self.table.give_up(key) {
+            self.decided(key, outcome);
+        }
+    }
+
+    fn tell_end(&mut self, key: Key) {
+        if let Some(status) = self.table.get(key).and_then(|process| process.status) {
+            self.tell(&Message::Exited { key, status }, &[]);
+        }
+    }
+
+    /// Kills all that was started, and waits for its end.
+    fn end_all(&mut self) {
+        let shared = self.namespaces.as_mut().and_then(|namespaces| namespaces.shared_processes.take());
+        self.table.kill_all(shared.as_ref().map(AsFd::as_fd));
     }
 
     fn list(&mut self, id: u64) {

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, symlinkat};
@@ -12,10 +12,10 @@ use rustix::fs::{FileType, Mode, OFlags, symlinkat};
 use super::super::protocol::{Context, Failure, RunSpec, SystemView};
 use super::super::sys::{self, MountChange};
 use super::namespaces::Namespaces;
-use super::{devices, target};
+use super::{devices, reaper, target};
 
 /// Nothing in it is a program, a device, or lends anybody's rights.
-const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+pub(super) const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
 /// The number by which the unified hierarchy of control groups is known.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
@@ -34,26 +34,29 @@ pub(in super::super) fn mount_on(
 
 /// Mounts what every container has.
 pub(super) fn system(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failure> {
-    proc(root)?;
+    proc(root, namespaces)?;
     sys(root, &spec.view)?;
     cgroups(root, &spec.view);
     dev(root, spec, namespaces)
 }
 
-/// Makes a directory that no image may have redirected, and mounts on it. Returns what is mounted.
+/// Makes a directory that no image may have redirected, and mounts on it. An image whose `/proc` leads elsewhere would
+/// otherwise get all of this there.
 fn mount_at(
     root: BorrowedFd<'_>,
     path: &str,
     mount: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
-) -> Result<OwnedFd, Failure> {
+) -> Result<(), Failure> {
     let what = || format!("cannot mount {path} in the container");
     let path = Path::new(path);
-    let made = target::make(root, path, true).context(what)?;
-    // The same again without following links: an image whose `/proc` leads elsewhere would get all of this there.
-    let plain = target::open_plain(root, path).context(what)?;
-    drop(made);
-    mount(plain.as_fd()).context(what)?;
-    target::open_plain(root, path).context(what)
+    let directory = match target::open_plain(root, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            drop(target::make(root, path, true).context(what)?);
+            target::open_plain(root, path)
+        }
+        directory => directory,
+    };
+    mount(directory.context(what)?.as_fd()).context(what)
 }
 
 /// Attaches what the sandbox sees at `host` to a directory.
@@ -70,63 +73,68 @@ pub(super) fn bind_open(source: BorrowedFd<'_>, target: BorrowedFd<'_>, set: u64
     sys::attach_mount(tree.as_fd(), target)
 }
 
-fn proc(root: BorrowedFd<'_>) -> Result<(), Failure> {
-    let mounted = mount_at(root, "/proc", |target| {
+fn proc(root: BorrowedFd<'_>, namespaces: &Namespaces) -> Result<(), Failure> {
+    mount_at(root, "/proc", |target| {
+        if namespaces.shared_processes.is_some() {
+            return bind(&namespaces.setup.linux.directory.join(reaper::PROC), target, 0);
+        }
         mount_on(target, c"proc", c"proc", PLAIN, "").or_else(|error| {
             // With the host's processes but not its user namespace, there is only the host's own.
             bind(Path::new("/proc"), target, libc::MOUNT_ATTR_NOSUID).map_err(|_| error)
         })
-    });
-    mounted.map(drop)
+    })
 }
 
 fn sys(root: BorrowedFd<'_>, view: &SystemView) -> Result<(), Failure> {
     let read_only = if view.privileged { 0 } else { libc::MS_RDONLY };
-    let mounted = mount_at(root, "/sys", |target| {
+    mount_at(root, "/sys", |target| {
         mount_on(target, c"sysfs", c"sysfs", PLAIN | read_only, "").or_else(|error| {
             // As with `/proc`: on the host's network without root.
             let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
             bind(Path::new("/sys"), target, set).map_err(|_| error)
         })
-    });
-    mounted.map(drop)
+    })
 }
+
+/// The controllers of v1 that programs look at to learn what they may use. They want all of these or none.
+const SHOWN_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "cpuset", "memory", "pids"];
 
 /// The container's own control groups. Programs read their limits there; it is no failure if they cannot.
 fn cgroups(root: BorrowedFd<'_>, view: &SystemView) {
-    let read_only = if view.privileged { 0 } else { libc::MOUNT_ATTR_RDONLY };
-    let seal =
-        |mounted: OwnedFd| sys::change_mount(mounted.as_fd(), MountChange { set: read_only, ..MountChange::default() });
-    let unified = |path: &str| mount_at(root, path, |target| mount_on(target, c"cgroup2", c"cgroup2", PLAIN, ""));
+    let mount = |path: &str, kind: &CStr, options: &str| {
+        let _ = mount_at(root, path, |target| {
+            mount_on(target, kind, kind, PLAIN, options)?;
+            seal(root, path, view)
+        });
+    };
     if rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2_MAGIC) {
-        let _ = unified("/sys/fs/cgroup").map(seal);
-        return;
+        return mount("/sys/fs/cgroup", c"cgroup2", "");
     }
     let Ok(own) = fs::read_to_string("/proc/self/cgroup") else { return };
     let tmpfs = |target: BorrowedFd<'_>| mount_on(target, c"tmpfs", c"tmpfs", PLAIN, "mode=755,size=64k");
-    let Ok(_mounted) = mount_at(root, "/sys/fs/cgroup", tmpfs) else { return };
-    for line in own.lines() {
-        let mut fields = line.split(':').skip(1);
-        let Some(controllers) = fields.next() else { continue };
-        let mounted = if controllers.is_empty() {
-            unified("/sys/fs/cgroup/unified")
-        } else {
-            let name = controllers.strip_prefix("name=").unwrap_or(controllers);
-            mount_at(root, &format!("/sys/fs/cgroup/{name}"), |target| {
-                mount_on(target, c"cgroup", c"cgroup", PLAIN, controllers)
-            })
-        };
-        let _ = mounted.map(seal);
+    if mount_at(root, "/sys/fs/cgroup", tmpfs).is_err() {
+        return;
     }
-    if let Ok(mounted) = target::open_plain(root, Path::new("/sys/fs/cgroup")) {
-        let _ = seal(mounted);
+    for controllers in own.lines().filter_map(|line| line.split(':').nth(1)) {
+        if controllers.split(',').any(|name| SHOWN_CONTROLLERS.contains(&name)) {
+            mount(&format!("/sys/fs/cgroup/{controllers}"), c"cgroup", controllers);
+        }
     }
+    let _ = seal(root, "/sys/fs/cgroup", view);
+}
+
+/// Makes what is mounted somewhere read-only: only there, for a hierarchy is the same wherever it is mounted.
+fn seal(root: BorrowedFd<'_>, path: &str, view: &SystemView) -> io::Result<()> {
+    let set = if view.privileged { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    let mounted = target::open_plain(root, Path::new(path))?;
+    sys::change_mount(mounted.as_fd(), MountChange { set, ..MountChange::default() })
 }
 
 fn dev(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failure> {
     let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
-    let dev = mount_at(root, "/dev", |target| mount_on(target, c"tmpfs", c"tmpfs", flags, "mode=755,size=64k"))?;
-    let dev = dev.as_fd();
+    mount_at(root, "/dev", |target| mount_on(target, c"tmpfs", c"tmpfs", flags, "mode=755,size=64k"))?;
+    let mounted = target::open_plain(root, Path::new("/dev")).context(|| "cannot open the container's /dev")?;
+    let dev = mounted.as_fd();
     devices::attach(dev, spec.view.privileged)?;
     let links = [
         ("/proc/self/fd", "fd"),
@@ -151,7 +159,7 @@ fn dev(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<
             bind(Path::new("/dev/mqueue"), target, 0).or(if namespaces.is_rootless { Ok(()) } else { Err(error) })
         })
     })?;
-    mount_at(root, "/dev/shm", |target| bind(&namespaces.shm, target, 0)).map(drop)
+    mount_at(root, "/dev/shm", |target| bind(&namespaces.shm, target, 0))
 }
 
 /// Hides and protects what containers should neither see nor change.

@@ -9,9 +9,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::super::protocol::{Context, Failure, Setup, VERSION};
-use super::super::sys::{self, MountChange};
+use super::super::sys::{self, MountChange, SingleThreaded};
 use super::super::user_namespace;
-use super::network;
+use super::{network, reaper};
 
 /// What `/dev/shm` holds unless the pod says otherwise.
 const SHM_BYTES: u64 = 64 * 1024 * 1024;
@@ -22,8 +22,10 @@ pub(in super::super) const SOCKET_NAME: &str = "control.sock";
 /// A pod's namespaces, and what belongs to them.
 pub(super) struct Namespaces {
     pub(super) setup: Setup,
-    /// The PID namespace of this process, to come back to.
-    pub(super) pid_namespace: OwnedFd,
+    /// The first process of the PID namespace that containers share, if they do.
+    pub(super) shared_processes: Option<OwnedFd>,
+    /// The mount namespace of the agent, for mounts that are to show there; of root's agents only.
+    pub(super) agents_mounts: Option<OwnedFd>,
     /// What containers have at `/dev/shm`. A path, for each of them sees it through mounts of its own.
     pub(super) shm: PathBuf,
     /// Where the next agent comes in, if the pod is to be adopted.
@@ -40,13 +42,13 @@ impl Namespaces {
 }
 
 /// Makes the namespaces that `setup` asks for and enters them.
-pub(super) fn set_up(setup: Setup) -> Result<Namespaces, Failure> {
+pub(super) fn set_up(proof: SingleThreaded, setup: Setup) -> Result<Namespaces, Failure> {
     if setup.version != VERSION {
         return Err(Failure::failed(format!("the agent speaks version {} and this is {VERSION}", setup.version)));
     }
     let linux = &setup.linux;
-    let pid_namespace = open("/proc/self/ns/pid", OFlags::RDONLY)?;
     let is_rootless = user_namespace::is_inside();
+    let agents_mounts = if is_rootless { None } else { Some(open("/proc/self/ns/mnt", OFlags::RDONLY)?) };
     let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
     if !linux.host_network {
         flags |= libc::CLONE_NEWNET;
@@ -65,10 +67,12 @@ pub(super) fn set_up(setup: Setup) -> Result<Namespaces, Failure> {
     for (name, value) in &linux.sysctls {
         network::write_sysctl(name, value)?;
     }
+    let shares = setup.share_process_namespace && !linux.host_pid;
+    let shared_processes = if shares { Some(reaper::start(proof, &linux.directory)?) } else { None };
     let directory = open(&linux.directory, OFlags::PATH | OFlags::DIRECTORY)?;
     let shm = if linux.host_ipc { "/dev/shm".into() } else { mount_shm(linux.shm_bytes, &linux.directory)? };
     let listener = if linux.adoptable { Some(listen(&directory)?) } else { None };
-    Ok(Namespaces { pid_namespace, shm, listener, is_rootless, setup })
+    Ok(Namespaces { shared_processes, agents_mounts, shm, listener, is_rootless, setup })
 }
 
 fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Failure> {

@@ -1,7 +1,6 @@
 //! What a program may do: its user and groups, capabilities, filters of system calls, limits. Each step gives something
 //! up that the next ones can do without.
 
-use std::fs;
 use std::io;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
@@ -22,10 +21,9 @@ pub(super) fn set_resource_limits() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: Some(wanted) });
 }
 
-/// Becomes the container's user, with the rights it is to have and no others.
+/// Becomes the container's user, with the rights it is to have and, if it needs that, the one to filter its system calls.
 pub(super) fn assume(identity: &Identity, spec: &PrivilegesSpec) -> Result<(), Failure> {
-    let wanted = CapabilitySet::from_bits_truncate(spec.capabilities);
-    let filters: Vec<_> = spec.seccomp.iter().map(|filter| decode(filter)).collect::<Result<_, _>>()?;
+    let wanted = wanted(spec);
     bound_capabilities(wanted)?;
     if spec.no_new_privileges {
         rustix::thread::set_no_new_privs(true).context(|| "cannot forbid new privileges")?;
@@ -34,18 +32,25 @@ pub(super) fn assume(identity: &Identity, spec: &PrivilegesSpec) -> Result<(), F
     become_user(identity)?;
     // A container does not outlive its sandbox; the change of user has cleared this.
     set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot tie the container to its sandbox")?;
-    if spec.no_new_privileges {
-        set_capabilities(wanted)?;
-        return install(&filters);
+    let to_filter = if spec.no_new_privileges { CapabilitySet::empty() } else { CapabilitySet::SYS_ADMIN };
+    set_capabilities(wanted | to_filter)
+}
+
+/// The last: the filter of system calls, and no right beyond what the program is to have.
+pub(super) fn confine(spec: &PrivilegesSpec) -> Result<(), Failure> {
+    if let Some(filter) = &spec.seccomp {
+        let filter = decode(filter)?;
+        sys::filter_system_calls(&filter).context(|| "cannot install the seccomp filter")?;
     }
-    // Installing filters takes a right that the program need not have.
-    set_capabilities(CapabilitySet::all())?;
-    install(&filters)?;
-    set_capabilities(wanted)
+    set_capabilities(wanted(spec))
+}
+
+fn wanted(spec: &PrivilegesSpec) -> CapabilitySet {
+    CapabilitySet::from_bits_truncate(spec.capabilities)
 }
 
 /// Takes capabilities out of what any program that is executed can have.
-fn bound_capabilities(wanted: CapabilitySet) -> Result<(), Failure> {
+pub(super) fn bound_capabilities(wanted: CapabilitySet) -> Result<(), Failure> {
     let _ = rustix::thread::clear_ambient_capability_set();
     for number in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -65,17 +70,12 @@ fn bound_capabilities(wanted: CapabilitySet) -> Result<(), Failure> {
 fn become_user(identity: &Identity) -> Result<(), Failure> {
     let (user, group) = (identity.user(), identity.group());
     let groups: Vec<_> = identity.groups.iter().map(|group| rustix::process::Gid::from_raw(*group)).collect();
-    if may_set_groups() {
+    if identity.may_set_groups {
         rustix::thread::set_thread_groups(&groups).context(|| "cannot set the container's groups")?;
     }
     let what = || format!("cannot become user {} and group {}", user.as_raw(), group.as_raw());
     rustix::thread::set_thread_res_gid(group, group, group).context(what)?;
     rustix::thread::set_thread_res_uid(user, user, user).context(what)
-}
-
-/// Users who are alone in their namespace cannot: it would be a way out of groups that are denied something.
-fn may_set_groups() -> bool {
-    fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim() != "deny")
 }
 
 /// Has these of the capabilities that can be had, and passes none on to programs by inheritance.
@@ -84,13 +84,6 @@ fn set_capabilities(wanted: CapabilitySet) -> Result<(), Failure> {
     let permitted = rustix::thread::capabilities(None).context(what)?.permitted.intersection(wanted);
     let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).context(what)
-}
-
-fn install(filters: &[Vec<FilterInstruction>]) -> Result<(), Failure> {
-    filters
-        .iter()
-        .try_for_each(|filter| sys::filter_system_calls(filter))
-        .context(|| "cannot install the seccomp filter")
 }
 
 fn decode(filter: &str) -> Result<Vec<FilterInstruction>, Failure> {

@@ -13,8 +13,9 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::super::channel;
-use super::super::protocol::{Context, Failure, FailureKind, ProcessSpec, Progress, RunSpec};
-use super::super::sys;
+use super::super::mount_namespace::MountNamespace;
+use super::super::protocol::{CgroupSpec, Context, Failure, FailureKind, ProcessSpec, Progress, RunSpec};
+use super::super::sys::{self, Birth, SingleThreaded};
 use super::identity::{self, Identity};
 use super::namespaces::Namespaces;
 use super::{privileges, rootfs, user_namespace};
@@ -36,42 +37,95 @@ impl ChildEnds {
     }
 }
 
-/// The first process of a container, from its birth in namespaces of mounts and processes of its own.
-pub(super) fn run_container(spec: &RunSpec, namespaces: &Namespaces, ends: &ChildEnds) -> Infallible {
-    let prepare = || {
-        begin(&spec.process, &ends.all())?;
-        rootfs::enter(spec, namespaces)
-    };
-    conclude(&spec.process, ends, prepare())
+/// Where a process ends up among others.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place<'a> {
+    /// A process in the PID namespace in which the program is to run, if that is not this one's.
+    pub(super) processes: Option<BorrowedFd<'a>>,
+    /// The container's first process, if the program is executed in a container.
+    pub(super) container: Option<BorrowedFd<'a>>,
+    /// The agent's mount namespace, if mounts are to spread there.
+    pub(super) agents_mounts: Option<BorrowedFd<'a>>,
 }
 
-/// A further process of a container, from its birth in the container's PID namespace.
-pub(super) fn run_in_container(process: &ProcessSpec, container: BorrowedFd<'_>, ends: &ChildEnds) -> Infallible {
+/// The first process of a container, from its birth in a mount namespace of its own.
+pub(super) fn run_container(
+    proof: SingleThreaded,
+    spec: &RunSpec,
+    namespaces: &Namespaces,
+    place: Place<'_>,
+    ends: &ChildEnds,
+) -> Infallible {
     let prepare = || {
-        let mut kept = ends.all();
-        kept.push(container);
-        begin(process, &kept)?;
+        begin(&spec.process, place, ends)?;
+        rootfs::enter(spec, namespaces, place.agents_mounts)
+    };
+    conclude(proof, &spec.process, place, ends, prepare())
+}
+
+/// A further process of a container.
+pub(super) fn run_in_container(
+    proof: SingleThreaded,
+    process: &ProcessSpec,
+    place: Place<'_>,
+    ends: &ChildEnds,
+) -> Infallible {
+    let prepare = || {
+        begin(process, place, ends)?;
+        let Some(container) = place.container else { return Ok(()) };
         sys::setns(container, libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP)
             .context(|| "cannot enter the container's filesystem")
     };
-    conclude(process, ends, prepare())
+    conclude(proof, process, place, ends, prepare())
 }
 
 /// What is first: nothing of the sandbox's stays open, signals are as programs expect them, and everything counts for
 /// the container.
-fn begin(process: &ProcessSpec, kept: &[BorrowedFd<'_>]) -> Result<(), Failure> {
-    sys::close_all_but(kept).context(|| "cannot close what is the sandbox's")?;
-    sys::reset_signals().context(|| "cannot reset signals")?;
+fn begin(process: &ProcessSpec, place: Place<'_>, ends: &ChildEnds) -> Result<(), Failure> {
+    let kept: Vec<_> = ends
+        .all()
+        .into_iter()
+        .chain([place.processes, place.container, place.agents_mounts].into_iter().flatten())
+        .collect();
+    sys::close_all_but(&kept).context(|| "cannot close what is the sandbox's")?;
+    sys::restore_signals().context(|| "cannot reset signals")?;
+    // As every container engine has it, whatever the agent's is.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     for group in &process.cgroups {
-        fs::write(group, "0").context(|| format!("cannot join the control group of {}", group.display()))?;
+        join(group).context(|| format!("cannot join the control group {}", group.directory.display()))?;
     }
     // Lowering it needs a right that not everybody has.
     let _ = fs::write("/proc/self/oom_score_adj", process.privileges.oom_score_adj.to_string());
-    rustix::process::setsid().context(|| "cannot start a session").map(drop)
+    if let Some(others) = place.processes {
+        // For the children of this process.
+        sys::setns(others, libc::CLONE_NEWPID).map_err(|_ended| not_running())?;
+    }
+    Ok(())
 }
 
-fn conclude(process: &ProcessSpec, ends: &ChildEnds, prepared: Result<(), Failure>) -> Infallible {
-    let failure = match prepared.and_then(|()| become_program(process, ends)) {
+/// Joins a control group. To move a whole process, the kernel first waits for every other processor of the machine, for
+/// milliseconds; a thread that moves itself need not wait. The unified hierarchy moves no single threads, and this process
+/// was born into its group if that was possible.
+fn join(group: &CgroupSpec) -> io::Result<()> {
+    if !group.is_unified {
+        return fs::write(group.directory.join("tasks"), "0");
+    }
+    fs::write(group.directory.join("cgroup.procs"), "0")
+}
+
+/// What is said to those who want something of a container that has ended.
+pub(super) fn not_running() -> Failure {
+    Failure::new(FailureKind::NotRunning, "the container is not running")
+}
+
+fn conclude(
+    proof: SingleThreaded,
+    process: &ProcessSpec,
+    place: Place<'_>,
+    ends: &ChildEnds,
+    prepared: Result<(), Failure>,
+) -> Infallible {
+    let failure = match prepared.and_then(|()| become_program(proof, process, place, ends)) {
         Ok(never) => never,
         Err(failure) => failure,
     };
@@ -80,7 +134,12 @@ fn conclude(process: &ProcessSpec, ends: &ChildEnds, prepared: Result<(), Failur
 }
 
 /// In the container's filesystem already: everything that is left. Returns why it failed.
-fn become_program(process: &ProcessSpec, ends: &ChildEnds) -> Result<Failure, Failure> {
+fn become_program(
+    proof: SingleThreaded,
+    process: &ProcessSpec,
+    place: Place<'_>,
+    ends: &ChildEnds,
+) -> Result<Failure, Failure> {
     let progress = ends.progress.as_fd();
     set_streams(process, ends)?;
     let identity = identity::look_up(&process.identity)?;
@@ -88,12 +147,40 @@ fn become_program(process: &ProcessSpec, ends: &ChildEnds) -> Result<Failure, Fa
     privileges::set_resource_limits();
     give_streams(&identity);
     enter_directory(&process.working_dir)?;
-    if let Some((user, group)) = identity.unmapped {
-        user_namespace::enter(user, group, progress)?;
+    match (identity.unmapped, place.container) {
+        (None, _) => {}
+        (Some((user, group)), None) => user_namespace::enter(user, group, progress)?,
+        (Some(_), Some(container)) => {
+            sys::setns(container, libc::CLONE_NEWUSER).context(|| "cannot enter the container's user namespace")?;
+        }
     }
     sys::close_all_but(&[progress]).context(|| "cannot close what is the sandbox's")?;
     privileges::assume(&identity, &process.privileges)?;
-    execute(process, &env, progress)
+    let last_steps = || {
+        rustix::process::setsid().context(|| "cannot start a session")?;
+        if process.terminal.is_some() {
+            rustix::process::ioctl_tiocsctty(io::stdin()).context(|| "cannot take the terminal")?;
+        }
+        execute(process, &env, progress)
+    };
+    if place.processes.is_none() {
+        return last_steps();
+    }
+    let child = || {
+        let failure = last_steps().unwrap_or_else(|failure| failure);
+        let _ = channel::send(progress, &Progress::Failed(failure), &[]);
+        sys::exit_now(1)
+    };
+    let birth = Birth { is_sibling: true, ..Birth::default() };
+    let spawned = sys::spawn(proof, birth, child);
+    let (pid, pidfd) = match spawned {
+        // Nobody is born in a namespace whose first process has ended.
+        Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => return Err(not_running()),
+        spawned => spawned.context(|| "cannot start the program's process")?,
+    };
+    let born = Progress::Born { pid: pid.as_raw_nonzero().get() };
+    let _ = channel::send(progress, &born, &[pidfd.as_fd()]);
+    sys::exit_now(0)
 }
 
 /// Standard input, output and error.
@@ -118,7 +205,7 @@ fn set_streams(process: &ProcessSpec, ends: &ChildEnds) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A new terminal of the container's own, which becomes that of this session; the agent gets the other side.
+/// A new terminal of the container's own; the agent gets the other side.
 fn open_terminal(rows: u16, columns: u16, progress: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let what = || "cannot make a terminal for the container";
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -130,7 +217,6 @@ fn open_terminal(rows: u16, columns: u16, progress: BorrowedFd<'_>) -> Result<Ow
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&terminal, size).context(what)?;
     }
-    rustix::process::ioctl_tiocsctty(&terminal).context(what)?;
     channel::send(progress, &Progress::Terminal, &[controller.as_fd()]).context(what)?;
     Ok(terminal)
 }
@@ -188,13 +274,17 @@ fn c_string(text: &str) -> Result<CString, Failure> {
     CString::new(text).map_err(|_nul| Failure::failed("arguments and variables cannot have null bytes"))
 }
 
-/// Becomes the program. Returns why that failed.
+/// Gives up the last rights and becomes the program. Returns why that failed.
 fn execute(process: &ProcessSpec, env: &[CString], progress: BorrowedFd<'_>) -> Result<Failure, Failure> {
     let argv: Vec<_> = process.argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?;
     let Some(program) = process.argv.first() else {
         return Err(Failure::failed("no program is named"));
     };
-    channel::send(progress, &Progress::Executing, &[]).context(|| "cannot tell how the start goes")?;
+    let mount_namespace = MountNamespace::at(Path::new("/proc/self")).map(|namespace| namespace.0);
+    channel::send(progress, &Progress::Executing { mount_namespace }, &[])
+        .context(|| "cannot tell how the start goes")?;
+    // From here on, the container's filter may forbid anything.
+    privileges::confine(&process.privileges)?;
     if program.contains('/') {
         return Ok(not_executed(program, &sys::execve(&c_string(program)?, &argv, env), "no such file or directory"));
     }

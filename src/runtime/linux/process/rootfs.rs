@@ -7,22 +7,29 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 
 use super::super::protocol::{Context, Failure, RunSpec};
 use super::super::sys::{self, MountChange};
 use super::namespaces::Namespaces;
-use super::{copy, mounts, target};
-use crate::runtime::{Mount, Propagation, RootfsSpec};
+use super::{copy, mounts, volumes};
+use crate::runtime::RootfsSpec;
+
+/// How long the options of a mount may be, some of which come last: the kernel ignores what is beyond a page.
+const MAX_OPTIONS: usize = 4000;
 
 /// Enters a container's filesystem, in a mount namespace of this process's own.
-pub(super) fn enter(spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failure> {
+pub(super) fn enter(
+    spec: &RunSpec,
+    namespaces: &Namespaces,
+    agents_mounts: Option<BorrowedFd<'_>>,
+) -> Result<(), Failure> {
     // Old kernels lack these namespaces, and then the container sees where in the host's groups it is.
     let _ = sys::unshare(libc::CLONE_NEWCGROUP);
     let root = mount_root(&spec.rootfs, namespaces, spec.view.privileged)?;
     mounts::system(root.as_fd(), spec, namespaces)?;
     for mount in &spec.rootfs.mounts {
-        mount_volume(root.as_fd(), mount, spec.view.privileged)?;
+        volumes::mount(root.as_fd(), mount, spec.view.privileged, agents_mounts)?;
     }
     mounts::mask(root.as_fd(), &spec.view)?;
     change_root(root.as_fd())?;
@@ -34,7 +41,7 @@ pub(super) fn enter(spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failu
     Ok(())
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).context(|| format!("cannot open {}", path.display()))
 }
@@ -53,8 +60,11 @@ fn mount_root(spec: &RootfsSpec, namespaces: &Namespaces, is_privileged: bool) -
     let nodev = if is_privileged { 0 } else { libc::MS_NODEV };
     match mount_overlay(spec, namespaces, upper.as_fd(), mount_point.as_fd(), nodev) {
         Ok(()) => return open_directory(&root_path),
-        // What systems say that don't let this user mount overlays, or not over this filesystem.
-        Err(Failure { errno: Some(libc::EPERM | libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP), .. }) => {}
+        // As many layers as cannot be named at once, or what systems say that don't let this user mount overlays, or not over this filesystem.
+        Err(Failure {
+            errno: Some(libc::E2BIG | libc::EPERM | libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP),
+            ..
+        }) => {}
         Err(failure) => return Err(failure),
     }
     copy::layers(&spec.layers, &upper_path)?;
@@ -84,6 +94,9 @@ fn mount_overlay(
         let _ = write!(options, "{separator}/proc/self/fd/{}", layer.as_raw_fd());
     }
     let _ = write!(options, ",upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{}", upper.as_raw_fd(), work.as_raw_fd());
+    if options.len() > MAX_OPTIONS {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG)).context(|| "the image has too many layers");
+    }
     if namespaces.is_rootless {
         options.push_str(",userxattr");
     }
@@ -94,43 +107,8 @@ fn mount_overlay(
         .context(|| "cannot mount the image's layers")
 }
 
-/// Mounts a volume, or a file of the kubelet's.
-fn mount_volume(root: BorrowedFd<'_>, mount: &Mount, is_privileged: bool) -> Result<(), Failure> {
-    let what = || format!("cannot mount {} at {}", mount.source.display(), mount.target.display());
-    let source = rustix::fs::open(&mount.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).context(what)?;
-    let source = match &mount.sub_path {
-        Some(path) => sub_path(&source, path).context(|| format!("{}, subPath {}", what(), path.display()))?,
-        None => source,
-    };
-    let kind = target::kind(&source).context(what)?;
-    let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
-    let tree = sys::clone_mount(source.as_fd(), true).context(what)?;
-    let mut set = 0;
-    if !is_privileged && !is_device {
-        set |= libc::MOUNT_ATTR_NODEV;
-    }
-    if mount.read_only {
-        set |= libc::MOUNT_ATTR_RDONLY;
-    }
-    let propagation = match mount.propagation {
-        Propagation::None => libc::MS_PRIVATE,
-        Propagation::HostToContainer | Propagation::Bidirectional => libc::MS_SLAVE,
-    };
-    sys::change_mount(tree.as_fd(), MountChange { set, clear: 0, propagation, recursive: true }).context(what)?;
-    let target = target::make(root, &mount.target, kind == FileType::Directory).context(what)?;
-    sys::attach_mount(tree.as_fd(), target.as_fd()).context(what)
-}
-
-/// A path in a volume, whatever links the volume has.
-fn sub_path(volume: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    match target::open_in(volume.as_fd(), path, OFlags::PATH) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => target::make(volume.as_fd(), path, true),
-        result => result,
-    }
-}
-
 /// Makes `root` the root, and lets go of the one before.
-fn change_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
+pub(super) fn change_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
     let what = || "cannot change into the container's root filesystem";
     rustix::process::fchdir(root).context(what)?;
     // Both on the same directory: the old root lies above the new one and is taken away again.

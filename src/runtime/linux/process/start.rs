@@ -1,31 +1,42 @@
 //! Starts containers, and programs in them: standard streams, a copy of the process in the right namespaces, and what the
 //! sandbox process has to remember of it.
 
+use std::convert::Infallible;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::Pid;
 
-use super::super::protocol::{Context, ExecSpec, Failure, FailureKind, ProcessSpec, RunSpec};
-use super::super::sys;
+use super::super::protocol::{Context, ExecSpec, Failure, ProcessSpec, RunSpec};
+use super::super::sys::{self, Birth, SingleThreaded};
 use super::SandboxProcess;
-use super::program::{self, ChildEnds};
+use super::program::{self, ChildEnds, Place};
 use super::table::{Process, Starting, Streams};
+use crate::runtime::Propagation;
 
 impl SandboxProcess {
     /// Starts a container. The request is answered when it is decided whether the program runs.
     pub(super) fn run(&mut self, request: u64, spec: RunSpec) -> Result<(), Failure> {
         let namespaces = self.namespaces.as_ref().ok_or_else(not_set_up)?;
-        let pid = if namespaces.separates_processes() { libc::CLONE_NEWPID } else { 0 };
+        let own_processes = if namespaces.separates_processes() { libc::CLONE_NEWPID } else { 0 };
         let (streams, ends, socket) = streams(&spec.process)?;
-        let child = || program::run_container(&spec, namespaces, &ends);
-        let (pid, pidfd) = sys::spawn(self.proof, libc::CLONE_NEWNS | pid, child)
-            .context(|| "cannot start the container's first process")?;
+        let processes = namespaces.shared_processes.as_ref().map(AsFd::as_fd);
+        let spreads = spec.rootfs.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional);
+        let agents_mounts = namespaces.agents_mounts.as_ref().filter(|_| spreads).map(AsFd::as_fd);
+        let place = Place { processes, container: None, agents_mounts };
+        let (proof, namespaces_flags) = (self.proof, libc::CLONE_NEWNS | own_processes);
+        let child = || program::run_container(proof, &spec, namespaces, place, &ends);
+        let born = birth(proof, namespaces_flags, &spec.process, child);
+        let born = born.context(|| "cannot start the container's first process")?;
         drop(ends);
         let process = Process {
             label: Some(spec.label),
             shares_processes: !namespaces.separates_processes(),
             cgroups: spec.process.cgroups,
-            ..Process::starting((pid, pidfd), streams, Starting { request, socket, is_executing: false })
+            only_prepares: processes.is_some(),
+            ..Process::starting(born, streams, Starting { request, socket, is_executing: false })
         };
         self.table.insert(spec.key, process);
         Ok(())
@@ -34,27 +45,42 @@ impl SandboxProcess {
     /// Starts a program in a container.
     pub(super) fn exec(&mut self, request: u64, spec: ExecSpec) -> Result<(), Failure> {
         let namespaces = self.namespaces.as_ref().ok_or_else(not_set_up)?;
-        let not_running = || Failure::new(FailureKind::NotRunning, "the container is not running");
-        let container = self.table.get(spec.container).filter(|process| process.status.is_none());
-        let container = container.ok_or_else(not_running)?;
+        let is_running = |process: &&Process| process.status.is_none() && process.starting.is_none();
+        let container = self.table.get(spec.container).filter(is_running);
+        let container = container.ok_or_else(program::not_running)?.pidfd.as_fd();
         let (streams, ends, socket) = streams(&spec.process)?;
-        let separates = namespaces.separates_processes();
-        if separates {
-            sys::setns(container.pidfd.as_fd(), libc::CLONE_NEWPID).map_err(|_ended| not_running())?;
-        }
-        let child = || program::run_in_container(&spec.process, container.pidfd.as_fd(), &ends);
-        let spawned = sys::spawn(self.proof, 0, child);
-        if separates {
-            // Children of this process are to be in its own namespace again; it may always return there.
-            sys::setns(namespaces.pid_namespace.as_fd(), libc::CLONE_NEWPID)
-                .context(|| "cannot return to the pod's PID namespace")?;
-        }
-        let (pid, pidfd) = spawned.context(|| "cannot start a process in the container")?;
+        let processes = Some(container).filter(|_| !namespaces.setup.linux.host_pid);
+        let place = Place { processes, container: Some(container), agents_mounts: None };
+        let proof = self.proof;
+        let child = || program::run_in_container(proof, &spec.process, place, &ends);
+        let born = birth(proof, 0, &spec.process, child).context(|| "cannot start a process in the container")?;
+        let only_prepares = processes.is_some();
         drop(ends);
         let starting = Starting { request, socket, is_executing: false };
-        self.table.insert(spec.key, Process::starting((pid, pidfd), streams, starting));
+        let process = Process { only_prepares, ..Process::starting(born, streams, starting) };
+        self.table.insert(spec.key, process);
         Ok(())
     }
+}
+
+/// Starts a copy of this process, in the container's group of the unified hierarchy if it has one: to be born there is
+/// cheap, to move there is not. Where a kernel or its settings do not allow it, the process moves.
+fn birth(
+    proof: SingleThreaded,
+    namespaces: libc::c_int,
+    process: &ProcessSpec,
+    child: impl Fn() -> Infallible,
+) -> io::Result<(Pid, OwnedFd)> {
+    let group = process.cgroups.iter().find(|group| group.is_unified);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let group = group.and_then(|group| rustix::fs::open(&group.directory, flags, Mode::empty()).ok());
+    let birth = |cgroup| Birth { namespaces, cgroup, is_sibling: false };
+    if let Some(group) = &group
+        && let Ok(born) = sys::spawn(proof, birth(Some(group.as_fd())), &child)
+    {
+        return Ok(born);
+    }
+    sys::spawn(proof, birth(None), &child)
 }
 
 fn not_set_up() -> Failure {

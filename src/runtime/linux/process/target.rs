@@ -44,11 +44,15 @@ pub(super) fn make(root: BorrowedFd<'_>, path: &Path, is_directory: bool) -> io:
         let flags = if wants_directory { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
         let opened = match open_in(root, &reached, flags) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if wants_directory {
-                    mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+                let made = if wants_directory {
+                    mkdirat(&parent, name, Mode::from_raw_mode(0o755))
                 } else {
                     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+                    openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+                };
+                // Another container of the pod may have made it meanwhile.
+                if !matches!(made, Err(rustix::io::Errno::EXIST)) {
+                    made?;
                 }
                 open_in(root, &reached, flags)?
             }

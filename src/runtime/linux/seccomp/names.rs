@@ -393,7 +393,12 @@ const NEW: &[(&str, i64)] = &[
 ];
 
 /// The number of a system call on this machine.
-pub(super) fn number(name: &str) -> Option<i64> {
+pub(super) fn number(name: &str) -> Option<u32> {
     let found = [EVERYWHERE, HERE, NEW].into_iter().flatten().find(|(other, _)| *other == name);
-    found.map(|(_, number)| *number)
+    found.and_then(|(_, number)| u32::try_from(*number).ok())
+}
+
+/// The numbers of those that every program may be expected to know, if only to be refused.
+pub(super) fn established() -> impl Iterator<Item = u32> {
+    [EVERYWHERE, HERE].into_iter().flatten().filter_map(|(_, number)| u32::try_from(*number).ok())
 }
