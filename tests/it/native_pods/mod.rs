@@ -3,11 +3,13 @@
 
 mod guests;
 mod images;
+mod lifecycle;
 mod localhost;
 mod machine;
 mod manifests;
 mod network;
 mod scene;
+mod verbs;
 
 /// Makes two tests of each scenario, a function of the test's name and the user.
 macro_rules! both_users {
