@@ -147,13 +147,14 @@ macro_rules! transcripts {
 transcripts!(apply cluster describe discovery get objects pods);
 
 /// What somebody types into a shell that runs in a container, on a terminal of 30 rows and 90 columns, and what it answers.
-fn use_shell(shell: &mut Terminal) {
+pub(crate) fn use_shell(shell: &mut Terminal) {
     shell.enter("echo $((6*7))-is\r", &["42-is\r", "# "]);
     shell.enter("stty size\r", &["30 90\r", "# "]);
     shell.resize(40, 100);
     // The news of it travels beside what is typed.
     shell.enter("until stty size | grep -q '40 100'; do sleep 0.1; done; echo resi''zed\r", &["resized\r", "# "]);
-    shell.enter("sleep 1000\r", &["sleep 1000\r"]);
+    // A shell loses an interrupt that comes before it has handed the terminal to what it starts.
+    shell.enter("sh -c 'echo begun; exec sleep 1000'\r", &["1000'\r", "begun\r"]);
     shell.enter("\x03", &["# "]);
     shell.enter("echo code $?\r", &["code 130\r", "# "]);
 }

@@ -3,12 +3,14 @@
 
 mod guests;
 mod images;
+mod lifecycle;
 mod localhost;
 mod machine;
 mod manifests;
 mod network;
 mod scene;
 mod server;
+mod verbs;
 
 /// Makes two tests of each scenario, a function of the test's name and the user.
 macro_rules! both_users {

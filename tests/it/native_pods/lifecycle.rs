@@ -1,0 +1,178 @@
+//! How native containers begin and end, beside others of WebAssembly: order, hooks, signals, exit codes, restarts, memory.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::both_users;
+use super::images::Image;
+use super::machine::{User, husk};
+use super::scene::seconds;
+use crate::cluster::Cluster;
+use crate::support::{container, termination};
+
+both_users! {
+    containers_of_both_kinds_start_in_order
+    containers_end_as_they_are_told
+    what_fails_is_started_again_and_says_why
+    memory_is_limited_or_it_is_said_that_it_is_not
+}
+
+const IMAGES: &[Image] = &[Image::Busybox, Image::Nginx];
+
+fn containers_of_both_kinds_start_in_order(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let yaml = "apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 3
+  volumes: [{name: v, emptyDir: {}}]
+  initContainers:
+    - {name: first, image: busybox, command: [sh, -c, 'echo native > /v/order'], volumeMounts: [&v {name: v, mountPath: /v}]}
+    - {name: second, image: builtin/busybox, command: [sh, -c, 'echo wasm >> /v/order'], volumeMounts: [*v]}
+    - name: native-sidecar
+      image: nginx
+      restartPolicy: Always
+      startupProbe: {httpGet: {port: 80}, periodSeconds: 1}
+    - name: wasm-sidecar
+      image: builtin/busybox
+      restartPolicy: Always
+      command: [httpd, -f, -v, -p, '8080', -h, /v]
+      startupProbe: {httpGet: {port: 8080, path: /order}, periodSeconds: 1}
+      volumeMounts: [*v]
+  containers:
+    - {name: native, image: busybox, command: [sh, -c, 'wget -q -O - http://localhost:8080/order && wget -q -O - http://localhost | grep title']}
+    - {name: wasm, image: builtin/busybox, command: [sh, -c, 'wget -q -O - http://localhost:8080/order && wget -q -O - http://localhost | grep title']}
+";
+    let outcome = husk.run(yaml, &[]).exits(0);
+    for line in ["native | native", "native | wasm", "native | <title>Welcome to nginx!</title>"] {
+        let (name, text) = line.split_once(" | ").unwrap();
+        for name in [name, "wasm"] {
+            let found = outcome.stdout.lines().filter_map(|line| line.split_once(" | "));
+            assert!(
+                found.into_iter().any(|(by, said)| by.trim() == name && said == text),
+                "{name} {text}: {outcome:?}"
+            );
+        }
+    }
+}
+
+/// A pod of native containers, by name what each runs, and what is in their specs besides.
+fn pod(name: &str, spec: &str, containers: &[(&str, &str, &str)]) -> String {
+    let mut yaml = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n  containers:\n");
+    for (name, script, more) in containers {
+        yaml += &format!("  - name: {name}\n    image: busybox\n    command: [sh, -c, '{script}']\n{more}");
+    }
+    yaml
+}
+
+fn ended_at(pod: &Pod, name: &str) -> Timestamp {
+    let state = container(pod, name).state.as_ref().unwrap();
+    state.terminated.as_ref().unwrap().finished_at.as_ref().unwrap().0
+}
+
+fn containers_end_as_they_are_told(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let cluster = Cluster::start(&husk);
+    let hooks = "    lifecycle:
+      postStart: {exec: {command: [sh, -c, 'echo started > /tmp/hook']}}
+      preStop: {exec: {command: [sh, -c, 'cat /tmp/hook > /dev/termination-log; echo stopping >> /dev/termination-log']}}
+";
+    let others = "  - {name: called, image: nginx, lifecycle: {preStop: {httpGet: {port: 80, path: /bye}}}}
+  - {name: wasm, image: builtin/busybox, command: [sleep, '3600']}
+";
+    cluster.create(
+        &(pod(
+            "ends",
+            "terminationGracePeriodSeconds: 4",
+            &[
+                ("hooked", "trap \"exit 7\" TERM; while true; do sleep 0.1; done", hooks),
+                ("deaf", "exec sleep 3600", ""),
+            ],
+        ) + others),
+    );
+    cluster.until_ready("ends");
+    let mut server = crate::support::Running::spawn(&mut husk.command(["logs", "-f", "ends", "-c", "called"]));
+    let last = cluster.delete("ends");
+    server.wait_for("GET /bye");
+    let (code, reason, message) = termination(&last, "hooked");
+    assert_eq!((code, reason.as_str(), message.as_str()), (7, "Error", "started\nstopping\n"));
+    assert_eq!(termination(&last, "called").0, 0);
+    // Whoever is the first process of its namespace and does not handle TERM is killed when the grace period is over.
+    assert_eq!((termination(&last, "deaf").0, termination(&last, "wasm").0), (137, 143));
+    let late = seconds(last.metadata.deletion_timestamp.as_ref().unwrap().0, ended_at(&last, "deaf"));
+    assert!((-1..=3).contains(&late), "{late} s");
+    // Time is up for pods, too.
+    cluster.create(&pod(
+        "late",
+        "activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 0",
+        &[("c", "exec sleep 3600", "")],
+    ));
+    cluster.until_pod("late", "Failed");
+    assert_eq!(cluster.pod("late").status.unwrap().reason.as_deref(), Some("DeadlineExceeded"));
+}
+
+fn what_fails_is_started_again_and_says_why(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let cluster = Cluster::start(&husk);
+    // The volume stays from start to start; what is written elsewhere does not.
+    let counting = "ls /root; echo x >> /v/starts; echo x > /root/mine; [ $(grep -c x /v/starts) = 3 ] && exit 0; echo again; exit 3";
+    let volume = "    volumeMounts: [{name: v, mountPath: /v}]\n";
+    let spec = "restartPolicy: OnFailure\n  volumes: [{name: v, emptyDir: {}}]";
+    cluster.create(&pod("counts", spec, &[("c", counting, volume)]));
+    let says = "    terminationMessagePolicy: FallbackToLogsOnError\n";
+    cluster.create(&pod(
+        "codes",
+        "restartPolicy: Never",
+        &[
+            ("fault", "sh -c \"kill -s SEGV \\$\\$\"; exit $?", ""),
+            ("number", "exit 42", ""),
+            ("last-words", "echo what went wrong; exit 1", says),
+            ("none", "true", "    workingDir: /new/directory\n"),
+        ],
+    ));
+    let missing = pod("missing", "restartPolicy: Never", &[("c", "true", "")]).replace("[sh, -c, 'true']", "[no-such]");
+    cluster.create(&missing);
+    cluster.until_pod("missing", "Failed");
+    let (code, reason, message) = termination(&cluster.pod("missing"), "c");
+    assert_eq!((code, reason.as_str()), (128, "StartError"));
+    assert!(message.ends_with("exec: \"no-such\": executable file not found in $PATH"), "{message}");
+    cluster.until_pod("codes", "Failed");
+    let codes = cluster.pod("codes");
+    let ends = ["fault", "number", "last-words", "none"].map(|name| termination(&codes, name).0);
+    assert_eq!(ends, [139, 42, 1, 0]);
+    assert_eq!(termination(&codes, "last-words").2, "what went wrong\n");
+    cluster.until_container("counts", "c", "backing off", |status| {
+        let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"))
+    });
+    assert_eq!(husk.husk(["logs", "counts"]).ok(), "again\n");
+    cluster.until_pod("counts", "Succeeded");
+    let status = cluster.status("counts");
+    assert_eq!((status.restart_count, termination(&cluster.pod("counts"), "c").0), (2, 0));
+    assert_eq!(status.last_state.unwrap().terminated.unwrap().exit_code, 3);
+}
+
+fn memory_is_limited_or_it_is_said_that_it_is_not(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let cluster = Cluster::start(&husk);
+    let limit = "    resources: {limits: {memory: 24Mi}}\n";
+    cluster.create(&pod(
+        "hungry",
+        "restartPolicy: Never",
+        &[("c", "x=$(head -c 100000000 /dev/zero | tr \"\\000\" a); echo ${#x}", limit)],
+    ));
+    cluster.until(cluster.pods(), "hungry", "over", |pod| {
+        ["Failed", "Succeeded"].contains(&crate::cluster::phase_of(pod))
+    });
+    let (code, reason, _) = termination(&cluster.pod("hungry"), "c");
+    let unlimited = cluster.told("hungry", "ResourceLimitsNotEnforced");
+    match (user, &unlimited[..]) {
+        (User::Root, [_, ..]) | (User::Ordinary, []) if reason != "OOMKilled" => {
+            panic!("{code} {reason} {unlimited:?}")
+        }
+        (_, []) => assert_eq!((code, reason.as_str()), (137, "OOMKilled")),
+        (_, said) => assert!(said.len() == 1 && said[0].contains("memory"), "{said:?}"),
+    }
+}
