@@ -5,9 +5,9 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use husk::runtime::{Mount, Propagation, Signal};
+use husk::runtime::{Mount, Propagation};
 
-use super::scene::{Pod, Setup, has_ids, is_root, layers, mount};
+use super::scene::{Pod, Setup, is_root, layers, mount};
 
 #[tokio::test]
 async fn shared_memory_has_its_size() {
