@@ -273,4 +273,7 @@ fn a_pod_gets_back_the_address_it_had() {
     }
     drop(pod);
     assert_eq!(again("10.88.3.4"), Ok(()));
+    // New pods get others, for as long as there are some.
+    switch.begin_after(["10.88.3.4", "10.88.3.2", "192.0.2.1", "::1"].map(|ip| ip.parse().unwrap()));
+    assert_eq!(switch.attach("new", None).unwrap().ips(), ["10.88.3.5".parse::<IpAddr>().unwrap()]);
 }

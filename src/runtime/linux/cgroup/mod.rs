@@ -87,7 +87,11 @@ impl Cgroup {
             note("CPU", cgroup.set_cpu(limits.cpu_millis));
         }
         if let Some(limit) = resources.pids_limit {
-            note("the number of processes", cgroup.write(Controller::Pids, "pids.max", "pids.max", limit));
+            let limited = cgroup.write(Controller::Pids, "pids.max", "pids.max", limit);
+            // A pod cannot ask for this one: where nothing else was asked for, nobody misses it.
+            if limited.is_ok() || limits != ResourceLimits::default() {
+                note("the number of processes", limited);
+            }
         }
         if let Some(request) = resources.cpu_request_millis {
             // A share is a preference; nobody is told that there is none.
