@@ -84,6 +84,12 @@ impl TestRegistry {
         self.directory.path().join("ca.pem")
     }
 
+    /// Ends it; what it was told to keep stays.
+    pub(super) fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
     /// Where it keeps a blob.
     pub(super) fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.trim_start_matches("sha256:");
@@ -93,7 +99,8 @@ impl TestRegistry {
 
 impl Drop for TestRegistry {
     fn drop(&mut self) {
-        self.process.kill().unwrap();
+        // It may have been stopped.
+        let _ended = self.process.kill();
         self.process.wait().unwrap();
     }
 }
