@@ -174,6 +174,10 @@ fn what_leads_outside_is_refused_or_stays_inside() {
         (Tar::new().pax(&[("size", b"99999999999")]).file(&long, "x"), "bytes when unpacked"),
         (Tar::new().pax(&[("size", b"-1")]).file("a", "x"), "pax size"),
         (Tar::new().pax(&[("GNU.sparse.major", b"1")]).file("a", "x"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9")]).file("a", "1\n9\n1\n"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.map", b"0,1,2")]).file("a", "x"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.size", b"1"), ("GNU.sparse.map", b"0,9")]).file("a", "x"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.numbytes", b"1")]).file("a", "x"), "sparse"),
     ];
     for (number, (tar, expected)) in refused.into_iter().enumerate() {
         let mut layers = Layers::new();
@@ -290,6 +294,28 @@ fn sparse_files_are_read_and_stay_sparse() {
     octal(&mut header.as_gnu_mut().unwrap().realsize, 5_000_000_000);
     header.set_cksum();
     assert!(layers.add_bytes(&whole(&header), limits).unwrap_err().to_string().contains("more than 10000000 bytes"));
+}
+
+/// As GNU tar writes them, in all of its formats.
+#[test]
+fn sparse_files_of_gnu_tar_are_read() {
+    let source = tempfile::tempdir().unwrap();
+    let file = fs::File::create(source.path().join("sparse")).unwrap();
+    for (offset, data) in [(70_000, "begin"), (1_000_000, "middle"), (3_000_000, "end")] {
+        std::os::unix::fs::FileExt::write_all_at(&file, data.as_bytes(), offset).unwrap();
+    }
+    file.set_len(4_000_000).unwrap();
+    let expected = fs::read(source.path().join("sparse")).unwrap();
+    for (format, version) in [("gnu", "1.0"), ("posix", "0.0"), ("posix", "0.1"), ("posix", "1.0")] {
+        let mut command = std::process::Command::new("tar");
+        command.args(["--format", format, "--sparse-version", version, "-cSf", "-", "sparse"]);
+        let output = command.current_dir(source.path()).output().unwrap();
+        assert!(output.status.success() && output.stdout.len() < 200_000, "{output:?}");
+        let mut layers = Layers::new();
+        layers.add_bytes(&output.stdout, Limits { entries: 10, bytes: 10_000_000 }).unwrap();
+        assert!(fs::read(layers.top("sparse")).unwrap() == expected, "{format} {version}");
+        assert!(fs::metadata(layers.top("sparse")).unwrap().blocks() * 512 < 1_000_000, "{format} {version}");
+    }
 }
 
 #[test]
