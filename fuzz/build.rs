@@ -6,7 +6,7 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let directory = env::var("OUT_DIR").unwrap_or_else(|error| panic!("cargo says where: {error}"));
-    let table = "pub(super) static IMAGES: &[BuiltInImage] = &[];\n";
+    let table = "const _: Option<BuiltInLayer> = None;\npub(super) static IMAGES: &[BuiltInImage] = &[];\n";
     let written = fs::write(Path::new(&directory).join("builtin_images.rs"), table);
     written.unwrap_or_else(|error| panic!("{directory}: {error}"));
 }
