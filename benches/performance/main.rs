@@ -9,12 +9,17 @@
 mod compute;
 mod exec;
 mod files;
+mod images;
 mod network;
 mod nodes;
 mod plan;
 mod pod_start;
 mod probes;
 mod programs;
+/// Registries, as the tests have them.
+#[path = "../../src/image/tests/registry.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "it is for tests, which use more of it")]
+mod registry;
 mod report;
 mod serve;
 mod size;
@@ -43,6 +48,7 @@ const GROUPS: &[(&str, Measure)] = &[
     ("web", web::measure),
     ("compute", compute::measure),
     ("files", files::measure),
+    ("images", images::measure),
     ("serve", serve::measure),
     ("size", size::measure),
 ];

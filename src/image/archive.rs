@@ -13,8 +13,14 @@ const MAX_XATTRS: usize = 64;
 const MAX_XATTR: usize = 64 * 1024;
 /// The most pieces of a sparse file.
 const MAX_PIECES: usize = 65_536;
+/// The most digits of a number in decimal.
+const MAX_DIGITS: usize = 20;
 /// What pax attributes for extended attributes begin with.
 const XATTR: &[u8] = b"SCHILY.xattr.";
+/// What pax attributes of sparse files begin with.
+const SPARSE: &[u8] = b"GNU.sparse.";
+/// What is wrong with most bad sparse files.
+const BAD_MAP: &str = "the map of a sparse file";
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +69,43 @@ struct Extensions {
     gid: Option<u64>,
     modified: Option<(i64, i64)>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    sparse: Option<PaxSparse>,
+}
+
+/// A sparse file as pax attributes have it, in GNU's formats 0.0, 0.1 and 1.0.
+#[derive(Default)]
+struct PaxSparse {
+    name: Option<Vec<u8>>,
+    size: u64,
+    pieces: Vec<(u64, u64)>,
+    /// The map is at the beginning of the data (format 1.0).
+    map_in_data: bool,
+}
+
+impl PaxSparse {
+    /// Takes one attribute; `None` if it is not as it should be.
+    fn attribute(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match key {
+            b"name" => self.name = Some(value.to_vec()),
+            b"size" | b"realsize" => self.size = number(value)?,
+            b"major" => self.map_in_data = number(value)? > 0,
+            b"offset" => self.add(number(value)?, 0)?,
+            b"numbytes" => self.pieces.last_mut()?.1 = number(value)?,
+            b"map" => {
+                let mut numbers = value.split(|byte| *byte == b',');
+                while let Some(offset) = numbers.next() {
+                    self.add(number(offset)?, number(numbers.next()?)?)?;
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn add(&mut self, offset: u64, length: u64) -> Option<()> {
+        self.pieces.push((offset, length));
+        (self.pieces.len() <= MAX_PIECES).then_some(())
+    }
 }
 
 /// A stream of entries.
@@ -203,7 +246,7 @@ impl<R: Read> Archive<R> {
         for record in PaxExtensions::new(&data) {
             let record = record.map_err(|_| self.bad("a pax record"))?;
             let (key, value) = (record.key_bytes(), record.value_bytes());
-            let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+            let number = || number(value);
             match key {
                 b"path" => extensions.path = Some(value.to_vec()),
                 b"linkpath" => extensions.link = Some(value.to_vec()),
@@ -217,8 +260,12 @@ impl<R: Read> Archive<R> {
                     }
                     extensions.xattrs.push((key[XATTR.len()..].to_vec(), value.to_vec()));
                 }
-                key if key.starts_with(b"GNU.sparse.") => return Err(self.bad("a sparse file in pax format")),
-                _ => {}
+                key => {
+                    if let Some(key) = key.strip_prefix(SPARSE) {
+                        let sparse = extensions.sparse.get_or_insert_default();
+                        sparse.attribute(key, value).ok_or_else(|| self.bad(BAD_MAP))?;
+                    }
+                }
             }
         }
         Ok(())
@@ -244,6 +291,8 @@ impl<R: Read> Archive<R> {
         };
         if entry.kind == EntryType::GNUSparse {
             self.sparse(header, &mut entry)?;
+        } else if let Some(sparse) = extensions.sparse.filter(|_| entry.kind == EntryType::Regular) {
+            self.pax_sparse(sparse, &mut entry)?;
         } else if !matches!(entry.kind, EntryType::Regular | EntryType::Continuous) && !is_old_file(header) {
             // Links and directories may declare a size that stands for nothing.
             entry.size = 0;
@@ -262,7 +311,7 @@ impl<R: Read> Archive<R> {
         entry.size = gnu.real_size().map_err(|_| self.bad("the size of a sparse file"))?;
         let mut pieces: Vec<(u64, u64)> = Vec::new();
         let mut add = |found: &tar::GnuSparseHeader, number: usize| {
-            let bad = || ArchiveError::BadHeader { number, what: "the map of a sparse file" };
+            let bad = || ArchiveError::BadHeader { number, what: BAD_MAP };
             if found.is_empty() {
                 return Ok(());
             }
@@ -284,18 +333,64 @@ impl<R: Read> Archive<R> {
             }
             more = extended.is_extended();
         }
+        self.check_map(pieces, entry)
+    }
+
+    /// The map of a sparse file in pax format.
+    fn pax_sparse(&mut self, mut sparse: PaxSparse, entry: &mut Entry) -> Result<(), ArchiveError> {
+        entry.size = sparse.size;
+        if let Some(name) = sparse.name.take() {
+            entry.path = name;
+        }
+        if sparse.map_in_data {
+            let start = self.left;
+            let pieces = self.map_number()?;
+            for _ in 0..pieces {
+                let (offset, length) = (self.map_number()?, self.map_number()?);
+                sparse.add(offset, length).ok_or_else(|| self.bad(BAD_MAP))?;
+            }
+            // Data begins at the next block.
+            for _ in 0..(BLOCK as u64 - (start - self.left) % BLOCK as u64) % BLOCK as u64 {
+                self.data_byte()?;
+            }
+        }
+        self.check_map(sparse.pieces, entry)
+    }
+
+    /// A line of the map that data begins with.
+    fn map_number(&mut self) -> Result<u64, ArchiveError> {
+        let mut digits = Vec::new();
+        loop {
+            match self.data_byte()? {
+                b'\n' => return number(&digits).ok_or_else(|| self.bad(BAD_MAP)),
+                byte if digits.len() < MAX_DIGITS => digits.push(byte),
+                _ => return Err(self.bad(BAD_MAP)),
+            }
+        }
+    }
+
+    fn data_byte(&mut self) -> Result<u8, ArchiveError> {
+        let mut byte = [0];
+        match self.read_data(&mut byte)? {
+            0 => Err(self.bad(BAD_MAP)),
+            _ => Ok(byte[0]),
+        }
+    }
+
+    /// Takes a map if its pieces follow each other within the file, and are all the data that there is.
+    fn check_map(&self, pieces: Vec<(u64, u64)>, entry: &mut Entry) -> Result<(), ArchiveError> {
         let mut end = 0;
         let mut total = 0_u64;
         for (offset, length) in &pieces {
             let fits = *offset >= end && offset.checked_add(*length).is_some_and(|end| end <= entry.size);
             if !fits {
-                return Err(self.bad("the map of a sparse file"));
+                return Err(self.bad(BAD_MAP));
             }
             end = offset + length;
             total += length;
         }
         if total != self.left {
-            return Err(self.bad("the map of a sparse file"));
+            return Err(self.bad(BAD_MAP));
         }
         entry.pieces = Some(pieces);
         Ok(())
@@ -311,6 +406,11 @@ fn without_nul(mut name: Vec<u8>) -> Vec<u8> {
         name.truncate(end);
     }
     name
+}
+
+/// A number in decimal.
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// `seconds[.fraction]`, as pax has times.

@@ -81,7 +81,7 @@ impl<'h> Cluster<'h> {
             let types = object.types.clone().unwrap();
             let kind = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
             let api: Api<DynamicObject> = match (types.kind.as_str(), &object.metadata.namespace) {
-                ("Namespace", _) => Api::all_with(self.client.clone(), &kind),
+                ("Namespace" | "RuntimeClass", _) => Api::all_with(self.client.clone(), &kind),
                 (_, Some(namespace)) => Api::namespaced_with(self.client.clone(), namespace, &kind),
                 (_, None) => Api::default_namespaced_with(self.client.clone(), &kind),
             };

@@ -14,7 +14,15 @@ use proptest::test_runner::{Config, TestRunner};
 #[path = "../../fuzz/src/checks.rs"]
 mod checks;
 
-/// Inputs made of each of the four kinds.
+#[expect(unreachable_pub, reason = "it is a library, for fuzzers")]
+#[path = "../../fuzz/src/images.rs"]
+mod images;
+
+/// Layers of images that mean harm.
+#[path = "images/layers.rs"]
+mod layers;
+
+/// Inputs made of each kind.
 const CASES: u32 = 500;
 
 /// Parts of objects, as they are and as they should not be.
@@ -114,6 +122,41 @@ fn check(inputs: &[Vec<u8>], property: fn(&[u8])) {
     if let Err(error) = ended {
         panic!("{error}");
     }
+}
+
+/// Documents of images, as they are and as they should not be.
+const IMAGES: &[&str] = &[
+    // A program of the CNCF's layout, and an ordinary image of one layer that is no archive.
+    "\0{\"schemaVersion\":2,\"config\":{\"mediaType\":\"application/vnd.wasm.config.v0+json\",\"digest\":\"@1\",\"size\":\"#1\"},\
+     \"layers\":[{\"mediaType\":\"application/wasm\",\"digest\":\"@2\",\"size\":\"#2\"}],\"annotations\":{\"a\":\"b\"}}\0{}\0\u{0}asm",
+    "\0{\"schemaVersion\":2,\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"@1\",\"size\":\"#1\"},\
+     \"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"@2\",\"size\":\"#2\"}]}\0\
+     {\"os\":\"wasip1\",\"architecture\":\"wasm\",\"config\":{\"Env\":[\"A=b\",\"=\"],\"Entrypoint\":[\"/a.wasm\"],\"User\":\"0\"},\
+     \"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"@2\"]},\"history\":[{\"empty_layer\":true},{\"created_by\":\"x\"}]}\0layer",
+    // An index for several platforms, one of which is there.
+    "\x01{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"@1\",\
+     \"size\":\"#1\",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\",\"variant\":\"v8\"}},{\"mediaType\":\
+     \"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:0000000000000000000000000000000000000000000000000000000000000000\",\
+     \"size\":1,\"platform\":{\"os\":\"wasi\",\"architecture\":\"wasm\"}}]}\0{\"schemaVersion\":2,\"config\":{\"mediaType\":\
+     \"application/vnd.docker.container.image.v1+json\",\"digest\":\"@2\",\"size\":\"#2\"},\"layers\":[]}\0\
+     {\"os\":\"linux\",\"architecture\":\"amd64\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}",
+    // An index of indexes, and of nothing.
+    "\x02{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"digest\":\"@1\",\
+     \"size\":\"#1\"}]}\0{\"schemaVersion\":2,\"manifests\":[]}",
+    "\x03{\"schemaVersion\":1,\"fsLayers\":[]}",
+    "\0{\"schemaVersion\":2,\"config\":{\"mediaType\":\"x\",\"digest\":\"sha256:../../../etc/passwd\",\"size\":-1},\"layers\":[]}",
+    "\0[]",
+];
+
+#[test]
+fn images_are_what_their_documents_say_or_refused() {
+    check(&bytes(IMAGES), images::image);
+}
+
+#[test]
+fn layers_stay_inside_whatever_they_have() {
+    check(&led(&[0, 2], &layers::hostile()), images::layer);
+    check(&led(&[3, 7], &layers::streams()), images::layer);
 }
 
 #[test]

@@ -312,7 +312,8 @@ fn ask(helper: &str, registry: &str) -> std::io::Result<Option<Credentials>> {
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(registry.as_bytes())?;
+        // One that asks for nothing may have ended already.
+        let _unread = stdin.write_all(registry.as_bytes());
     }
     let (sender, receiver) = mpsc::sync_channel(1);
     if let Some(stdout) = child.stdout.take() {

@@ -3,6 +3,7 @@
 
 mod archives;
 mod pull;
+#[allow(dead_code, reason = "some of it is for other tests")]
 mod registry;
 mod store;
 

@@ -183,6 +183,33 @@ async fn who_has_no_or_wrong_credentials_is_refused_and_told_by_whom() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_had_for_every_kind_of_credentials() {
+    let made = MadeImage::new(&[("gzip", noise(1, 1000))]);
+    let proxy = FaultyProxy::with_tokens(made.directory.path()).await;
+    let name = format!("{}/app:1", proxy.address);
+    let keyring = |credentials| Keyring::of(&proxy.address, credentials);
+    let pulled = async |keyring| pull(&Fixture::new().open(), &name, keyring).await.map(drop);
+    let horse = |password: &str| keyring(Credentials::Basic { username: "husk".into(), password: password.into() });
+    pulled(horse("correct-horse")).await.unwrap();
+    assert_eq!(proxy.requests("GET", "/token").len(), 1, "one token is enough for all requests");
+    pulled(keyring(Credentials::Identity("refresh-horse".into()))).await.unwrap();
+    assert_eq!(proxy.requests("POST", "/token").len(), 1);
+    pulled(keyring(Credentials::Registry("good-token".into()))).await.unwrap();
+    let mut several = horse("wrong-horse");
+    several.extend(keyring(Credentials::Identity("wrong-horse".into())));
+    several.extend(horse("correct-horse"));
+    pulled(several).await.unwrap();
+    for (keyring, expected) in [
+        (Keyring::default(), "authorization failed: unauthorized: no"),
+        (horse("wrong-horse"), "the credentials were refused: unauthorized: no"),
+        (keyring(Credentials::Registry("wrong-horse".into())), "the credentials were refused: unauthorized: no"),
+    ] {
+        let error = pulled(keyring).await.unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("horse") && !error.contains("token"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_said_in_the_registrys_words() {
     let Some(registry) = started(Wanted::default()) else { return };
     MadeImage::new(&[("gzip", noise(1, 1000))]).push(&registry, "app:1");
@@ -225,6 +252,24 @@ async fn a_download_that_is_cut_goes_on_where_it_ended() {
         assert!(ranges[1].as_ref().unwrap().starts_with("bytes="), "{ranges:?}");
         assert!(contents(&store.open().resolve(&name).unwrap(), 0) == noise(1, 1_000_000));
     }
+}
+
+/// A pull that has failed for good has not been for nothing: the next one, of another process too, goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_pull_goes_on_where_a_failed_one_ended() {
+    let content = noise(1, 1_000_000);
+    let made = MadeImage::new(&[("", content.clone())]);
+    let layer = layer_path_part(&made);
+    let fixture = Fixture::new();
+    let mut rules = vec![Rule { path: layer, times: 1, fault: Fault::CutAfter(400_000) }];
+    rules.push(Rule { path: layer, times: 1, fault: Fault::Answer(403, vec![], "") });
+    let proxy = FaultyProxy::of_layout(made.directory.path(), rules).await;
+    let name = format!("{}/app:1", proxy.address);
+    pull(&fixture.open(), &name, Keyring::default()).await.unwrap_err();
+    pull(&fixture.open(), &name, Keyring::default()).await.unwrap();
+    let ranges = proxy.requests("GET", layer);
+    assert!(ranges.len() == 3 && ranges[2].is_some() && ranges[2] == ranges[1], "{ranges:?}");
+    assert!(contents(&fixture.open().resolve(&name).unwrap(), 0) == content);
 }
 
 /// The digest of the first layer; leaked, for rules are `'static`.

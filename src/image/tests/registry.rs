@@ -84,6 +84,12 @@ impl TestRegistry {
         self.directory.path().join("ca.pem")
     }
 
+    /// Ends it; what it was told to keep stays.
+    pub(super) fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
     /// Where it keeps a blob.
     pub(super) fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.trim_start_matches("sha256:");
@@ -93,7 +99,8 @@ impl TestRegistry {
 
 impl Drop for TestRegistry {
     fn drop(&mut self) {
-        self.process.kill().unwrap();
+        // It may have been stopped.
+        let _ended = self.process.kill();
         self.process.wait().unwrap();
     }
 }
@@ -179,11 +186,18 @@ impl FaultyProxy {
         Self::before(Upstream::Layout(layout.to_owned()), rules).await
     }
 
+    /// As that of a layout, but it wants tokens, which it gives to whoever is `husk` with the password `correct-horse` or has
+    /// the refresh token `refresh-horse`; to others only such as are good for nothing.
+    pub(super) async fn with_tokens(layout: &Path) -> Self {
+        Self::before(Upstream::Tokens(layout.to_owned()), Vec::new()).await
+    }
+
     async fn before(upstream: Upstream, rules: Vec<Rule>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let state = Arc::new(Proxy { upstream, rules: Mutex::new(rules.into()), seen: Arc::clone(&seen) });
+        let (rules, own) = (Mutex::new(rules.into()), address.clone());
+        let state = Arc::new(Proxy { upstream, address: own, rules, seen: Arc::clone(&seen) });
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -212,10 +226,12 @@ impl FaultyProxy {
 enum Upstream {
     Registry(String),
     Layout(PathBuf),
+    Tokens(PathBuf),
 }
 
 struct Proxy {
     upstream: Upstream,
+    address: String,
     rules: Mutex<VecDeque<Rule>>,
     seen: Seen,
 }
@@ -252,6 +268,18 @@ impl Proxy {
         let (mut answered, mut contents) = match &self.upstream {
             Upstream::Registry(address) => forwarded(address, parts, body).await,
             Upstream::Layout(root) => of_layout(root, &parts),
+            Upstream::Tokens(_) if parts.uri.path() == "/token" => {
+                token(&parts, &body.collect().await.unwrap().to_bytes())
+            }
+            Upstream::Tokens(root) if is_authorized(&parts) => of_layout(root, &parts),
+            Upstream::Tokens(_) => {
+                let challenge = format!(
+                    "Bearer realm=\"http://{}/token\",service=\"tests\",scope=\"repository:app:pull\"",
+                    self.address
+                );
+                let refused = Response::builder().status(401).header("www-authenticate", challenge).body(());
+                (refused.unwrap().into_parts().0, br#"{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}"#.to_vec())
+            }
         };
         if matches!(fault, Some(Fault::WrongDigest)) {
             let wrong = format!("sha256:{}", "0".repeat(64));
@@ -303,6 +331,29 @@ async fn forwarded(address: &str, mut parts: http::request::Parts, body: Incomin
     let (mut parts, body) = answered.into_parts();
     parts.headers.remove("transfer-encoding");
     (parts, body.collect().await.unwrap().to_bytes().to_vec())
+}
+
+fn is_authorized(parts: &http::request::Parts) -> bool {
+    parts.headers.get("authorization").is_some_and(|value| value == "Bearer good-token")
+}
+
+/// What a token server answers, by either of its protocols.
+fn token(parts: &http::request::Parts, body: &[u8]) -> (http::response::Parts, Vec<u8>) {
+    let (query, body) = (parts.uri.query().unwrap_or_default(), String::from_utf8_lossy(body));
+    let asked = if parts.method == http::Method::POST { &*body } else { query };
+    assert!(asked.contains("service=tests") && asked.contains("scope=repository%3Aapp%3Apull"), "{asked}");
+    let authorization = parts.headers.get("authorization");
+    // `husk:correct-horse`
+    let knows_password = authorization.is_some_and(|value| value == "Basic aHVzazpjb3JyZWN0LWhvcnNl");
+    let status = if authorization.is_some() && !knows_password { 401 } else { 200 };
+    let answer = if body.contains("refresh_token=refresh-horse") {
+        r#"{"access_token":"good-token","expires_in":300}"#
+    } else if knows_password {
+        r#"{"token":"good-token"}"#
+    } else {
+        r#"{"token":"anonymous-token"}"#
+    };
+    (Response::builder().status(status).body(()).unwrap().into_parts().0, answer.as_bytes().to_vec())
 }
 
 /// What a registry would answer that has the image of a layout.

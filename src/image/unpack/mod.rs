@@ -109,6 +109,21 @@ pub struct UnpackedImage {
     pub report: Report,
 }
 
+impl UnpackedImage {
+    /// What is not as in the image, for people: owners, devices and attributes of what was unpacked just now.
+    pub fn note(&self) -> Option<String> {
+        let counted = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let owners = counted(self.report.squashed, "files have other owners than in the image");
+        let parts = [
+            owners.map(|owners| format!("{owners} ({})", self.ownership.describe())),
+            counted(self.report.devices, "devices were left out"),
+            counted(self.report.attributes, "extended attributes were left out"),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
 impl ImageStore {
     /// Finds an image by name and unpacks it. Reads and writes files.
     pub fn unpack(&self, name: &str, platform: PlatformChoice) -> Result<UnpackedImage, ImageError> {
@@ -171,7 +186,11 @@ impl ImageStore {
         if has_grown {
             self.keep_to_limit();
         }
-        Ok(UnpackedImage { image, directories: final_paths, ownership, report })
+        let unpacked = UnpackedImage { image, directories: final_paths, ownership, report };
+        if let Some(note) = unpacked.note() {
+            tracing::warn!(image = unpacked.image.reference, note, "an image was unpacked with changes");
+        }
+        Ok(unpacked)
     }
 
     fn unpack_layer(

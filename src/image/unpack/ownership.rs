@@ -26,8 +26,13 @@ impl Ownership {
         if uid != 0 {
             return Self { uids: Some(Vec::new()), gids: Some(Vec::new()), fallback: (uid, gid) };
         }
-        let read = |path: &str| fs::read_to_string(path).map_or_else(|_| Some(vec![(0, 1)]), |text| ranges(&text));
-        Self { uids: read("/proc/self/uid_map"), gids: read("/proc/self/gid_map"), fallback: (0, 0) }
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_else(|_| "0 0 1".to_owned());
+        Self::of_maps(&read("/proc/self/uid_map"), &read("/proc/self/gid_map"))
+    }
+
+    /// What root can do in a namespace of these maps.
+    pub(super) fn of_maps(uids: &str, gids: &str) -> Self {
+        Self { uids: ranges(uids), gids: ranges(gids), fallback: (0, 0) }
     }
 
     /// Owners as the image has them, as far as they are mapped, and whether both are.

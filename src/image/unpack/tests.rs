@@ -87,10 +87,13 @@ impl Layers {
     }
 
     fn add_bytes(&mut self, archive: &[u8], limits: Limits) -> Result<Report, UnpackError> {
+        self.add_owned(archive, limits, &Ownership::detect())
+    }
+
+    fn add_owned(&mut self, archive: &[u8], limits: Limits, ownership: &Ownership) -> Result<Report, UnpackError> {
         let target = self.directory.path().join(format!("layer{}", self.layers.len()));
         fs::create_dir(&target).unwrap();
-        let ownership = Ownership::detect();
-        let writer = LayerWriter::new(&target, &self.layers, &ownership, limits)?;
+        let writer = LayerWriter::new(&target, &self.layers, ownership, limits)?;
         let result = writer.apply(&mut Archive::new(archive));
         assert_eq!(fs::read_to_string(self.directory.path().join("witness")).unwrap(), "untouched");
         let beside = fs::read_dir(self.directory.path()).unwrap().count();
@@ -174,6 +177,10 @@ fn what_leads_outside_is_refused_or_stays_inside() {
         (Tar::new().pax(&[("size", b"99999999999")]).file(&long, "x"), "bytes when unpacked"),
         (Tar::new().pax(&[("size", b"-1")]).file("a", "x"), "pax size"),
         (Tar::new().pax(&[("GNU.sparse.major", b"1")]).file("a", "x"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9")]).file("a", "1\n9\n1\n"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.map", b"0,1,2")]).file("a", "x"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.size", b"1"), ("GNU.sparse.map", b"0,9")]).file("a", "x"), "sparse"),
+        (Tar::new().pax(&[("GNU.sparse.numbytes", b"1")]).file("a", "x"), "sparse"),
     ];
     for (number, (tar, expected)) in refused.into_iter().enumerate() {
         let mut layers = Layers::new();
@@ -290,6 +297,77 @@ fn sparse_files_are_read_and_stay_sparse() {
     octal(&mut header.as_gnu_mut().unwrap().realsize, 5_000_000_000);
     header.set_cksum();
     assert!(layers.add_bytes(&whole(&header), limits).unwrap_err().to_string().contains("more than 10000000 bytes"));
+}
+
+/// As GNU tar writes them, in all of its formats.
+#[test]
+fn sparse_files_of_gnu_tar_are_read() {
+    let source = tempfile::tempdir().unwrap();
+    let file = fs::File::create(source.path().join("sparse")).unwrap();
+    for (offset, data) in [(70_000, "begin"), (1_000_000, "middle"), (3_000_000, "end")] {
+        std::os::unix::fs::FileExt::write_all_at(&file, data.as_bytes(), offset).unwrap();
+    }
+    file.set_len(4_000_000).unwrap();
+    let expected = fs::read(source.path().join("sparse")).unwrap();
+    for (format, version) in [("gnu", "1.0"), ("posix", "0.0"), ("posix", "0.1"), ("posix", "1.0")] {
+        let mut command = std::process::Command::new("tar");
+        command.args(["--format", format, "--sparse-version", version, "-cSf", "-", "sparse"]);
+        let output = command.current_dir(source.path()).output().unwrap();
+        assert!(output.status.success() && output.stdout.len() < 200_000, "{output:?}");
+        let mut layers = Layers::new();
+        layers.add_bytes(&output.stdout, Limits { entries: 10, bytes: 10_000_000 }).unwrap();
+        assert!(fs::read(layers.top("sparse")).unwrap() == expected, "{format} {version}");
+        assert!(fs::metadata(layers.top("sparse")).unwrap().blocks() * 512 < 1_000_000, "{format} {version}");
+    }
+}
+
+#[test]
+fn owners_that_are_not_mapped_are_squashed_and_counted() {
+    let limits = Limits { entries: 10, bytes: 1000 };
+    let owned = |uid: u64, name: &str| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_path(name).unwrap();
+        header.set_mode(0o4755);
+        header.set_uid(uid);
+        header.set_gid(uid);
+        header.set_mtime(0);
+        header.set_size(0);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    let archive = [owned(0, "root"), owned(33, "www"), owned(70_000, "far")].concat();
+    let add = |ownership: &Ownership| {
+        let mut layers = Layers::new();
+        let report = layers.add_owned(&archive, limits, ownership).unwrap();
+        let owners = ["root", "www", "far"].map(|name| {
+            let metadata = fs::metadata(layers.top(name)).unwrap();
+            assert_eq!(metadata.mode() & 0o7777, 0o4755, "giving a file away does not cost it its bits");
+            metadata.uid()
+        });
+        (report.squashed, owners)
+    };
+    if rustix::process::geteuid().is_root()
+        && Ownership::detect() == Ownership::of_maps("0 0 4294967295", "0 0 4294967295")
+    {
+        assert_eq!(add(&Ownership::detect()), (0, [0, 33, 70_000]));
+        assert_eq!(add(&Ownership::of_maps("0 1000 1\n1 100000 65536", "0 1000 1\n1 100000 65536")), (1, [0, 33, 0]));
+    }
+    let me = rustix::process::geteuid().as_raw();
+    let single = Ownership::of_maps("0 1000 1", "0 1000 1");
+    assert_eq!(add(&single), (2, [me; 3]));
+    let unpacked = UnpackedImage {
+        image: builtin::find(&crate::image::Reference::parse("builtin/pause").unwrap(), true).unwrap(),
+        directories: Vec::new(),
+        ownership: single,
+        report: Report { squashed: 2, devices: 1, ..Report::default() },
+    };
+    let note = unpacked.note().unwrap();
+    assert_eq!(
+        note,
+        "2 files have other owners than in the image (all files belong to one user, whoever owns them in the image); \
+         1 devices were left out"
+    );
 }
 
 #[test]

@@ -100,7 +100,7 @@ async fn deletion_during_a_slow_creation_takes_no_time() {
 async fn pods_that_cannot_start_can_be_deleted() {
     for spec in [
         "containers: [{name: c}], volumes: [{name: v, configMap: {name: missing}}]",
-        "containers: [{name: c, image: 'nowhere:1'}]",
+        "containers: [{name: c, image: '127.0.0.1:1/nowhere:1'}]",
         "containers: [{name: c, image: 'Not A Name'}]",
     ] {
         let mut scene = Scene::new(spec).start();

@@ -100,7 +100,7 @@ fn locate(
     }
     if program.contains('/') {
         let path = absolute(working_dir, program);
-        return match executable(root, &path) {
+        return match executable(root, &path).or_else(|error| wasm(root, &path).ok_or(error)) {
             Ok(file) => Ok((path, file)),
             Err(Errno::NotFound) => Err(not_found(program, &format!("stat {program}: no such file or directory"))),
             Err(Errno::NotDirectory) => Err(not_found(program, &format!("stat {program}: not a directory"))),
@@ -129,15 +129,17 @@ fn executable(root: &Dir, path: &str) -> Result<File, Errno> {
         Opened::Dir(_) => return Err(Errno::IsDirectory),
     };
     let stat = file.stat()?;
-    let runnable = stat.kind == FileKind::Regular && (stat.mode & 0o111 != 0 || is_wasm(&file)?);
+    let runnable = stat.kind == FileKind::Regular && stat.mode & 0o111 != 0;
     if runnable { Ok(file) } else { Err(Errno::Access) }
 }
 
-/// Differs from Linux: programs of WebAssembly need no permission to be executed. Compilers do not set it, and so files
-/// in images do not have it; runwasi does not ask for it either.
-fn is_wasm(file: &File) -> Result<bool, Errno> {
+/// Differs from Linux: a program of WebAssembly that is named by its path needs no permission to be executed. Compilers do
+/// not set it, and so files in images do not have it; runwasi does not ask for it either.
+fn wasm(root: &Dir, path: &str) -> Option<File> {
+    let options = OpenOptions { read: true, follow: true, ..OpenOptions::default() };
+    let Ok(Opened::File(file)) = root.open(path, options) else { return None };
     let mut magic = [0; 4];
-    Ok(file.read_at(&mut magic, 0)? == magic.len() && magic == *b"\0asm")
+    (file.read_at(&mut magic, 0).ok()? == magic.len() && magic == *b"\0asm").then_some(file)
 }
 
 fn read_head(program: &str, file: &File) -> Result<Vec<u8>, RuntimeError> {

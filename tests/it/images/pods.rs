@@ -178,7 +178,7 @@ fn has(events: &[(String, String)], reason: &str, message: &str) {
 
 #[test]
 fn policies_credentials_and_failures_are_kubernetes() {
-    let Some(registry) = TestRegistry::start(Wanted { tls: true, password: true }) else { return };
+    let Some(mut registry) = TestRegistry::start(Wanted { tls: true, password: true }) else { return };
     let husk = Husk::new();
     let scene = Scene::start(&husk, &registry);
     let address = registry.address.clone();
@@ -239,7 +239,7 @@ fn policies_credentials_and_failures_are_kubernetes() {
     has(&scene.events("invalid"), "Failed", "Error: InvalidImageName");
 
     // Without the registry, what is there still runs, but not under Always.
-    drop(registry);
+    registry.stop();
     scene.runs("offline", &image, "IfNotPresent", &[]);
     let reasons = ["RegistryUnavailable", "ImagePullBackOff"];
     let [gone, then] = scene.waits("gone", &image, "Always", &["right"], reasons);

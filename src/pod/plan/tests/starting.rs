@@ -392,10 +392,10 @@ fn a_registry_that_does_not_answer_and_a_missing_signature_are_told_apart() {
         };
         let mut sim =
             Sim::new("containers: [{name: c, image: x}]").script("c", &[serves()]).failing_images("x", 2, failure);
-        sim.run(0.5);
-        assert_eq!(sim.only(&["state c"])[1], format!("0 state c {reason}"));
-        assert_eq!(sim.posted(&["Failed"])[..2], [event, format!("0 Failed Error: {reason}")]);
         sim.run(5.0);
+        let states = ["ContainerCreating", reason, "ImagePullBackOff"].map(|reason| format!("0 state c {reason}"));
+        assert_eq!(sim.only(&["state"]), states);
+        assert_eq!(sim.posted(&["Failed"])[..2], [event, format!("0 Failed Error: {reason}")]);
         let waiting = sim.container("c").state.as_ref().unwrap().waiting.clone().unwrap();
         let expected = format!("Back-off pulling image \"x\": {reason}: {message}");
         assert_eq!((waiting.reason.as_deref(), waiting.message), (Some("ImagePullBackOff"), Some(expected)));
