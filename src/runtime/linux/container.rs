@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::cgroup::Cgroup;
 use super::mount_namespace::MountNamespace;
+use super::process::leftovers;
 use super::protocol::{ExecSpec, Failure, FailureKind, Key, Operation, ProcessSpec, RunSpec, Started};
 use super::sandbox::{Sandbox, SandboxError};
 use super::stdio;
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub(super) scratch: PathBuf,
     /// What tells its processes from others, while it runs.
     pub(super) namespace: Mutex<Option<MountNamespace>>,
+    /// The same, kept, where what the container starts may outlive even the sandbox process.
+    pub(super) kept_namespace: Mutex<Option<OwnedFd>>,
     /// What could not be done as asked.
     pub(super) warnings: Vec<RuntimeWarning>,
 }
@@ -183,6 +186,9 @@ impl LinuxContainer {
         let failed = |error: io::Error| RuntimeError::Failed(format!("cannot read what the container prints: {error}"));
         if self.is_main() {
             *self.shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = MountNamespace::of(started.pid);
+            let process = PathBuf::from(format!("/proc/{}", started.pid));
+            let kept = self.shared.sandbox.has_host_processes().then(|| MountNamespace::keep(&process).ok()).flatten();
+            *self.shared.kept_namespace.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         }
         let mut files = descriptors.into_iter().map(stdio::asynchronous);
         let mut next = || files.next().transpose().map_err(failed);
@@ -231,6 +237,11 @@ impl LinuxContainer {
             let ended = shared.exit_status(status, key == shared.main);
             if key == shared.main {
                 *shared.namespace.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                let kept = shared.kept_namespace.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(kept) = kept.filter(|_| status.is_none()) {
+                    // Among the host's processes, what a container has started does not end with a sandbox that was killed.
+                    let _ = tokio::task::spawn_blocking(move || leftovers::kill_all(&kept)).await;
+                }
             }
             shared.sandbox.post(Operation::Forget { key });
             exit.send_replace(Some(ended));

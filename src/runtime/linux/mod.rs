@@ -223,6 +223,7 @@ impl LinuxRuntime {
             cgroup,
             scratch: linux.rootfs.scratch.clone(),
             namespace: Mutex::default(),
+            kept_namespace: Mutex::default(),
             warnings,
         };
         let streams = Streams { stdin: config.stdin, stdout: config.stdout, stderr: config.stderr };

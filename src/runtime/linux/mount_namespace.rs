@@ -1,7 +1,10 @@
 //! Which processes are a container's: those in its mount namespace, which no other container has. This needs neither a
-//! control group nor a PID namespace of its own.
+//! control group nor a PID namespace of its own. The number of a namespace is another's once it is gone: who kills by it
+//! must keep the namespace.
 
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +13,7 @@ use crate::runtime::ResourceUsage;
 
 /// What tells a container's processes from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MountNamespace(pub(super) u64);
+pub(super) struct MountNamespace(u64);
 
 impl MountNamespace {
     /// That of a process, by its number in `/proc`.
@@ -21,6 +24,16 @@ impl MountNamespace {
     /// That of a process, by its directory in `/proc`.
     pub(super) fn at(process: &Path) -> Option<Self> {
         fs::metadata(process.join("ns/mnt")).ok().map(|metadata| Self(metadata.ino()))
+    }
+
+    /// That of a process, by its directory in `/proc`, kept for as long as the descriptor is open.
+    pub(super) fn keep(process: &Path) -> io::Result<OwnedFd> {
+        Ok(fs::File::open(process.join("ns/mnt"))?.into())
+    }
+
+    /// That behind a descriptor.
+    pub(super) fn behind(descriptor: &OwnedFd) -> Option<Self> {
+        rustix::fs::fstat(descriptor).ok().map(|stat| Self(stat.st_ino))
     }
 
     /// Directories in `/proc` of the processes in it, as far as this one may know.

@@ -220,8 +220,9 @@ pub(super) enum Progress {
     Born { pid: i32 },
     /// It waits for its IDs to be mapped to this user and group, in a user namespace of its own.
     MapIds { user: u32, group: u32 },
-    /// The next is the program, unless something fails still. The number is that of its mount namespace.
-    Executing { mount_namespace: Option<u64> },
+    /// The next is the program, unless something fails still. Its mount namespace is attached, if what it starts may outlive
+    /// it.
+    Executing,
     /// It has failed.
     Failed(Failure),
 }

@@ -171,6 +171,7 @@ pub struct Sandbox {
     uid: PodUid,
     pid: i32,
     has_host_network: bool,
+    has_host_processes: bool,
     inbox: Arc<Inbox>,
     next_request: AtomicU64,
     next_key: AtomicU64,
@@ -197,7 +198,7 @@ impl Sandbox {
         std::fs::create_dir_all(&config.linux.directory).map_err(SandboxError::Spawn)?;
         let child = spawn(config.program.clone(), theirs, !config.linux.host_pid).await.map_err(SandboxError::Spawn)?;
         let pid = i32::try_from(child.id()).unwrap_or_default();
-        let sandbox = Self::over(ours, config.uid, pid, config.linux.host_network)?;
+        let sandbox = Self::over(ours, config.uid, pid, &config.linux)?;
         sandbox.watch(Either::Left(child));
         let setup = Setup {
             version: VERSION,
@@ -219,12 +220,12 @@ impl Sandbox {
         let process = rustix::process::Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH);
         let process = process.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
         let process = process.map_err(io::Error::from).and_then(sys::register).map_err(SandboxError::Connect)?;
-        let sandbox = Self::over(connected, uid, pid, linux.host_network)?;
+        let sandbox = Self::over(connected, uid, pid, linux)?;
         sandbox.watch(Either::Right(process));
         Ok(sandbox)
     }
 
-    fn over(socket: OwnedFd, uid: PodUid, pid: i32, has_host_network: bool) -> Result<Arc<Self>, SandboxError> {
+    fn over(socket: OwnedFd, uid: PodUid, pid: i32, linux: &LinuxPodSandboxConfig) -> Result<Arc<Self>, SandboxError> {
         let socket =
             rustix::io::ioctl_fionbio(&socket, true).map_err(io::Error::from).and_then(|()| sys::register(socket));
         let socket = socket.map_err(SandboxError::Connect)?;
@@ -232,7 +233,8 @@ impl Sandbox {
         Ok(Arc::new(Self {
             uid,
             pid,
-            has_host_network,
+            has_host_network: linux.host_network,
+            has_host_processes: linux.host_pid,
             inbox: Arc::new(inbox),
             next_request: AtomicU64::new(1),
             next_key: AtomicU64::new(1),
@@ -273,6 +275,11 @@ impl Sandbox {
     /// Whether the pod is on the host's network.
     pub fn has_host_network(&self) -> bool {
         self.has_host_network
+    }
+
+    /// Whether the pod's processes are among the host's.
+    pub(super) fn has_host_processes(&self) -> bool {
+        self.has_host_processes
     }
 
     /// Resolves when the sandbox process has ended, and all that was started in it.

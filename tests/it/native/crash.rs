@@ -10,7 +10,7 @@ use husk::base::id::PodUid;
 use husk::runtime::{AdoptedContainer, ContainerRuntime, LinuxPodSandboxConfig};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::scene::{PATIENCE, Pod, Running, Setup, mount, new_runtime};
+use super::scene::{PATIENCE, Pod, Running, Setup, can_run, mount, new_runtime};
 
 /// Where an agent of a test's writes what it has started; whether its pod is to be adopted.
 const DIRECTORY: &str = "HUSK_TEST_AGENT";
@@ -124,6 +124,9 @@ fn running(adopted: AdoptedContainer) -> Running {
 
 #[tokio::test]
 async fn containers_outlive_an_agent_that_is_killed() {
+    if !can_run() {
+        return;
+    }
     let directory = scene();
     let mut handle = start_agent(directory.path(), true).await;
     handle.kill();
@@ -159,6 +162,9 @@ async fn containers_outlive_an_agent_that_is_killed() {
 
 #[tokio::test]
 async fn everything_ends_with_an_agent_that_is_killed() {
+    if !can_run() {
+        return;
+    }
     let directory = scene();
     let mut handle = start_agent(directory.path(), false).await;
     assert!(handle.runs());
@@ -170,6 +176,9 @@ async fn everything_ends_with_an_agent_that_is_killed() {
 
 #[tokio::test]
 async fn what_killed_agents_and_sandboxes_leave_is_removed_by_the_next() {
+    if !can_run() {
+        return;
+    }
     let directory = scene();
     let mut handle = start_agent(directory.path(), true).await;
     let had_groups = !handle.groups().is_empty();
@@ -192,6 +201,9 @@ async fn what_killed_agents_and_sandboxes_leave_is_removed_by_the_next() {
 
 #[tokio::test]
 async fn a_sandbox_that_nobody_wants_any_more_is_ended() {
+    if !can_run() {
+        return;
+    }
     let directory = scene();
     let mut handle = start_agent(directory.path(), true).await;
     handle.kill();

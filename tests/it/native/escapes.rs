@@ -5,10 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use husk::runtime::{SeccompProfile, Signal};
 
-use super::scene::{Pod, Setup, is_root, knows_system_calls, mount, new_runtime};
+use super::scene::{Pod, Setup, can_run, is_root, knows_system_calls, mount, new_runtime};
 
 #[tokio::test]
 async fn no_directory_of_the_sandboxs_can_be_a_working_directory() {
+    if !can_run() {
+        return;
+    }
     let pod = Pod::new();
     fs::write(pod.path("marker"), "outside\n").unwrap();
     let script = format!("cat ../../../../../../../../../..{0}; cat {0}; ls -a .; true", pod.path("marker").display());
@@ -27,6 +30,9 @@ async fn no_directory_of_the_sandboxs_can_be_a_working_directory() {
 
 #[tokio::test]
 async fn husk_itself_cannot_be_overwritten() {
+    if !can_run() {
+        return;
+    }
     for shares in [true, false] {
         let mut pod = Pod::with(|sandbox| sandbox.share_process_namespace = shares);
         // Whoever is root in the container owns it, on the host.
@@ -58,6 +64,9 @@ async fn husk_itself_cannot_be_overwritten() {
 
 #[tokio::test]
 async fn with_the_right_to_trace_no_process_of_husks_leads_out() {
+    if !can_run() {
+        return;
+    }
     let pod = Pod::with(|sandbox| sandbox.share_process_namespace = true);
     fs::write(pod.path("marker"), "outside\n").unwrap();
     let script = format!(
@@ -125,12 +134,14 @@ const REFUSED: &[(&str, &str, i32)] = &[
 
 #[tokio::test]
 async fn system_calls_that_lead_out_are_refused() {
+    if !can_run() {
+        return;
+    }
     if !knows_system_calls() {
         println!("not run here: the numbers of system calls are those of x86-64, and they are made by Perl");
         return;
     }
-    let mut script =
-        "sub try { my $r = syscall(shift, @_); print $r == -1 ? $! + 0 : \"done\", \"\\n\"; exit 0 if $$ != $p; } \
+    let mut script = "sub try { my ($n, @a) = @_; my $r = syscall($n, @a); print $r == -1 ? $! + 0 : \"done\", \"\\n\"; exit 0 if $$ != $p; } \
                       BEGIN { $p = $$; $| = 1; }\n"
             .to_owned();
     for (_, call, _) in REFUSED {
@@ -155,6 +166,9 @@ async fn system_calls_that_lead_out_are_refused() {
 
 #[tokio::test]
 async fn the_keys_of_whoever_started_husk_are_not_there() {
+    if !can_run() {
+        return;
+    }
     if !knows_system_calls() {
         println!("not run here: the numbers of system calls are those of x86-64, and they are made by Perl");
         return;
@@ -171,6 +185,9 @@ async fn the_keys_of_whoever_started_husk_are_not_there() {
 
 #[tokio::test]
 async fn devices_open_only_where_husk_has_put_them() {
+    if !can_run() {
+        return;
+    }
     let pod = Pod::new();
     let volume = pod.path("volume");
     fs::create_dir_all(&volume).unwrap();
@@ -196,6 +213,9 @@ async fn devices_open_only_where_husk_has_put_them() {
 
 #[tokio::test]
 async fn semaphores_and_queues_are_shared_in_the_pod_and_nowhere_else() {
+    if !can_run() {
+        return;
+    }
     if !knows_system_calls() {
         println!("not run here: there is no Perl to make semaphores");
         return;

@@ -1,5 +1,5 @@
 //! Native containers on the real runtime: Debian's static busybox as image, in namespaces of this machine. Everything runs
-//! twice, as the user who runs the tests and, if that is root, as one who is not (`rootless`).
+//! as root, if that runs the tests, and as an ordinary user with one ID and with many (`rootless`).
 
 mod basics;
 mod crash;

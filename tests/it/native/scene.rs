@@ -291,6 +291,12 @@ pub(super) fn knows_system_calls() -> bool {
     cfg!(target_arch = "x86_64") && Path::new("/usr/bin/perl").exists()
 }
 
+/// Whether this process may make namespaces: it is root, if only in a user namespace. Where it is not, `rootless` runs
+/// everything again as one that is.
+pub(super) fn can_run() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Whether the tests run as root of the system.
 pub(super) fn is_root() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap();

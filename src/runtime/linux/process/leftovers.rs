@@ -2,7 +2,7 @@
 //! its first process.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -13,8 +13,9 @@ use super::user_namespace::pid_in_proc;
 /// How often a search is repeated: what is found may have started others meanwhile.
 const MAX_ROUNDS: usize = 100;
 
-/// Kills every process in a mount namespace.
-pub(super) fn kill_all(namespace: MountNamespace) {
+/// Kills every process in the mount namespace behind a descriptor.
+pub(in super::super) fn kill_all(kept: &OwnedFd) {
+    let Some(namespace) = MountNamespace::behind(kept) else { return };
     for _ in 0..MAX_ROUNDS {
         let killed = namespace.processes().iter().filter(|process| kill(process, namespace)).count();
         if killed == 0 {

@@ -17,7 +17,7 @@
 mod copy;
 mod devices;
 mod identity;
-mod leftovers;
+pub(super) mod leftovers;
 mod mounts;
 mod namespaces;
 mod netlink;

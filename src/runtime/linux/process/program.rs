@@ -46,6 +46,8 @@ pub(super) struct Place<'a> {
     pub(super) container: Option<BorrowedFd<'a>>,
     /// The agent's mount namespace, if mounts are to spread there.
     pub(super) agents_mounts: Option<BorrowedFd<'a>>,
+    /// Whether what it starts may outlive it.
+    pub(super) leaves: bool,
 }
 
 /// The first process of a container, from its birth in a mount namespace of its own.
@@ -161,7 +163,7 @@ fn become_program(
         if process.terminal.is_some() {
             rustix::process::ioctl_tiocsctty(io::stdin()).context(|| "cannot take the terminal")?;
         }
-        execute(process, &env, progress)
+        execute(process, &env, place, progress)
     };
     if place.processes.is_none() {
         return last_steps();
@@ -275,14 +277,21 @@ fn c_string(text: &str) -> Result<CString, Failure> {
 }
 
 /// Gives up the last rights and becomes the program. Returns why that failed.
-fn execute(process: &ProcessSpec, env: &[CString], progress: BorrowedFd<'_>) -> Result<Failure, Failure> {
+fn execute(
+    process: &ProcessSpec,
+    env: &[CString],
+    place: Place<'_>,
+    progress: BorrowedFd<'_>,
+) -> Result<Failure, Failure> {
     let argv: Vec<_> = process.argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?;
     let Some(program) = process.argv.first() else {
         return Err(Failure::failed("no program is named"));
     };
-    let mount_namespace = MountNamespace::at(Path::new("/proc/self")).map(|namespace| namespace.0);
-    channel::send(progress, &Progress::Executing { mount_namespace }, &[])
-        .context(|| "cannot tell how the start goes")?;
+    let telling = || "cannot tell how the start goes";
+    let own_mounts =
+        place.leaves.then(|| MountNamespace::keep(Path::new("/proc/self"))).transpose().context(telling)?;
+    let attached: Vec<_> = own_mounts.iter().map(AsFd::as_fd).collect();
+    channel::send(progress, &Progress::Executing, &attached).context(telling)?;
     // From here on, the container's filter may forbid anything.
     privileges::confine(&process.privileges)?;
     if program.contains('/') {

@@ -7,9 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::WaitOptions;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::super::channel;
 use super::super::protocol::{Context, Failure};
 use super::super::sys::{self, Birth, SingleThreaded};
 use super::{mounts, privileges, rootfs};
@@ -19,22 +21,25 @@ pub(super) const PROC: &str = "proc";
 
 /// Starts it. Its descriptor stands for the namespace.
 pub(super) fn start(proof: SingleThreaded, directory: &Path) -> Result<OwnedFd, Failure> {
-    let (ready, told) = std::io::pipe().context(|| "cannot make a pipe")?;
+    let what = || "cannot make the pod's PID namespace";
+    let (heard, told) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context(what)?;
     let child = || {
         let _ = sys::close_all_but(&[told.as_fd()]);
-        if show_processes(directory).and_then(|()| retire(directory)).is_ok() {
-            let _ = rustix::io::write(&told, b"x");
+        let ready = show_processes(directory).and_then(|()| retire(directory));
+        let _ = channel::send(told.as_fd(), &ready, &[]);
+        if ready.is_ok() {
             let _ = sys::close_all_but(&[]);
             reap();
         }
         sys::exit_now(1)
     };
     let birth = Birth { namespaces: libc::CLONE_NEWPID, ..Birth::default() };
-    let (_, pidfd) = sys::spawn(proof, birth, child).context(|| "cannot make the pod's PID namespace")?;
+    let (_, pidfd) = sys::spawn(proof, birth, child).context(what)?;
     drop(told);
-    match rustix::io::read(&ready, &mut [0; 1]) {
-        Ok(1) => Ok(pidfd),
-        _ => Err(Failure::failed("the first process of the pod's PID namespace has failed")),
+    match channel::receive::<Result<(), Failure>>(heard.as_fd()).context(what)? {
+        Some(ready) => ready.message.map(|()| pidfd),
+        None => Err(Failure::failed("the first process of the pod's PID namespace was killed")),
     }
 }
 

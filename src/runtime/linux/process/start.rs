@@ -25,7 +25,7 @@ impl SandboxProcess {
         let processes = namespaces.shared_processes.as_ref().map(AsFd::as_fd);
         let spreads = spec.rootfs.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional);
         let agents_mounts = namespaces.agents_mounts.as_ref().filter(|_| spreads).map(AsFd::as_fd);
-        let place = Place { processes, container: None, agents_mounts };
+        let place = Place { processes, container: None, agents_mounts, leaves: !namespaces.separates_processes() };
         let (proof, namespaces_flags) = (self.proof, libc::CLONE_NEWNS | own_processes);
         let child = || program::run_container(proof, &spec, namespaces, place, &ends);
         let born = birth(proof, namespaces_flags, &spec.process, child);
@@ -33,7 +33,6 @@ impl SandboxProcess {
         drop(ends);
         let process = Process {
             label: Some(spec.label),
-            shares_processes: !namespaces.separates_processes(),
             cgroups: spec.process.cgroups,
             only_prepares: processes.is_some(),
             ..Process::starting(born, streams, Starting { request, socket, is_executing: false })
@@ -50,7 +49,7 @@ impl SandboxProcess {
         let container = container.ok_or_else(program::not_running)?.pidfd.as_fd();
         let (streams, ends, socket) = streams(&spec.process)?;
         let processes = Some(container).filter(|_| !namespaces.setup.linux.host_pid);
-        let place = Place { processes, container: Some(container), agents_mounts: None };
+        let place = Place { processes, container: Some(container), ..Place::default() };
         let proof = self.proof;
         let child = || program::run_in_container(proof, &spec.process, place, &ends);
         let born = birth(proof, 0, &spec.process, child).context(|| "cannot start a process in the container")?;

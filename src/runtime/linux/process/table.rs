@@ -7,7 +7,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitOptions};
 
 use super::super::channel;
-use super::super::mount_namespace::MountNamespace;
 use super::super::protocol::{CgroupSpec, Context, Failure, Key, Label, Progress, Started};
 use super::super::sys;
 use super::{leftovers, user_namespace};
@@ -45,10 +44,8 @@ pub(super) struct Process {
     pub(super) starting: Option<Starting>,
     /// How it ended, as `waitpid` says.
     pub(super) status: Option<i32>,
-    /// Whether it is in a PID namespace of others, so that what it has started may outlive it.
-    pub(super) shares_processes: bool,
-    /// What tells what it leaves behind, where that does not end with it.
-    pub(super) leaves: Option<MountNamespace>,
+    /// The mount namespace of what it leaves behind, where that does not end with it.
+    pub(super) leaves: Option<OwnedFd>,
     /// Its control groups, which go with the sandbox if the agent went first.
     pub(super) cgroups: Vec<CgroupSpec>,
     /// Whether it is not to become the program itself, but to prepare the process that will, which was not born yet.
@@ -96,7 +93,6 @@ impl Process {
             streams,
             starting: Some(starting),
             status: None,
-            shares_processes: false,
             leaves: None,
             cgroups: Vec::new(),
             only_prepares: false,
@@ -198,9 +194,9 @@ impl Table {
                         Err(failure) => Err(failure),
                     }
                 }
-                Progress::Executing { mount_namespace } => {
+                Progress::Executing => {
                     starting.is_executing = true;
-                    process.leaves = mount_namespace.map(MountNamespace).filter(|_| process.shares_processes);
+                    process.leaves = received.descriptors.into_iter().next();
                     return None;
                 }
                 Progress::Failed(failure) => Err(failure),
@@ -269,8 +265,8 @@ impl Table {
             return Ended::Prepared(key);
         }
         process.status = Some(status);
-        if let Some(namespace) = process.leaves {
-            leftovers::kill_all(namespace);
+        if let Some(namespace) = process.leaves.take() {
+            leftovers::kill_all(&namespace);
         }
         if process.is_abandoned {
             self.processes.remove(&key);
@@ -308,7 +304,7 @@ impl Table {
         // Whichever ends first: the first process of a PID namespace ends only when all others in it are reaped, and some
         // of them are children of this one.
         while rustix::process::wait(WaitOptions::empty()).is_ok_and(|ended| ended.is_some()) {}
-        living().filter_map(|process| process.leaves).for_each(leftovers::kill_all);
+        living().filter_map(|process| process.leaves.as_ref()).for_each(leftovers::kill_all);
         for group in all.values().flat_map(|process| &process.cgroups) {
             // What is not empty yet, or gone already, stays as it is.
             let _ = std::fs::remove_dir(&group.directory);
