@@ -50,7 +50,10 @@ spec:
         let (name, text) = line.split_once(" | ").unwrap();
         for name in [name, "wasm"] {
             let found = outcome.stdout.lines().filter_map(|line| line.split_once(" | "));
-            assert!(found.into_iter().any(|(by, said)| by.trim() == name && said == text), "{name} {text}: {outcome:?}");
+            assert!(
+                found.into_iter().any(|(by, said)| by.trim() == name && said == text),
+                "{name} {text}: {outcome:?}"
+            );
         }
     }
 }
@@ -101,7 +104,11 @@ fn containers_end_as_they_are_told(test: &str, user: User) {
     let late = seconds(last.metadata.deletion_timestamp.as_ref().unwrap().0, ended_at(&last, "deaf"));
     assert!((-1..=3).contains(&late), "{late} s");
     // Time is up for pods, too.
-    cluster.create(&pod("late", "activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 0", &[("c", "exec sleep 3600", "")]));
+    cluster.create(&pod(
+        "late",
+        "activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 0",
+        &[("c", "exec sleep 3600", "")],
+    ));
     cluster.until_pod("late", "Failed");
     assert_eq!(cluster.pod("late").status.unwrap().reason.as_deref(), Some("DeadlineExceeded"));
 }
@@ -151,12 +158,20 @@ fn memory_is_limited_or_it_is_said_that_it_is_not(test: &str, user: User) {
     let Some(husk) = husk(test, user, IMAGES) else { return };
     let cluster = Cluster::start(&husk);
     let limit = "    resources: {limits: {memory: 24Mi}}\n";
-    cluster.create(&pod("hungry", "restartPolicy: Never", &[("c", "x=$(head -c 100000000 /dev/zero | tr \"\\000\" a); echo ${#x}", limit)]));
-    cluster.until(cluster.pods(), "hungry", "over", |pod| ["Failed", "Succeeded"].contains(&crate::cluster::phase_of(pod)));
+    cluster.create(&pod(
+        "hungry",
+        "restartPolicy: Never",
+        &[("c", "x=$(head -c 100000000 /dev/zero | tr \"\\000\" a); echo ${#x}", limit)],
+    ));
+    cluster.until(cluster.pods(), "hungry", "over", |pod| {
+        ["Failed", "Succeeded"].contains(&crate::cluster::phase_of(pod))
+    });
     let (code, reason, _) = termination(&cluster.pod("hungry"), "c");
     let unlimited = cluster.told("hungry", "ResourceLimitsNotEnforced");
     match (user, &unlimited[..]) {
-        (User::Root, [_, ..]) | (User::Ordinary, []) if reason != "OOMKilled" => panic!("{code} {reason} {unlimited:?}"),
+        (User::Root, [_, ..]) | (User::Ordinary, []) if reason != "OOMKilled" => {
+            panic!("{code} {reason} {unlimited:?}")
+        }
         (_, []) => assert_eq!((code, reason.as_str()), (137, "OOMKilled")),
         (_, said) => assert!(said.len() == 1 && said[0].contains("memory"), "{said:?}"),
     }

@@ -10,6 +10,7 @@ mod manifests;
 mod network;
 mod scene;
 mod verbs;
+mod volumes;
 
 /// Makes two tests of each scenario, a function of the test's name and the user.
 macro_rules! both_users {

@@ -93,7 +93,8 @@ fn use_verbs(husk: &Husk) {
     assert_eq!(on("logs box -c talker --tail=1").ok().lines().count(), 1);
     let all = on("logs -l app=box --all-containers --prefix").exits(0);
     all.has("[pod/box/talker] hello").has("[pod/box/beside] hello from wasm");
-    let spoken = husk.husk(["exec", "box", "-c", "talker", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]).exits(7);
+    let spoken =
+        husk.husk(["exec", "box", "-c", "talker", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]).exits(7);
     assert_eq!(spoken.stdout, "out\n");
     assert!(spoken.stderr.starts_with("err\n"), "{spoken:?}");
     assert!(spoken.stderr.contains("command terminated with exit code 7"), "{spoken:?}");
