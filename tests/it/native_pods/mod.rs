@@ -11,6 +11,7 @@ mod network;
 mod scene;
 mod server;
 mod verbs;
+mod volumes;
 
 /// Makes two tests of each scenario, a function of the test's name and the user.
 macro_rules! both_users {

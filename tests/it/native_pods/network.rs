@@ -25,6 +25,8 @@ both_users! {
     ports_lead_from_this_machine_into_a_pod
     egress_is_allowed_or_not
     names_are_found_as_in_any_pod
+    a_pod_may_have_the_network_of_this_machine
+    servers_as_debian_has_them_are_used_from_either_kind
 }
 
 /// A pod that echoes at TCP port 7000 and UDP port 7001, with Services in front, one of them headless, and one without a pod.
@@ -325,5 +327,95 @@ spec: {clusterIP: None, selector: {app: x}, ports: [{port: 80}]}
     let outcome = husk.run(&format!("{native}{service}"), &["--egress", "deny", "--no-prefix"]).exits(0);
     for expected in ["front.default.svc.cluster.local", "192.0.2.7       alias.example other"] {
         assert!(outcome.stdout.contains(expected), "{expected}: {outcome:?}");
+    }
+}
+
+fn a_pod_may_have_the_network_of_this_machine(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let port = free_port();
+    let cluster = Cluster::start(&husk);
+    let probe = format!("readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}");
+    cluster.create(&format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: host, labels: {{app: host}}}}
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {{name: idle, image: native/guests, command: [sleep, '3600']}}
+    - {{name: tcp, image: native/guests, command: [tcp-server, '127.0.0.1:{port}'], ports: [{{containerPort: {port}}}], {probe}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: host}}
+spec: {{selector: {{app: host}}, ports: [{{port: 80, targetPort: {port}}}]}}
+"
+    ));
+    for kind in KINDS {
+        cluster.create(&client_pod(kind, kind, "sleep, '3600'"));
+    }
+    cluster.until_ready("host");
+    assert_eq!(tcp_echo(port), "hello");
+    let ip = pod_ip(&cluster, "host");
+    for kind in KINDS {
+        cluster.until_ready(kind);
+        for address in [format!("{ip}:{port}"), "host:80".to_owned()] {
+            cluster.exec(kind, &["tcp-client", &address, "ping"]).exits(0).has("answer ping");
+        }
+        // What it has not declared stays the machine's own.
+        let other = format!("{ip}:{}", free_port());
+        cluster.exec(kind, &["tcp-client", &other, "--once", "x"]).exits(1).has("connect: ConnectionRefused");
+    }
+    cluster.exec("host", &["tcp-client", &format!("localhost:{port}"), "ping"]).exits(0).has("answer ping");
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(cluster.exec("host", &["hostname"]).ok(), name);
+    let devices = |text: &str| text.lines().count();
+    let seen = cluster.exec("host", &["cat", "/proc/net/dev"]).ok();
+    assert_eq!(devices(&seen), devices(&std::fs::read_to_string("/proc/net/dev").unwrap()));
+}
+
+fn servers_as_debian_has_them_are_used_from_either_kind(test: &str, user: User) {
+    let images = [IMAGES, &[Image::Redis]].concat();
+    let Some(husk) = husk(test, user, &images) else { return };
+    let cluster = Cluster::start(&husk);
+    let redis = "apiVersion: v1
+kind: Pod
+metadata: {name: redis, labels: {app: redis}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: redis
+      image: redis
+      ports: [{name: redis, containerPort: 6379}]
+      readinessProbe: {exec: {command: [redis-cli, ping]}, periodSeconds: 1}
+      livenessProbe: {tcpSocket: {port: redis}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: redis}
+spec: {selector: {app: redis}, ports: [{port: 6379, targetPort: redis}]}
+";
+    cluster.create(redis);
+    for kind in KINDS {
+        cluster.create(&client_pod(kind, kind, "sleep, '3600'"));
+    }
+    cluster.until_ready("redis");
+    let large = "x".repeat(2_000_000);
+    let write = ["exec", "-i", "redis", "--", "redis-cli", "-x", "set", "large"];
+    let file = husk.write("large", &large);
+    let mut command = husk.command(write);
+    let set = command.stdin(std::fs::File::open(file).unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&set.stdout), "OK\n");
+    for kind in KINDS {
+        cluster.until_ready(kind);
+        // A client of the protocol's simplest form; it is answered until it ends its side.
+        let script = "printf 'PING\\r\\nINCR visits\\r\\nGET large\\r\\nQUIT\\r\\n' | timeout 20 nc redis 6379 | tr -d '\\r' | \
+                      while read -r line; do echo ${#line} $(echo $line | cut -c1-8); done";
+        let said = cluster.exec(kind, &["sh", "-c", script]).exits(0);
+        let visits = if kind == KINDS[0] { "2 :1" } else { "2 :2" };
+        for line in ["5 +PONG", visits, "2000000 xxxxxxxx", "3 +OK"] {
+            assert!(said.stdout.lines().any(|found| found == line), "{kind}: no {line} in {said:?}");
+        }
     }
 }
