@@ -80,7 +80,7 @@ fn a_kill_at_any_point_of_a_pull_load_or_build_leaves_a_store_that_works() {
     let mut random = fastrand::Rng::with_seed(11);
     for (verb, name) in verbs.iter().zip(names) {
         // How long it takes if it is left alone.
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         husk.husk(*verb).exits(0);
         let whole = begun.elapsed();
         for round in 0..ROUNDS {

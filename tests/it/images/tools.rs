@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use husk::image::{ImageStore, PlatformChoice};
 
-use super::registry::{TestRegistry, Wanted, has_tool, tool};
-use crate::support::Husk;
+use super::registry::{Fault, FaultyProxy, Rule, TestRegistry, Wanted, has_tool, tool};
+use crate::support::{Husk, Outcome};
+use crate::terminal::Terminal;
 
 /// What a file is: its type and mode, and its content or target.
 type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
@@ -208,4 +209,76 @@ fn the_store_keeps_to_its_limit() {
     assert!(small.stderr.contains("more than the limit"), "{small:?}");
     assert_eq!(listed(), [true, false, false]);
     husk.husk(["--image-limit", "much", "image", "ls"]).exits(2).says("expected a number of bytes");
+}
+
+#[test]
+fn progress_is_bars_on_a_terminal_and_lines_elsewhere() {
+    let Some(registry) = TestRegistry::start(Wanted::default()) else { return };
+    let husk = Husk::new();
+    let names = ["one", "two"].map(|name| format!("{}/{name}:1", registry.address));
+    husk.write("context/file", vec![b'x'; 300_000]);
+    let context = husk.dir().join("context").display().to_string();
+    husk.husk(["image", "build", "-t", &names[0], "-t", &names[1], &context]).exits(0);
+    for name in &names {
+        let pushed = husk.husk(["image", "push", name]).exits(0);
+        assert!(pushed.stdout.starts_with(&format!("{name}@sha256:")), "{pushed:?}");
+        husk.husk(["image", "rm", name]).exits(0);
+    }
+    // A bar for each blob, with how much there is of it; from a registry that takes its time.
+    let layout = husk.dir().join("layout");
+    husk.husk(["image", "build", "-t", "slow:1", &context]).exits(0);
+    let save = ["image", "save", "--format", "oci-dir", "-o", layout.to_str().unwrap(), "slow:1"];
+    husk.husk(save).exits(0);
+    husk.husk(["image", "rm", "slow:1"]).exits(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let rules = vec![Rule { path: "/blobs/", times: 2, fault: Fault::Slow(100_000) }];
+    let proxy = runtime.block_on(FaultyProxy::of_layout(&layout, rules));
+    let slow = format!("{}/slow:1", proxy.address);
+    let mut terminal = Terminal::spawn(husk.command(["image", "pull", &slow, &names[0]]), 24, 120);
+    terminal.see(&slow);
+    terminal.see("97.66 KiB/294.50 KiB");
+    let (code, shown) = terminal.end();
+    assert!(code == 0 && shown.contains(&slow) && shown.contains(&names[0]), "{code}: {shown}");
+    husk.husk(["image", "pull", "-q", &names[1]]).exits(0);
+    husk.husk(["image", "rm", &names[0], &names[1]]).exits(0);
+    let pulled = husk.husk(["image", "pull", &names[0]]).exits(0).says(" done\n");
+    assert_eq!(pulled.stdout, format!("{}\n", names[0]));
+    assert!(pulled.stderr.lines().all(|line| line.starts_with(&names[0])), "{pulled:?}");
+    let again = husk.husk(["image", "pull", &names[0]]).exits(0).says("there already");
+    assert_eq!(again.stdout, pulled.stdout);
+    assert_eq!(husk.husk(["image", "pull", "-q", &names[0]]).exits(0).stderr, "");
+}
+
+/// Docker's configuration, and a program that it names.
+#[test]
+fn credentials_come_from_files_and_helpers() {
+    let Some(registry) = TestRegistry::start(Wanted { tls: false, password: true }) else { return };
+    let husk = Husk::new();
+    let name = format!("{}/app:1", registry.address);
+    husk.write("context/file", "x");
+    let context = husk.dir().join("context").display().to_string();
+    husk.husk(["image", "build", "-t", &name, &context]).exits(0);
+    let helper = husk.write(
+        "bin/docker-credential-test",
+        "#!/bin/sh\nread registry\n[ \"$1 $registry\" = \"get $EXPECTED\" ] || exit 1\n\
+         echo '{\"ServerURL\":\"x\",\"Username\":\"husk\",\"Secret\":\"correct-horse\"}'\n",
+    );
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", husk.dir().join("bin").display(), std::env::var("PATH").unwrap());
+    let push = |config: &str| -> Outcome {
+        husk.write("docker/config.json", config.replace("REGISTRY", &registry.address));
+        let mut command = husk.command(["image", "push", "-q", &name]);
+        command.env("DOCKER_CONFIG", husk.dir().join("docker")).env("PATH", &path).env("EXPECTED", &registry.address);
+        command.env("HOME", husk.dir()).env_remove("REGISTRY_AUTH_FILE").env_remove("XDG_RUNTIME_DIR");
+        command.output().unwrap().into()
+    };
+    push("{}").exits(2).says("it wants credentials, and there are none");
+    push(r#"{"credHelpers": {"REGISTRY": "test"}}"#).exits(0);
+    push(r#"{"credsStore": "test"}"#).exits(0);
+    push(r#"{"credsStore": "missing", "auths": {"REGISTRY": {"auth": "aHVzazpjb3JyZWN0LWhvcnNl"}}}"#).exits(0);
+    let refused = push(r#"{"auths": {"REGISTRY": {"auth": "aHVzazp3cm9uZy1ob3JzZQ=="}}}"#).exits(2);
+    assert!(
+        refused.stderr.contains("the credentials were refused") && !refused.stderr.contains("horse"),
+        "{refused:?}"
+    );
 }
