@@ -67,7 +67,7 @@ fn take_up_container(
         template,
         scratch: label.directory.clone(),
         namespace: Mutex::default(),
-            kept_namespace: Mutex::default(),
+        kept_namespace: Mutex::default(),
         warnings: Vec::new(),
     };
     let (stdout_writer, stdout) = pipe::pipe(DEFAULT_CAPACITY);

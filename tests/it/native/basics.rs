@@ -65,7 +65,11 @@ async fn programs_are_executed_in_a_container() {
         .await;
     running.prints("ready").await;
     let (code, stdout, stderr) = running
-        .exec(&["sh", "-c", "cat /tmp/pid; pwd; echo $COLOUR; until ps -o comm | grep -q ^sleep; do sleep 0.02; done; exit 5"])
+        .exec(&[
+            "sh",
+            "-c",
+            "cat /tmp/pid; pwd; echo $COLOUR; until ps -o comm | grep -q ^sleep; do sleep 0.02; done; exit 5",
+        ])
         .await
         .unwrap();
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (5, "1\n/var\nblue\n", ""));

@@ -173,10 +173,11 @@ async fn the_keys_of_whoever_started_husk_are_not_there() {
         println!("not run here: the numbers of system calls are those of x86-64, and they are made by Perl");
         return;
     }
-    let own = std::process::Command::new("/usr/bin/perl").args(["-e", "print syscall(250, 0, -3, 0)"]).output().unwrap();
+    let own =
+        std::process::Command::new("/usr/bin/perl").args(["-e", "print syscall(250, 0, -3, 0)"]).output().unwrap();
     let pod = Pod::new();
-    let setup = Setup::perl("print syscall(250, 0, -3, 0)")
-        .with(|linux| linux.security.seccomp = SeccompProfile::Unconfined);
+    let setup =
+        Setup::perl("print syscall(250, 0, -3, 0)").with(|linux| linux.security.seccomp = SeccompProfile::Unconfined);
     let inside = pod.says(setup).await;
     assert_ne!(inside, String::from_utf8_lossy(&own.stdout));
     pod.stop().await;

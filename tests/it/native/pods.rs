@@ -125,7 +125,8 @@ async fn the_sandbox_costs_next_to_nothing() {
     let sandbox = pod.sandbox().await;
     let pid = sandbox.pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let is_husks = |child: &str| fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm == "husk-pause\n");
+    let is_husks =
+        |child: &str| fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm == "husk-pause\n");
     let all: Vec<_> = children.split_whitespace().filter(|child| is_husks(child)).map(str::to_owned).collect();
     assert_eq!(all.len(), 1, "{children}");
     let taken_by = |pid: &str| {

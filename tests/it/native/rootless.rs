@@ -177,7 +177,8 @@ fn husk_maps_subordinate_ids_itself() {
 
 /// What husk finds as an ordinary user of a machine that `script` has restricted, as root of a user namespace.
 fn restricted(script: &str) -> Support {
-    let script = format!("{script}; exec unshare --user --mount --map-user=1000 --map-group=1000 {HUSK} native-support");
+    let script =
+        format!("{script}; exec unshare --user --mount --map-user=1000 --map-group=1000 {HUSK} native-support");
     let arguments = ["--user", "--map-root-user", "--mount", "sh", "-ec", &script];
     support(&as_user("unshare").args(arguments).output().unwrap())
 }

@@ -68,9 +68,10 @@ impl Setup {
     /// A program of Perl's, which makes any system call: with the host's Perl, which every Debian has.
     pub(super) fn perl(script: &str) -> Self {
         let setup = Self::command(&["/usr/bin/perl", "-e", script]);
-        ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists()).fold(setup, |setup, path| {
-            setup.mount(Mount { read_only: true, ..mount(path, path) })
-        })
+        ["/usr", "/lib", "/lib64"]
+            .into_iter()
+            .filter(|path| Path::new(path).exists())
+            .fold(setup, |setup, path| setup.mount(Mount { read_only: true, ..mount(path, path) }))
     }
 
     /// With a mount.

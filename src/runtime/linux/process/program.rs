@@ -84,7 +84,9 @@ pub(super) fn run_in_container(
 /// What is first: nothing of the sandbox's stays open, signals are as programs expect them, and everything counts for
 /// the container.
 fn begin(process: &ProcessSpec, place: Place<'_>, ends: &ChildEnds) -> Result<(), Failure> {
-    let kept: Vec<_> = ends.all().into_iter()
+    let kept: Vec<_> = ends
+        .all()
+        .into_iter()
         .chain([place.processes, place.container, place.agents_mounts].into_iter().flatten())
         .collect();
     sys::close_all_but(&kept).context(|| "cannot close what is the sandbox's")?;
@@ -286,7 +288,8 @@ fn execute(
         return Err(Failure::failed("no program is named"));
     };
     let telling = || "cannot tell how the start goes";
-    let own_mounts = place.leaves.then(|| MountNamespace::keep(Path::new("/proc/self"))).transpose().context(telling)?;
+    let own_mounts =
+        place.leaves.then(|| MountNamespace::keep(Path::new("/proc/self"))).transpose().context(telling)?;
     let attached: Vec<_> = own_mounts.iter().map(AsFd::as_fd).collect();
     channel::send(progress, &Progress::Executing, &attached).context(telling)?;
     // From here on, the container's filter may forbid anything.

@@ -22,7 +22,8 @@ pub(super) const PROC: &str = "proc";
 /// Starts it. Its descriptor stands for the namespace.
 pub(super) fn start(proof: SingleThreaded, directory: &Path) -> Result<OwnedFd, Failure> {
     let what = || "cannot make the pod's PID namespace";
-    let (heard, told) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context(what)?;
+    let (heard, told) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context(what)?;
     let child = || {
         let _ = sys::close_all_but(&[told.as_fd()]);
         let ready = show_processes(directory).and_then(|()| retire(directory));

@@ -61,7 +61,10 @@ fn mount_root(spec: &RootfsSpec, namespaces: &Namespaces, is_privileged: bool) -
     match mount_overlay(spec, namespaces, upper.as_fd(), mount_point.as_fd(), nodev) {
         Ok(()) => return open_directory(&root_path),
         // As many layers as cannot be named at once, or what systems say that don't let this user mount overlays, or not over this filesystem.
-        Err(Failure { errno: Some(libc::E2BIG | libc::EPERM | libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP), .. }) => {}
+        Err(Failure {
+            errno: Some(libc::E2BIG | libc::EPERM | libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP),
+            ..
+        }) => {}
         Err(failure) => return Err(failure),
     }
     copy::layers(&spec.layers, &upper_path)?;
