@@ -235,7 +235,11 @@ impl SandboxProcess {
                 None => Ok(done),
             },
             Operation::OpenTmpfs { path } => self.open_tmpfs(&path).map(one),
-            Operation::Sysctl { name, value } => network::write_sysctl(&name, &value).map(|()| done),
+            Operation::Sysctl { name, value } => {
+                let namespaces =
+                    self.namespaces.as_ref().ok_or_else(|| Failure::failed("the sandbox is not set up"))?;
+                network::write_sysctl(&namespaces.setup.linux, &name, &value).map(|()| done)
+            }
             Operation::Forget { key } => {
                 self.table.forget(key);
                 Ok(done)
