@@ -1,8 +1,8 @@
 //! `cargo bench`: how fast and how large husk is, next to its peers in the same run, as the table that
 //! `docs/performance.md` shows. `cargo bench -- start network` measures only these groups.
 //!
-//! Peers are `wasmtime run` of the same program, found on `PATH`, and native programs doing the same: this one,
-//! executed again, and nginx. `report` has medians and the table, `programs` runs other programs, the rest is one file per group.
+//! Peers are `wasmtime run` of the same program, found on `PATH`, native programs doing the same (this one, executed again,
+//! and nginx), and for native containers `crun` and podman. `report` has medians and the table, `programs` runs other programs, the rest is one file per group.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is the product; progress goes beside it")]
 
@@ -10,6 +10,8 @@ mod compute;
 mod exec;
 mod files;
 mod images;
+#[cfg(target_os = "linux")]
+mod native;
 mod network;
 mod nodes;
 mod plan;
@@ -45,6 +47,8 @@ const GROUPS: &[(&str, Measure)] = &[
     ("plan", plan::measure),
     ("probes", probes::measure),
     ("network", network::measure),
+    #[cfg(target_os = "linux")]
+    ("native", native::measure),
     ("web", web::measure),
     ("compute", compute::measure),
     ("files", files::measure),
@@ -85,6 +89,8 @@ fn native_peer(args: &[String]) -> anyhow::Result<()> {
         ["serve", address] => workload::network::serve(address.parse()?)?,
         ["request", address] => workload::network::request(address.parse()?)?,
         ["files", directory] => workload::files::run(directory.as_ref())?,
+        #[cfg(target_os = "linux")]
+        ["time", ref argv @ ..] => native::time(argv)?,
         ["compute", name] => workload::compute::run(name),
         _ => bail!("unknown native peer {args:?}"),
     }

@@ -32,7 +32,7 @@ pub(crate) fn measure(programs: &Programs, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-fn native_pair() -> anyhow::Result<[f64; 2]> {
+pub(crate) fn native_pair() -> anyhow::Result<[f64; 2]> {
     let address = free_address()?.to_string();
     let mut server = native(["serve", &address])?;
     let serving = start(&mut server)?;

@@ -103,10 +103,11 @@ async fn a_terminal_has_a_size_and_takes_keys() {
     }
     let pod = Pod::new();
     let (writer, stdin) = pipe(1 << 10);
-    let script = "tty; read line; echo got $line; read line; exit 0";
+    let script = "tty; test -c /dev/console; echo console > /dev/console; read line; echo got $line; read line; exit 0";
     let running = pod.start(Setup { stdin: Some(stdin), tty: true, ..Setup::sh(script) }).await;
     let printed = running.prints("\n").await;
     assert!(printed.starts_with("/dev/pts/0\r\n"), "{printed}");
+    assert!(printed.contains("console") || running.prints("console").await.contains("console"));
     running.container.resize(TerminalSize { rows: 33, columns: 99 });
     writer.write_all("hello\r".into()).await.unwrap();
     running.prints("got hello").await;

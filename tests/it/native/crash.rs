@@ -172,6 +172,7 @@ async fn everything_ends_with_an_agent_that_is_killed() {
     until("the sandbox ends", || !handle.runs()).await;
     until("its groups are gone", || handle.groups().is_empty()).await;
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(directory.path().to_str().unwrap()));
+    new_runtime(env!("CARGO_BIN_EXE_husk")).remove_leftovers().await;
 }
 
 #[tokio::test]
@@ -212,4 +213,5 @@ async fn a_sandbox_that_nobody_wants_any_more_is_ended() {
     runtime.remove_left(&PodUid::random(), &handle.sandbox).await;
     until("the sandbox ends", || !handle.runs()).await;
     runtime.remove_left(&PodUid::random(), &handle.sandbox).await;
+    runtime.remove_leftovers().await;
 }

@@ -44,6 +44,11 @@ async fn what_could_harm_the_machine_fails() {
         "cat /proc/timer_list | grep -q .",
         "ls /sys/firmware | grep -q .",
         "echo x > /sys/kernel/profiling",
+        "echo x > /proc/sys/kernel/core_pattern",
+        "echo mem > /sys/power/state",
+        "echo 1 > /sys/kernel/mm/transparent_hugepage/enabled",
+        "ls /sys/dev/block | grep -q .",
+        "cat /proc/acpi/* /proc/scsi/* | grep -q .",
         "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk",
         "dmesg",
         "hostname other",
@@ -132,5 +137,12 @@ async fn only_namespaced_sysctls_can_be_set() {
         assert!(error.contains("not namespaced"), "{error}");
         pod.stop().await;
     }
+    let on_the_host = Pod::with(|sandbox| {
+        let linux = sandbox.linux.as_mut().unwrap();
+        linux.host_network = true;
+        linux.sysctls = vec![("net.ipv4.ip_default_ttl".to_owned(), "77".to_owned())];
+    });
+    let error = on_the_host.runtime.sandbox(&on_the_host.sandbox).await.unwrap_err().to_string();
+    assert!(error.contains("is the host's in a pod with hostNetwork"), "{error}");
     assert_ne!(fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap(), "77\n");
 }

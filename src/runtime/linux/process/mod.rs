@@ -232,7 +232,11 @@ impl SandboxProcess {
                 Some(tun) => tun.try_clone().context(|| "cannot hand over the TUN device").map(one),
                 None => Ok(done),
             },
-            Operation::Sysctl { name, value } => network::write_sysctl(&name, &value).map(|()| done),
+            Operation::Sysctl { name, value } => {
+                let namespaces =
+                    self.namespaces.as_ref().ok_or_else(|| Failure::failed("the sandbox is not set up"))?;
+                network::write_sysctl(&namespaces.setup.linux, &name, &value).map(|()| done)
+            }
             Operation::Forget { key } => {
                 self.table.forget(key);
                 Ok(done)

@@ -16,6 +16,9 @@ use super::{network, reaper};
 /// What `/dev/shm` holds unless the pod says otherwise.
 const SHM_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How little the kernel should like to kill a sandbox process.
+const SANDBOX_OOM_SCORE: &str = "-998";
+
 /// The name of the socket, in the sandbox's directory, through which the next agent comes in.
 pub(in super::super) const SOCKET_NAME: &str = "control.sock";
 
@@ -47,6 +50,8 @@ pub(super) fn set_up(proof: SingleThreaded, setup: Setup) -> Result<Namespaces, 
         return Err(Failure::failed(format!("the agent speaks version {} and this is {VERSION}", setup.version)));
     }
     let linux = &setup.linux;
+    // Containers go first when memory is short (kubelet v1.36 `PodInfraOOMAdj`). Only root may say so.
+    let _ = fs::write("/proc/self/oom_score_adj", SANDBOX_OOM_SCORE);
     let is_rootless = user_namespace::is_inside();
     let agents_mounts = if is_rootless { None } else { Some(open("/proc/self/ns/mnt", OFlags::RDONLY)?) };
     let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
@@ -65,7 +70,7 @@ pub(super) fn set_up(proof: SingleThreaded, setup: Setup) -> Result<Namespaces, 
         network::let_all_bind_low_ports();
     }
     for (name, value) in &linux.sysctls {
-        network::write_sysctl(name, value)?;
+        network::write_sysctl(linux, name, value)?;
     }
     let shares = setup.share_process_namespace && !linux.host_pid;
     let shared_processes = if shares { Some(reaper::start(proof, &linux.directory)?) } else { None };

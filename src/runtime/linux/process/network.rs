@@ -10,6 +10,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 use super::super::protocol::{Context, Failure, TunConfig};
 use super::super::sys;
 use super::netlink::Netlink;
+use crate::runtime::LinuxPodSandboxConfig;
 
 /// Where TUN devices are made.
 const TUN: &str = "/dev/net/tun";
@@ -17,9 +18,11 @@ const TUN: &str = "/dev/net/tun";
 /// The network device every network namespace has.
 const LOOPBACK: &str = "lo";
 
-/// Sysctls that belong to a namespace of the pod's (kubelet v1.36 `sysctl.NewAllowlist` and its unsafe namespaced ones).
-const NAMESPACED: [&str; 7] =
-    ["net.", "kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.", "kernel.hostname", "kernel.domainname"];
+/// Sysctls that belong to a namespace of the pod's: of the network, IPC, hostname (kubelet v1.36 `sysctl.NewAllowlist` and its
+/// unsafe namespaced ones).
+const OF_NETWORK: [&str; 1] = ["net."];
+const OF_IPC: [&str; 4] = ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
+const OF_HOSTNAME: [&str; 2] = ["kernel.hostname", "kernel.domainname"];
 
 /// A socket of the pod's network.
 pub(super) fn socket(domain: u16, kind: u32, protocol: u32) -> Result<OwnedFd, Failure> {
@@ -64,10 +67,16 @@ pub(super) fn let_all_bind_low_ports() {
     let _ = everybody.into_iter().find(|range| fs::write("/proc/sys/net/ipv4/ping_group_range", range).is_ok());
 }
 
-/// Writes a sysctl of one of the pod's namespaces.
-pub(super) fn write_sysctl(name: &str, value: &str) -> Result<(), Failure> {
+/// Writes a sysctl of one of the pod's namespaces, and none of the host's.
+pub(super) fn write_sysctl(pod: &LinuxPodSandboxConfig, name: &str, value: &str) -> Result<(), Failure> {
+    let is_of = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let is_the_hosts = (is_of(&OF_NETWORK) && pod.host_network) || (is_of(&OF_IPC) && pod.host_ipc);
+    if is_the_hosts {
+        let what = format!("sysctl {name:?} is the host's in a pod with hostNetwork or hostIPC: it cannot be set");
+        return Err(Failure::failed(what));
+    }
+    let is_namespaced = is_of(&OF_NETWORK) || is_of(&OF_IPC) || is_of(&OF_HOSTNAME);
     let path = name.replace('.', "/");
-    let is_namespaced = NAMESPACED.iter().any(|prefix| name.starts_with(prefix));
     if !is_namespaced || path.split('/').any(|part| part.is_empty() || part == "..") {
         return Err(Failure::failed(format!("sysctl {name:?} is not namespaced: it cannot be set for a pod")));
     }

@@ -144,6 +144,9 @@ fn become_program(
 ) -> Result<Failure, Failure> {
     let progress = ends.progress.as_fd();
     set_streams(process, ends)?;
+    if process.terminal.is_some() && place.container.is_none() {
+        attach_console().context(|| "cannot attach the terminal at /dev/console")?;
+    }
     let identity = identity::look_up(&process.identity)?;
     let env = environment(process, &identity)?;
     privileges::set_resource_limits();
@@ -221,6 +224,14 @@ fn open_terminal(rows: u16, columns: u16, progress: BorrowedFd<'_>) -> Result<Ow
     }
     channel::send(progress, &Progress::Terminal, &[controller.as_fd()]).context(what)?;
     Ok(terminal)
+}
+
+/// Makes the terminal the container's console, too.
+fn attach_console() -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let console = rustix::fs::open("/dev/console", flags, Mode::empty())?;
+    let terminal = sys::clone_mount(io::stdin().as_fd(), false)?;
+    sys::attach_mount(terminal.as_fd(), console.as_fd())
 }
 
 /// Lets the container's user open its standard streams by name, as `/dev/stdout` is.
