@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use socket2::Socket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -73,7 +73,7 @@ impl PodNetwork {
     /// Connects from the node to a port of this pod, as published ports and probes do: only listeners that are not
     /// bound to loopback are reached, and they see the node's address.
     pub async fn connect_from_node(&self, port: u16) -> Result<TcpStream, NetError> {
-        if self.core.kernel().is_some_and(KernelSide::is_host) {
+        if self.core.kernel().is_some_and(|kernel| kernel.is_host()) {
             return tcp::connect(&self.switch, &self.core, None, (Ipv4Addr::LOCALHOST, port).into()).await;
         }
         tcp::connect(&self.switch, self.switch.node(), None, SocketAddr::new(self.core.ip.into(), port)).await
@@ -107,13 +107,19 @@ impl PodNetwork {
     }
 
     /// Gives the pod a kernel side: from now on its ports and its loopback are those of a network namespace, in which
-    /// its Linux containers run. What wasm containers have open stays. Once only, and before the first of those
-    /// containers starts.
+    /// its Linux containers run. What wasm containers have open stays. Before the first of those containers starts, and
+    /// again when that namespace has gone and they start in another.
     ///
     /// # Errors
     /// Where the namespace doesn't do what it must. That its device can't be made is none: see [`KernelReach`].
     pub async fn attach_kernel(&self, namespace: Arc<dyn KernelNamespace>) -> io::Result<KernelReach> {
         kernel::attach(&self.switch, &self.core, namespace).await
+    }
+
+    /// Takes the kernel side away because its namespace has gone: nobody is in there any more. One that the pod has got
+    /// from another namespace stays.
+    pub fn detach_kernel(&self, namespace: &dyn KernelNamespace) {
+        kernel::detach(&self.core, namespace);
     }
 
     /// Detaches the pod: listeners close, connections are reset.
@@ -137,7 +143,7 @@ pub(super) struct PodCore {
     next_connection: AtomicU64,
     outside: Arc<Semaphore>,
     questions: Arc<Semaphore>,
-    kernel: OnceLock<KernelSide>,
+    kernel: RwLock<Option<Arc<KernelSide>>>,
     state: Mutex<State>,
 }
 
@@ -175,7 +181,7 @@ impl PodCore {
             next_connection: AtomicU64::new(0),
             outside: Arc::new(Semaphore::new(MAX_OUTSIDE_SOCKETS)),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
-            kernel: OnceLock::new(),
+            kernel: RwLock::default(),
             state: Mutex::new(State::default()),
         })
     }
@@ -200,21 +206,45 @@ impl PodCore {
     }
 
     /// The pod's kernel side, if it has one.
-    pub(super) fn kernel(&self) -> Option<&KernelSide> {
-        self.kernel.get()
+    pub(super) fn kernel(&self) -> Option<Arc<KernelSide>> {
+        self.kernel.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives the pod its kernel side; from now on the switch chooses ports from `ephemeral`. Fails with
-    /// [`NetError::Invalid`] if it has one, [`NetError::Unreachable`] if it is closed.
-    pub(super) fn set_kernel(&self, side: KernelSide, ephemeral: RangeInclusive<u16>) -> Result<&KernelSide, NetError> {
+    fn change_kernel(&self) -> RwLockWriteGuard<'_, Option<Arc<KernelSide>>> {
+        self.kernel.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the pod its kernel side, in place of one it may have; from now on the switch chooses ports from `ephemeral`.
+    /// Fails with [`NetError::Unreachable`] if the pod is closed.
+    pub(super) fn set_kernel(
+        &self,
+        side: KernelSide,
+        ephemeral: RangeInclusive<u16>,
+    ) -> Result<Arc<KernelSide>, NetError> {
+        let side = Arc::new(side);
         let mut state = self.lock();
         if state.closed {
             return Err(NetError::Unreachable);
         }
-        self.kernel.set(side).map_err(|_second| NetError::Invalid)?;
+        let before = self.change_kernel().replace(Arc::clone(&side));
         state.tcp.set_ephemeral(ephemeral);
+        let held = take_sockets(&mut state.tcp);
         drop(state);
-        self.kernel.get().ok_or(NetError::Invalid)
+        drop(held);
+        if let Some(before) = before {
+            before.close();
+        }
+        Ok(side)
+    }
+
+    /// Takes the kernel side away, if it is the one that is meant.
+    pub(super) fn take_kernel(&self, is_meant: impl FnOnce(&KernelSide) -> bool) -> Option<Arc<KernelSide>> {
+        let mut state = self.lock();
+        let taken = self.change_kernel().take_if(|side| is_meant(side))?;
+        let held = take_sockets(&mut state.tcp);
+        drop(state);
+        drop(held);
+        Some(taken)
     }
 
     /// Takes a TCP port, which `socket` holds in the pod's network namespace.
@@ -346,6 +376,11 @@ impl PodCore {
         connections.values().for_each(DuplexControl::reset);
         datagrams.iter().for_each(|queue| queue.close());
     }
+}
+
+/// What holds ports in a network namespace that is no longer the pod's.
+fn take_sockets(ports: &mut PortTable<TcpPort>) -> Vec<Socket> {
+    ports.sockets_mut().filter_map(|port| port.socket.take()).collect()
 }
 
 /// A port, until dropped.

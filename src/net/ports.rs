@@ -82,6 +82,11 @@ impl<T> PortTable<T> {
         self.ports.values().flatten().map(|holder| &holder.socket)
     }
 
+    /// The same, to be changed.
+    pub(super) fn sockets_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.ports.values_mut().flatten().map(|holder| &mut holder.socket)
+    }
+
     /// From now on sockets that do not ask for a port get one of these.
     pub(super) fn set_ephemeral(&mut self, ports: RangeInclusive<u16>) {
         self.next_ephemeral = *ports.start();

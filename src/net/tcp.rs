@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpStream as HostStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addr::{self, Family, Scope};
-use super::kernel::{KernelListener, KernelSide};
+use super::kernel::{KernelListener, KernelSide, Slot};
 use super::pod::{PodCore, PortLease};
 use super::switch::Route;
 use super::{NetError, Protocol, Switch, egress};
@@ -150,7 +150,7 @@ pub(super) struct AcceptQueue {
     /// One permit for each connection that fits.
     room: Arc<Semaphore>,
     /// In a pod with a kernel: where native containers connect.
-    kernel: OnceLock<KernelListener>,
+    kernel: Slot<KernelListener>,
     state: Mutex<QueueState>,
 }
 
@@ -211,16 +211,16 @@ impl AcceptQueue {
         Arc::clone(&self.room)
     }
 
-    /// Whether native containers can connect.
-    pub(super) fn has_kernel(&self) -> bool {
-        self.kernel.get().is_some()
+    /// Where native containers connect.
+    pub(super) fn kernel(&self) -> &Slot<KernelListener> {
+        &self.kernel
     }
 
     /// From now on native containers connect here.
-    pub(super) fn set_kernel(&self, listener: KernelListener) {
-        let listener = self.kernel.get_or_init(|| listener);
+    pub(super) fn set_kernel(&self, side: &KernelSide, listener: KernelListener) {
+        self.kernel.put(side, listener);
         if self.lock().closed {
-            listener.close();
+            self.kernel.clear();
         }
     }
 
@@ -254,9 +254,7 @@ impl AcceptQueue {
         let wakers = state.wakers.take();
         drop(state);
         self.room.close();
-        if let Some(kernel) = self.kernel.get() {
-            kernel.close();
-        }
+        self.kernel.clear();
         waiting.iter().for_each(|waiting| waiting.stream.reset());
         wakers.wake();
     }
@@ -267,7 +265,7 @@ pub(super) fn bind(core: &Arc<PodCore>, address: SocketAddr) -> Result<TcpBindin
     let scope = Scope::of(address.ip(), core.ip)?;
     let lease = match core.kernel() {
         None => core.lease_tcp(scope, address.port(), None)?,
-        Some(kernel) => lease_of_kernel(core, kernel, address, scope)?,
+        Some(kernel) => lease_of_kernel(core, &kernel, address, scope)?,
     };
     let local = SocketAddr::new(address.ip(), lease.port());
     Ok(TcpBinding { lease, family: Family::of(address), local })
@@ -305,12 +303,12 @@ pub(super) fn listen(core: &Arc<PodCore>, binding: TcpBinding, backlog: usize) -
         local: binding.local,
         backlog,
         room: Arc::new(Semaphore::new(backlog)),
-        kernel: OnceLock::new(),
+        kernel: Slot::default(),
         state: Mutex::default(),
     });
     core.set_listener(&binding.lease, &queue)?;
     if let Some(kernel) = core.kernel()
-        && !queue.has_kernel()
+        && !queue.kernel.is_of(&kernel)
     {
         let bound = core.take_socket(&binding.lease);
         let socket = bound.map_or_else(|| kernel.bind_tcp(binding.local).map(|(socket, _)| socket), Ok);
@@ -394,7 +392,7 @@ async fn connect_inside(
 ) -> Result<TcpStream, NetError> {
     let Some(queue) = pod.find_listener(ends.leads_to) else {
         let kernel = pod.kernel().ok_or(NetError::ConnectionRefused)?;
-        return connect_to_kernel(core, lease, kernel, Arc::ptr_eq(core, pod), ends).await;
+        return connect_to_kernel(core, lease, &kernel, Arc::ptr_eq(core, pod), ends).await;
     };
     let room = queue.reserve().await?;
     let (ours, theirs) = establish(core, lease, Some(&queue.core))?;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::addr::{self, Family};
 use super::dns::Server;
 use super::flow::Flows;
-use super::kernel::{KernelSide, KernelSocket};
+use super::kernel::{KernelSide, KernelSocket, Slot};
 use super::pod::{PodCore, PortLease};
 use super::switch::{self, Route};
 use super::{NetError, Protocol, Switch, egress};
@@ -136,7 +136,7 @@ impl UdpSocket {
                 Some(queue) => queue.deliver(bytes, source),
                 None => match pod.kernel() {
                     Some(kernel) if Arc::ptr_eq(&pod, core) => {
-                        self.open_in_kernel(kernel)?;
+                        self.open_in_kernel(&kernel)?;
                         return self.queue.send_by_kernel(&bytes, leads_to);
                     }
                     Some(kernel) => kernel.send_datagram(source, leads_to, &bytes),
@@ -160,7 +160,7 @@ impl UdpSocket {
     /// kernel's has none of its own, and needs one for what a virtual address leads back to the pod: the kernel would
     /// take an answer to the port itself for somebody else's.
     fn open_in_kernel(&self, kernel: &KernelSide) -> Result<(), NetError> {
-        if self.queue.kernel().is_some() {
+        if self.queue.in_kernel().is_of(kernel) {
             return Ok(());
         }
         let (socket, _port) = kernel.bind_udp(SocketAddr::new(self.local_ip, 0))?;
@@ -341,7 +341,7 @@ pub(super) struct DatagramQueue {
     /// The address that is bound.
     local: SocketAddr,
     /// In a pod with a kernel: where native containers send to.
-    kernel: OnceLock<KernelSocket>,
+    kernel: Slot<KernelSocket>,
     state: Mutex<State>,
 }
 
@@ -361,7 +361,7 @@ struct State {
 
 impl DatagramQueue {
     pub(super) fn new(local: SocketAddr) -> Self {
-        Self { family: Family::of(local), local, kernel: OnceLock::new(), state: Mutex::default() }
+        Self { family: Family::of(local), local, kernel: Slot::default(), state: Mutex::default() }
     }
 
     /// The address that is bound.
@@ -370,13 +370,13 @@ impl DatagramQueue {
     }
 
     /// The socket in the pod's network namespace.
-    pub(super) fn kernel(&self) -> Option<&KernelSocket> {
+    pub(super) fn kernel(&self) -> Option<Arc<KernelSocket>> {
         self.kernel.get()
     }
 
-    /// From now on native containers send here.
-    pub(super) fn set_kernel(&self, socket: KernelSocket) {
-        self.kernel.get_or_init(|| socket);
+    /// The place for it.
+    pub(super) fn in_kernel(&self) -> &Slot<KernelSocket> {
+        &self.kernel
     }
 
     /// Sends to a port of the pod's network namespace.

@@ -79,7 +79,7 @@ impl KernelSide {
         let accepting =
             accept(Arc::downgrade(&listener), Arc::downgrade(queue), queue.room(), Arc::clone(&self.places));
         let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
-        queue.set_kernel(KernelListener(Mutex::new(Some((listener, accepting)))));
+        queue.set_kernel(self, KernelListener { _listener: listener, _accepting: accepting });
         Ok(())
     }
 
@@ -115,11 +115,9 @@ impl KernelSide {
     pub(in crate::net) fn receive(&self, queue: &Arc<DatagramQueue>, socket: Socket) -> Result<(), NetError> {
         let family = family_of(&socket)?;
         let socket = HostUdpSocket::from_std(socket.into()).map_err(|error| egress::error_of_host(&error))?;
-        queue.set_kernel(KernelSocket { socket, family, receiving: Mutex::new(None) });
-        let receiving = AbortOnDropHandle::new(tokio::spawn(receive(Arc::downgrade(queue))));
-        if let Some(kernel) = queue.kernel() {
-            *kernel.receiving.lock().unwrap_or_else(PoisonError::into_inner) = Some(receiving);
-        }
+        let kernel = queue.in_kernel().put(self, KernelSocket { socket, family, receiving: Mutex::new(None) });
+        let receiving = tokio::spawn(receive(Arc::downgrade(queue), Arc::downgrade(&kernel)));
+        *kernel.receiving.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(receiving));
         Ok(())
     }
 
@@ -127,7 +125,7 @@ impl KernelSide {
     pub(super) async fn bind_what_is_bound(&self, core: &Arc<PodCore>) -> io::Result<()> {
         let failed = |error: NetError| io::Error::other(error.to_string());
         for queue in core.listening() {
-            if !queue.has_kernel() {
+            if !queue.kernel().is_of(self) {
                 let socket = self.stock.open(SocketKind::tcp(queue.local().ip())).await?;
                 socket.set_reuse_address(true)?;
                 socket.bind(&queue.local().into())?;
@@ -135,7 +133,7 @@ impl KernelSide {
             }
         }
         for queue in core.receiving() {
-            if queue.kernel().is_none() {
+            if !queue.in_kernel().is_of(self) {
                 let socket = self.stock.open(SocketKind::udp(queue.local().ip())).await?;
                 socket.bind(&queue.local().into())?;
                 self.receive(&queue, socket).map_err(failed)?;
@@ -167,14 +165,9 @@ fn error_of_bind(error: &io::Error) -> NetError {
 
 /// A listening socket in the namespace, and the task that accepts what comes there.
 #[derive(Debug)]
-pub(in crate::net) struct KernelListener(Mutex<Option<(Arc<HostListener>, AbortOnDropHandle<()>)>>);
-
-impl KernelListener {
-    /// Closes it, at once.
-    pub(in crate::net) fn close(&self) {
-        let gone = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(gone);
-    }
+pub(in crate::net) struct KernelListener {
+    _listener: Arc<HostListener>,
+    _accepting: AbortOnDropHandle<()>,
 }
 
 /// Accepts connections as long as somebody listens. Holds neither socket nor queue while it waits, so both go when the
@@ -237,13 +230,10 @@ impl KernelSocket {
 }
 
 /// Takes in datagrams as long as the guest has its socket.
-async fn receive(queue: Weak<DatagramQueue>) {
+async fn receive(queue: Weak<DatagramQueue>, kernel: Weak<KernelSocket>) {
     loop {
-        let readable = poll_fn(|context| match queue.upgrade() {
-            Some(queue) => match queue.kernel() {
-                Some(kernel) => kernel.socket.poll_recv_ready(context).map(|ready| ready.is_ok()),
-                None => Poll::Ready(false),
-            },
+        let readable = poll_fn(|context| match kernel.upgrade() {
+            Some(kernel) => kernel.socket.poll_recv_ready(context).map(|ready| ready.is_ok()),
             None => Poll::Ready(false),
         });
         if !readable.await {
@@ -251,7 +241,7 @@ async fn receive(queue: Weak<DatagramQueue>) {
         }
         let mut buffer = BytesMut::with_capacity(MAX_DATAGRAM);
         while let Some(queue) = queue.upgrade()
-            && let Some(kernel) = queue.kernel()
+            && let Some(kernel) = kernel.upgrade()
         {
             buffer.clear();
             match kernel.socket.try_recv_buf_from(&mut buffer) {

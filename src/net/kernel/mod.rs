@@ -38,6 +38,7 @@ mod local;
 mod namespace;
 mod packet;
 mod router;
+mod slot;
 mod stock;
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,7 @@ use crate::base::pipe::DuplexEnd;
 pub(super) use host::attach as attach_host;
 pub(super) use local::{KernelListener, KernelSocket};
 pub use namespace::{DeviceConfig, KernelNamespace, SocketKind};
+pub(super) use slot::Slot;
 
 /// Connections between containers of one pod that a wasm guest has with native ones. They count against the descriptors
 /// of the agent, which all pods share.
@@ -93,7 +95,8 @@ pub(super) struct KernelSide {
     places: Arc<Semaphore>,
 }
 
-/// Gives a pod its kernel side. What its wasm guests have bound already is bound in the namespace too.
+/// Gives a pod its kernel side, in place of one it may have. What its wasm guests have bound already is bound in the
+/// namespace too.
 pub(super) async fn attach(
     switch: &Arc<Switch>,
     core: &Arc<PodCore>,
@@ -125,6 +128,15 @@ pub(super) async fn attach(
     let side = core.set_kernel(side, SWITCH_EPHEMERAL).map_err(|error| io::Error::other(error.to_string()))?;
     side.bind_what_is_bound(core).await?;
     Ok(reach)
+}
+
+/// Takes a pod's kernel side away, if it is that of `namespace`. Its wasm guests are alone again.
+pub(super) fn detach(core: &Arc<PodCore>, namespace: &dyn KernelNamespace) {
+    let is_its = |side: &KernelSide| std::ptr::addr_eq(side.stock.namespace(), namespace);
+    let Some(side) = core.take_kernel(is_its) else { return };
+    side.close();
+    core.listening().iter().filter(|queue| queue.kernel().is_of(&side)).for_each(|queue| queue.kernel().clear());
+    core.receiving().iter().filter(|queue| queue.in_kernel().is_of(&side)).for_each(|queue| queue.in_kernel().clear());
 }
 
 impl KernelSide {

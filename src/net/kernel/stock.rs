@@ -61,6 +61,11 @@ impl Stock {
         Ok(stock)
     }
 
+    /// Where they are from.
+    pub(super) fn namespace(&self) -> &dyn KernelNamespace {
+        &*self.namespace
+    }
+
     /// Opens a socket, which may take a moment.
     pub(super) async fn open(&self, kind: SocketKind) -> io::Result<Socket> {
         Ok(Socket::from(self.namespace.socket(kind).await?))

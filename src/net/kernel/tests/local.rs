@@ -105,6 +105,45 @@ async fn what_guests_had_bound_before_is_reached_by_native_programs_too() {
     assert_eq!(program.output().await, "early");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_whose_namespace_has_gone_gets_another() {
+    let switch = switch();
+    let Some((pod, first)) = native_pod(&switch, "another namespace").await else { return };
+    let other = switch.attach("wasm-0", None).unwrap();
+    let (listener, bound) = (listen(&pod, "0.0.0.0:80"), pod.bind_tcp("0.0.0.0:81".parse().unwrap()).unwrap());
+    let datagrams = pod.bind_udp("127.0.0.1:5000".parse().unwrap()).unwrap();
+    let server = "s = socket.create_server(('0.0.0.0', 8080)); print('ready'); c, a = s.accept(); c.sendall(b'from here')\n\
+        print(c.recv(9))";
+    let mut serving = python(&first, server).await;
+    assert_eq!(serving.line().await, "ready");
+    let native: std::net::SocketAddr = format!("{}:8080", ip(&pod)).parse().unwrap();
+    let stream = other.connect(None, native).await.unwrap();
+    assert_eq!(stream.reader.read(9).await.unwrap().unwrap(), "from here");
+    // The pod is as one without native containers: what they had is broken off, and nobody is there.
+    pod.detach_kernel(&*first);
+    assert!(stream.reader.read(9).await.is_err());
+    assert_eq!(other.connect(None, native).await.map(|_| ()), Err(NetError::ConnectionRefused));
+    let local = other.connect(None, format!("{}:80", ip(&pod)).parse().unwrap()).await.unwrap();
+    assert_eq!(listener.accept().await.unwrap().peer, local.local);
+    // Another namespace has all that the guests have, and its own servers.
+    let Some(second) = attach(&pod, "another namespace").await else { return };
+    pod.detach_kernel(&*first);
+    let late = pod.listen(bound, 128).unwrap();
+    let program = "for port in (80, 81): print(socket.create_connection(('127.0.0.1', port)).makefile().read())\n\
+        u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.sendto(b'ask', ('127.0.0.1', 5000)); print(u.recv(9))";
+    let program = python(&second, program).await;
+    write(&listener.accept().await.unwrap(), "first").await;
+    write(&late.accept().await.unwrap(), "second").await;
+    let asked = datagrams.recv().await.unwrap();
+    assert_eq!(asked.bytes, "ask");
+    datagrams.try_send(Bytes::from_static(b"told"), Some(asked.peer)).unwrap();
+    assert_eq!(program.output().await, "first\nsecond\nb'told'");
+    let mut serving = python(&second, server).await;
+    assert_eq!(serving.line().await, "ready");
+    let stream = other.connect(None, native).await.unwrap();
+    assert_eq!(stream.reader.read(9).await.unwrap().unwrap(), "from here");
+}
+
 #[tokio::test]
 async fn guests_of_a_pod_with_a_kernel_meet_in_memory_as_before() {
     let Some((pod, _namespace)) = native_pod(&switch(), "guest to guest").await else { return };
