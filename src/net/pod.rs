@@ -400,6 +400,11 @@ impl PortLease {
         Self { core: Arc::clone(core), protocol, port, key: None, scope: Scope::One(core.ip.into()) }
     }
 
+    /// Whether it stands for a port that a socket of the pod's kernel has.
+    pub(super) fn is_of_kernel(&self) -> bool {
+        self.key.is_none()
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.port
     }

@@ -158,9 +158,10 @@ impl UdpSocket {
 
     /// Makes sure that there is a socket in the pod's network namespace to send by. One that stands for a port of the
     /// kernel's has none of its own, and needs one for what a virtual address leads back to the pod: the kernel would
-    /// take an answer to the port itself for somebody else's.
+    /// take an answer to the port itself for somebody else's. All others get one under their own port as soon as there is
+    /// a namespace; what they send until then is lost.
     fn open_in_kernel(&self, kernel: &KernelSide) -> Result<(), NetError> {
-        if self.queue.in_kernel().is_of(kernel) {
+        if !self.lease.is_of_kernel() || self.queue.in_kernel().is_of(kernel) {
             return Ok(());
         }
         let (socket, _port) = kernel.bind_udp(SocketAddr::new(self.local_ip, 0))?;
