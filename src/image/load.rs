@@ -24,6 +24,8 @@ use super::{Image, ImageConfig, ImageError, ImageLayer, LayerContent};
 pub(super) const MAX_LAYERS: usize = 127;
 /// Largest layer after decompression.
 pub(super) const MAX_LAYER: u64 = 8 * 1024 * 1024 * 1024;
+/// Largest image after decompression, all layers together.
+pub(super) const MAX_UNCOMPRESSED: u64 = 64 * 1024 * 1024 * 1024;
 /// How much of a layer is read at once.
 const READ_BUFFER: usize = 256 * 1024;
 /// Most entries looked at in an index of several platforms.
@@ -55,8 +57,19 @@ pub(super) fn image(layout: &Layout, wanted: &Wanted<'_>, lease: Arc<Lease>) -> 
         }
         return Ok(image);
     }
-    let layers = layers.iter().map(|layer| tar_layer(layout, &lease, layer)).collect::<Result<_, _>>()?;
-    Ok(Image { layers, ..image })
+    let mut read = Vec::with_capacity(layers.len());
+    let mut size = 0_u64;
+    for layer in &layers {
+        let (layer, bytes) = tar_layer(layout, &lease, layer)?;
+        size = size.saturating_add(bytes);
+        if size > MAX_UNCOMPRESSED {
+            return Err(ImageError::Invalid(format!(
+                "image {reference} is larger than {MAX_UNCOMPRESSED} bytes when uncompressed"
+            )));
+        }
+        read.push(layer);
+    }
+    Ok(Image { layers: read, ..image })
 }
 
 /// An image without its layers, and what these are. A WebAssembly artifact has none.
@@ -301,12 +314,14 @@ fn config(configuration: &ImageConfiguration) -> ImageConfig {
     }
 }
 
-fn tar_layer(layout: &Layout, lease: &Lease, layer: &Layer) -> Result<ImageLayer, ImageError> {
+/// A layer to be read in place, and its size.
+fn tar_layer(layout: &Layout, lease: &Lease, layer: &Layer) -> Result<(ImageLayer, u64), ImageError> {
     let path = match Compression::of_media_type(layer.descriptor.media_type())? {
         Compression::None => layout.checked_blob_path(&layer.descriptor)?,
         compression => uncompressed(layout, lease, layer, compression)?,
     };
-    Ok(ImageLayer { diff_id: layer.diff_id.to_string(), content: LayerContent::TarFile(path) })
+    let size = std::fs::metadata(&path).map_err(failed("cannot read", &path))?.len();
+    Ok((ImageLayer { diff_id: layer.diff_id.to_string(), content: LayerContent::TarFile(path) }, size))
 }
 
 /// The uncompressed copy of a compressed layer, made at its first use.

@@ -18,7 +18,7 @@ use super::load::{self, MAX_LAYERS};
 use super::platform::{PlatformChoice, is_index};
 use super::progress::{BlobProgress, BlobState, Phase, Progress, Reporter};
 use super::reference::Reference;
-use super::registry::{Client, Endpoint, FetchedManifest, Keyring, PullError};
+use super::registry::{Client, Endpoint, FetchedManifest, Keyring, PullError, RegistryError};
 use super::{ImageError, ImageStore, Source, signature};
 
 /// Blobs that are loaded at the same time.
@@ -254,7 +254,12 @@ impl Puller {
         if let Some(known) = known {
             let told = match &self.reference.digest {
                 Some(digest) => Some(digest.clone()),
-                None => client.manifest_digest(wanted).await?,
+                None => match client.manifest_digest(wanted).await {
+                    Ok(told) => told,
+                    // Not every registry knows this request.
+                    Err(RegistryError::NotFound { .. } | RegistryError::Unexpected { .. }) => None,
+                    Err(error) => return Err(error.into()),
+                },
             };
             if told.as_deref() == Some(known.digest().as_ref()) {
                 let (descriptor, lease) = (known.clone(), Arc::clone(lease));

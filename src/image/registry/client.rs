@@ -263,9 +263,10 @@ impl Client {
                 Ok(response) if is_refusal(response.status()) && refusals <= self.credentials.len() + 1 => {
                     refusals += 1;
                     let challenge = Challenge::find(response.headers().get_all(WWW_AUTHENTICATE));
-                    match self.prove(ask, challenge, authorization.as_ref()).await? {
-                        Next::TryAgain => continue,
-                        Next::GiveUp(problem) => self.denied(problem, response).await,
+                    match self.prove(ask, challenge, authorization.as_ref()).await {
+                        Ok(Next::TryAgain) => continue,
+                        Ok(Next::GiveUp(problem)) => self.denied(problem, response).await,
+                        Err(error) => error,
                     }
                 }
                 Ok(response) if response.status().is_success() => return Ok(response),

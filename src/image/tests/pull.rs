@@ -254,6 +254,19 @@ async fn a_download_that_is_cut_goes_on_where_it_ended() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_that_know_less_are_asked_otherwise() {
+    let made = MadeImage::new(&[("gzip", noise(1, 1000))]);
+    let rules = vec![Rule { path: "/manifests/", times: 9, fault: Fault::NoHead }];
+    let proxy = FaultyProxy::of_layout(made.directory.path(), rules).await;
+    let fixture = Fixture::new();
+    for manifests in [1, 2] {
+        pull(&fixture.open(), &format!("{}/app:1", proxy.address), Keyring::default()).await.unwrap();
+        assert_eq!(proxy.requests("GET", "/manifests/").len(), manifests);
+    }
+    assert_eq!(proxy.requests("GET", "/blobs/").len(), 2, "nothing is loaded twice");
+}
+
 /// A pull that has failed for good has not been for nothing: the next one, of another process too, goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_pull_goes_on_where_a_failed_one_ended() {

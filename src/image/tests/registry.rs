@@ -149,6 +149,8 @@ pub(super) enum Fault {
     Slow(usize),
     /// Says that the content has another digest than it has.
     WrongDigest,
+    /// Does not know `HEAD`.
+    NoHead,
 }
 
 /// A fault, and which requests get it.
@@ -159,6 +161,12 @@ pub(super) struct Rule {
     /// How many requests.
     pub(super) times: usize,
     pub(super) fault: Fault,
+}
+
+impl Rule {
+    fn is_about(&self, method: &http::Method) -> bool {
+        method == if matches!(self.fault, Fault::NoHead) { http::Method::HEAD } else { http::Method::GET }
+    }
 }
 
 /// A proxy in front of a registry.
@@ -246,8 +254,9 @@ impl Proxy {
     fn fault(&self, request: &Request<Incoming>) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap();
         let path = request.uri().path();
-        let rule =
-            rules.iter_mut().find(|rule| rule.times > 0 && path.contains(rule.path) && request.method() == "GET")?;
+        let rule = rules
+            .iter_mut()
+            .find(|rule| rule.times > 0 && path.contains(rule.path) && rule.is_about(request.method()))?;
         rule.times -= 1;
         Some(rule.fault.clone())
     }
@@ -260,6 +269,9 @@ impl Proxy {
             let response =
                 headers.into_iter().fold(Response::builder().status(status), |r, (name, value)| r.header(name, value));
             return response.body(full(body)).unwrap();
+        }
+        if matches!(fault, Some(Fault::NoHead)) {
+            return Response::builder().status(405).body(full("")).unwrap();
         }
         let (mut parts, body) = request.into_parts();
         if matches!(fault, Some(Fault::IgnoreRange)) {

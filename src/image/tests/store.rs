@@ -73,6 +73,9 @@ fn copies_of_layers_are_given_up_before_images() {
     assert!(store.resolve("made").is_ok(), "it is made again");
 }
 
+/// Files of an image that is unpacked.
+const FILES: usize = 20;
+
 /// Not a test of its own: imports, loads, tags and removes until it is killed.
 #[test]
 fn child_that_works_until_it_is_killed() {
@@ -88,6 +91,15 @@ fn child_that_works_until_it_is_killed() {
         if number % 4 == 3 {
             store.remove(&format!("app:{}", number % 5)).unwrap();
         }
+        let context = directory.path().join("context");
+        fs::create_dir_all(&context).unwrap();
+        for file in 0..FILES {
+            fs::write(context.join(file.to_string()), format!("{number} {file} ").repeat(500)).unwrap();
+        }
+        let names = vec![format!("native:{}", number % 2)];
+        store.build(&BuildRequest { context, names, ..BuildRequest::default() }).unwrap();
+        #[cfg(target_os = "linux")]
+        store.unpack(&format!("native:{}", number % 2), PlatformChoice::Linux).unwrap();
     }
 }
 
@@ -121,8 +133,19 @@ fn a_kill_at_any_point_leaves_a_store_that_works() {
         for image in &stored {
             assert_ne!(image.id, "<damaged>", "round {round}: {image:?}");
             let found = store.resolve(&image.reference).unwrap();
+            if !found.is_wasm() {
+                continue;
+            }
             let contents = fs::read(layer_path(&found)).unwrap();
             assert_eq!(Sha256Hex::of(&contents).to_string(), found.layers[0].diff_id, "round {round}");
+        }
+        for ownership in fs::read_dir(fixture.root().join("unpacked")).into_iter().flatten() {
+            for layer in fs::read_dir(ownership.unwrap().path()).unwrap() {
+                let files =
+                    fs::read_dir(layer.unwrap().path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+                let files: Vec<_> = files.collect();
+                assert!(files.len() == FILES && files.iter().all(|size| *size > 2000), "round {round}: {files:?}");
+            }
         }
         drop(store);
         fixture.open().prune(Prune::Unnamed).unwrap();

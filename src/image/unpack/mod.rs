@@ -20,12 +20,13 @@ pub use self::ownership::Ownership;
 use super::archive::{Archive, ArchiveError};
 use super::compression::Compression;
 use super::layout::{Sha256Hex, failed};
-use super::load::{self, Layer, MAX_LAYER};
+use super::load::{self, Layer, MAX_LAYER, MAX_UNCOMPRESSED};
 use super::platform::PlatformChoice;
 use super::{Image, ImageError, ImageStore, builtin, tree};
 
-/// The most entries one layer may have.
+/// The most entries one layer may have, and all that are unpacked for one image.
 const MAX_ENTRIES: usize = 1_000_000;
+const MAX_IMAGE_ENTRIES: usize = 4_000_000;
 
 /// Why a layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -168,7 +169,12 @@ impl ImageStore {
             let target = self.layout.ingest_path(&temporary);
             std::fs::create_dir(&target).map_err(failed("cannot create", &target))?;
             made.push((target.clone(), path));
-            let unpacked = self.unpack_layer(layer, *source, &target, &directories, &ownership);
+            let limits = Limits {
+                entries: MAX_ENTRIES.min(MAX_IMAGE_ENTRIES - report.entries),
+                bytes: MAX_LAYER.min(MAX_UNCOMPRESSED - report.bytes),
+            };
+            let into = Place { target: &target, below: &directories, ownership: &ownership, limits };
+            let unpacked = self.unpack_layer(layer, *source, &into);
             match unpacked {
                 Ok(found) => report = report.and(found),
                 Err(error) => {
@@ -193,20 +199,13 @@ impl ImageStore {
         Ok(unpacked)
     }
 
-    fn unpack_layer(
-        &self,
-        layer: &Layer,
-        source: Source,
-        target: &Path,
-        below: &[PathBuf],
-        ownership: &Ownership,
-    ) -> Result<Report, ImageError> {
+    fn unpack_layer(&self, layer: &Layer, source: Source, into: &Place<'_>) -> Result<Report, ImageError> {
         let Source::Blob(compression) = source;
         let reader =
             Hashing { inner: load::open_layer(&self.layout, layer, compression)?, hasher: Sha256::new(), size: 0 };
-        let limits = Limits { entries: MAX_ENTRIES, bytes: MAX_LAYER };
         let mut archive = Archive::new(reader);
-        let result = LayerWriter::new(target, below, ownership, limits).and_then(|writer| writer.apply(&mut archive));
+        let result = LayerWriter::new(into.target, into.below, into.ownership, into.limits)
+            .and_then(|writer| writer.apply(&mut archive));
         let report = match result {
             Ok(report) => report,
             // A damaged stream is damage of the blob, whatever it looked like as an archive.
@@ -254,6 +253,15 @@ impl ImageStore {
         }
         Ok(paths)
     }
+}
+
+/// Where a layer goes to.
+struct Place<'a> {
+    target: &'a Path,
+    /// The layers below, the lowest first.
+    below: &'a [PathBuf],
+    ownership: &'a Ownership,
+    limits: Limits,
 }
 
 /// Where a layer comes from.
