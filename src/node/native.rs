@@ -212,6 +212,7 @@ pub(super) fn pod_sandbox(pod: &Pod, domain: Option<&str>, directory: PathBuf) -
         host_ipc: spec.and_then(|spec| spec.host_ipc) == Some(true),
         sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
         shm_bytes: 0,
+        tmpfs: Vec::new(),
         adoptable: false,
     }
 }
