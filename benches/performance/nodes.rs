@@ -22,7 +22,7 @@ use crate::programs::Programs;
 pub(crate) fn load(yaml: &str) -> anyhow::Result<Pod> {
     let mut name_suffix = || String::new();
     let mut options =
-        LoadOptions { namespace: "default", runtime: &|_| RuntimeKind::Wasm, name_suffix: &mut name_suffix };
+        LoadOptions { namespace: "default", runtime: &|_| Some(RuntimeKind::Wasm), name_suffix: &mut name_suffix };
     let loaded = api::load("bench", yaml, &mut options).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
     match loaded.into_iter().next().map(|loaded| loaded.object) {
         Some(Object::Pod(pod)) => Ok(*pod),

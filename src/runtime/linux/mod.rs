@@ -129,12 +129,22 @@ impl LinuxRuntime {
         self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pod's sandbox, which is started if it is not there yet.
+    /// The pod's sandbox, which is started if it is not there yet, or not any more.
     ///
     /// # Errors
     /// `Failed` if it cannot be started.
     pub async fn sandbox(&self, pod: &PodSandbox) -> Result<Arc<Sandbox>, RuntimeError> {
-        let cell = Arc::clone(self.lock().entry(pod.uid.clone()).or_default());
+        let cell = {
+            let mut all = self.lock();
+            let cell = all.entry(pod.uid.clone()).or_default();
+            if cell.get().is_some_and(|sandbox| sandbox.is_gone()) {
+                if let Some(network) = &self.network {
+                    network.detach(&pod.uid);
+                }
+                *cell = Arc::default();
+            }
+            Arc::clone(cell)
+        };
         let start = || async {
             let sandbox = Sandbox::start(SandboxConfig::of(pod, &self.config.program)).await;
             let sandbox = sandbox.map_err(|error| RuntimeError::Failed(error.to_string()))?;

@@ -369,14 +369,15 @@ pub(super) fn register(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Gives back to the system what the process needs only while it does something: memory that was freed, and the pages of
-/// programs and libraries it has used so far, which come back when they are used again.
-pub(super) fn release_memory() {
+/// programs and libraries it has used so far, which come back when they are used again. `smaps` is the process's own
+/// `/proc/self/smaps`.
+pub(super) fn release_memory(smaps: io::Result<std::fs::File>) {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions.
     unsafe {
         libc::malloc_trim(0);
     }
-    let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return };
+    let Ok(maps) = smaps.and_then(io::read_to_string) else { return };
     for (start, length) in unchanged_mappings(&maps) {
         // SAFETY: the mapping is a private one of a file, and no page of it was ever changed: read again, it is the same.
         unsafe { libc::madvise(ptr::without_provenance_mut(start), length, libc::MADV_DONTNEED) };

@@ -10,7 +10,7 @@ use husk::base::id::PodUid;
 use husk::runtime::{AdoptedContainer, ContainerRuntime, LinuxPodSandboxConfig};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::scene::{PATIENCE, Pod, Running, Setup, can_run, mount, new_runtime};
+use super::scene::{PATIENCE, Pod, Running, Setup, can_run, mount, new_runtime, not_run};
 
 /// Where an agent of a test's writes what it has started; whether its pod is to be adopted.
 const DIRECTORY: &str = "HUSK_TEST_AGENT";
@@ -196,7 +196,7 @@ async fn what_killed_agents_and_sandboxes_leave_is_removed_by_the_next() {
     };
     tokio::time::timeout(PATIENCE, gone).await.unwrap();
     if !had_groups {
-        println!("not run here: this user may not make control groups");
+        not_run("this user may not make control groups");
     }
 }
 

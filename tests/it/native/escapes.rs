@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use husk::runtime::{SeccompProfile, Signal};
 
-use super::scene::{Pod, Setup, can_run, is_root, knows_system_calls, mount, new_runtime};
+use super::scene::{Pod, Setup, can_run, is_root, knows_system_calls, mount, new_runtime, not_run};
 
 #[tokio::test]
 async fn no_directory_of_the_sandboxs_can_be_a_working_directory() {
@@ -138,7 +138,7 @@ async fn system_calls_that_lead_out_are_refused() {
         return;
     }
     if !knows_system_calls() {
-        println!("not run here: the numbers of system calls are those of x86-64, and they are made by Perl");
+        not_run("the numbers of system calls are those of x86-64, and they are made by Perl");
         return;
     }
     let mut script = "sub try { my ($n, @a) = @_; my $r = syscall($n, @a); print $r == -1 ? $! + 0 : \"done\", \"\\n\"; exit 0 if $$ != $p; } \
@@ -170,7 +170,7 @@ async fn the_keys_of_whoever_started_husk_are_not_there() {
         return;
     }
     if !knows_system_calls() {
-        println!("not run here: the numbers of system calls are those of x86-64, and they are made by Perl");
+        not_run("the numbers of system calls are those of x86-64, and they are made by Perl");
         return;
     }
     let own =
@@ -217,7 +217,7 @@ async fn semaphores_and_queues_are_shared_in_the_pod_and_nowhere_else() {
         return;
     }
     if !knows_system_calls() {
-        println!("not run here: there is no Perl to make semaphores");
+        not_run("there is no Perl to make semaphores");
         return;
     }
     let (pod, other) = (Pod::new(), Pod::new());

@@ -23,13 +23,13 @@ const ALONE: &str = "HUSK_TEST_ALONE";
 /// One pod, that ends in one of several ways.
 async fn live_and_die(number: usize) {
     let pod = Pod::with(|sandbox| {
-        sandbox.share_process_namespace = number % 3 == 0;
+        sandbox.share_process_namespace = number.is_multiple_of(3);
         let linux = sandbox.linux.as_mut().unwrap();
         (linux.host_pid, linux.host_ipc) = (number % 17 == 5, number % 19 == 5);
-        linux.adoptable = number % 5 == 0;
+        linux.adoptable = number.is_multiple_of(5);
     });
     let script = "echo x > /tmp/file; (setsid sleep 7654 &); echo ready; exec sleep 7654";
-    let setup = Setup { memory_limit: (number % 7 == 0).then_some(64 << 20), ..Setup::sh(script) };
+    let setup = Setup { memory_limit: number.is_multiple_of(7).then_some(64 << 20), ..Setup::sh(script) };
     let running = pod.start(setup.with(|linux| linux.resources.pids_limit = Some(100))).await;
     let sandbox = pod.sandbox().await;
     match fastrand::u8(0..6) {

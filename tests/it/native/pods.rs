@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use husk::runtime::linux::{LinuxRuntime, LinuxRuntimeConfig};
 use husk::runtime::{ContainerRuntime, Signal};
 use rustix::net::{AddressFamily, SocketType};
+use rustix::process::{Pid, kill_process};
 
-use super::scene::{PATIENCE, Pod, Running, Setup, can_run, is_root};
+use super::scene::{PATIENCE, Pod, Running, Setup, can_run, is_root, not_run};
 
 #[tokio::test]
 async fn containers_that_share_processes_see_each_other_and_leave_nothing_behind() {
@@ -115,6 +116,21 @@ async fn a_pod_ends_with_its_last_handle() {
 }
 
 #[tokio::test]
+async fn a_sandbox_that_was_killed_is_replaced() {
+    if !can_run() {
+        return;
+    }
+    let pod = Pod::new();
+    let running = pod.start(Setup::command(&["sleep", "1000"])).await;
+    let sandbox = pod.sandbox().await;
+    kill_process(Pid::from_raw(sandbox.pid()).unwrap(), rustix::process::Signal::KILL).unwrap();
+    let ended = running.wait().await;
+    assert_eq!((ended.code, ended.message.as_deref()), (137, Some("the pod's sandbox has ended")));
+    assert_eq!(pod.says(Setup::command(&["hostname"])).await, "pod-host\n");
+    pod.stop().await;
+}
+
+#[tokio::test]
 async fn the_sandbox_costs_next_to_nothing() {
     if !can_run() {
         return;
@@ -137,7 +153,7 @@ async fn the_sandbox_costs_next_to_nothing() {
     };
     let taken = || Some(taken_by(&pid.to_string())? + taken_by(&all[0])?);
     let Some(at_first) = taken() else {
-        println!("not run here: this user may not read how much memory the sandbox process takes");
+        not_run("this user may not read how much memory the sandbox process takes");
         return pod.stop().await;
     };
     // It gives back what it does not need once it has nothing to do.
@@ -147,8 +163,7 @@ async fn the_sandbox_costs_next_to_nothing() {
         }
     };
     let rested = tokio::time::timeout(PATIENCE, resting).await;
-    println!("the sandbox processes take {at_first} KiB at first, {:?} KiB at rest", taken());
-    assert!(rested.is_ok());
+    assert!(rested.is_ok(), "the sandbox processes take {at_first} KiB at first, {:?} KiB at rest", taken());
     running.container.signal(Signal::Kill);
     running.wait().await;
     pod.stop().await;
@@ -186,7 +201,7 @@ async fn sockets_and_devices_of_the_pods_network_are_handed_out() {
     let tun = match sandbox.tun(&config).await {
         Ok(tun) => tun,
         Err(error) if !is_root() => {
-            println!("not run here: {error}");
+            not_run(error);
             return pod.stop().await;
         }
         Err(error) => panic!("{error}"),

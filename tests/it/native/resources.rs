@@ -2,7 +2,7 @@
 
 use husk::runtime::{ExitReason, ResourceLimits, Signal};
 
-use super::scene::{PATIENCE, Pod, Setup, can_run, is_root};
+use super::scene::{PATIENCE, Pod, Setup, can_run, is_root, not_run};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -25,7 +25,7 @@ async fn can_limit(pod: &Pod) -> bool {
     second.wait().await;
     assert!(!is_root(), "root may limit memory: {warnings:?}");
     if std::env::var_os(NOT_DELEGATED).is_none() {
-        println!("not run here: this user may not make control groups");
+        not_run("this user may not make control groups");
     }
     false
 }

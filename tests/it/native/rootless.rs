@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use husk::runtime::linux::{Outcome, Support};
 
-use super::scene::is_root;
+use super::scene::{is_root, not_run};
 
 /// A user of the tests' own, whose ID is nobody's, and subordinate IDs.
 const USER: u32 = 61_234;
@@ -26,11 +26,11 @@ fn run_everything(command: &mut Command, which: &str) {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    for line in said.lines().filter(|line| line.contains("not run here: ")) {
-        println!("{}", &line[line.find("not run here: ").unwrap_or_default()..]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    for (_, reason) in said.lines().filter_map(|line| line.split_once("not run here: ")) {
+        not_run(format_args!("without root, {reason}"));
     }
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// A directory of the ordinary user's.
@@ -60,7 +60,7 @@ fn users_make_namespaces() -> bool {
     let reason = String::from_utf8_lossy(&tried.stderr);
     let list = Command::new(std::env::current_exe().unwrap()).args(["native::", "--list"]).output().unwrap();
     for test in String::from_utf8_lossy(&list.stdout).lines().filter_map(|line| line.strip_suffix(": test")) {
-        println!("not run here: {test} without root: {}", reason.trim());
+        not_run(format_args!("{test} without root: {}", reason.trim()));
     }
     false
 }
@@ -122,7 +122,7 @@ fn on_a_kind_machine(directory: &Path, has_subordinate_ids: bool) -> Command {
 fn can_give_subordinate_ids() -> bool {
     let can = is_root() && Path::new(MAPPER).exists() && users_make_namespaces();
     if !can {
-        println!("not run here: the tests with subordinate IDs, which take root and newuidmap (package uidmap)");
+        not_run("the tests with subordinate IDs, which take root and newuidmap (package uidmap)");
     }
     can
 }

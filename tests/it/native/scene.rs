@@ -291,6 +291,12 @@ pub(super) fn knows_system_calls() -> bool {
     cfg!(target_arch = "x86_64") && Path::new("/usr/bin/perl").exists()
 }
 
+/// Says what a machine cannot do that a test needs, past the harness, which keeps what tests print to itself.
+pub(super) fn not_run(reason: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "not run here: {reason}");
+}
+
 /// Whether this process may make namespaces: it is root, if only in a user namespace. Where it is not, `rootless` runs
 /// everything again as one that is.
 pub(super) fn can_run() -> bool {
@@ -306,5 +312,5 @@ pub(super) fn is_root() -> bool {
 /// Whether there are more user IDs than one.
 pub(super) fn has_ids() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap();
-    !map.split_whitespace().last().is_some_and(|count| count == "1")
+    map.split_whitespace().last().is_none_or(|count| count != "1")
 }

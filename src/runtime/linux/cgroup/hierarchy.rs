@@ -79,10 +79,10 @@ impl Hierarchies {
         self.places.iter().any(|place| place.controllers.contains(&controller))
     }
 
-    /// Makes a group in each place that has one of these controllers.
-    pub(super) fn make_groups(&self, name: &str, needed: &[Controller]) -> Vec<Group> {
-        let is_needed = |place: &&Place| place.controllers.iter().any(|controller| needed.contains(controller));
-        let groups = self.places.iter().filter(is_needed).filter_map(|place| {
+    /// Makes a group in each place that has controllers.
+    pub(super) fn make_groups(&self, name: &str) -> Vec<Group> {
+        let has_some = |place: &&Place| place.controllers.iter().any(|controller| *controller != Controller::Bare);
+        let groups = self.places.iter().filter(has_some).filter_map(|place| {
             let directory = place.directory.join(name);
             match fs::create_dir(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => None,

@@ -65,14 +65,8 @@ impl Cgroup {
         config: &ContainerConfig,
         resources: &LinuxContainerResources,
     ) -> (Self, Vec<Problem>) {
-        // Only those that are needed: to move a process into a group takes the kernel milliseconds in each hierarchy.
-        let needed = [
-            (Controller::Memory, config.memory_limit.is_some()),
-            (Controller::Cpu, config.cpu_limit_millis.is_some() || resources.cpu_request_millis.is_some()),
-            (Controller::Pids, resources.pids_limit.is_some()),
-        ];
-        let needed = needed.into_iter().filter(|(_, is_needed)| *is_needed).map(|(controller, _)| controller);
-        let mut cgroup = Self { groups: hierarchies.make_groups(&id.0, &needed.collect::<Vec<_>>()) };
+        // Whether there are limits or not: they may come later, and figures are told of every container.
+        let mut cgroup = Self { groups: hierarchies.make_groups(&id.0) };
         let limits = ResourceLimits { memory_bytes: config.memory_limit, cpu_millis: config.cpu_limit_millis };
         let mut problems = Vec::new();
         let mut note = |what: &str, result: io::Result<()>| {
@@ -257,4 +251,78 @@ fn read_number(path: &Path) -> Option<u64> {
 fn read_field(path: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Groups in plain directories, which show what is written where.
+    fn groups(directory: &Path, is_unified: bool, controllers: &[&[Controller]]) -> Cgroup {
+        let group = |(index, controllers): (usize, &&[Controller])| {
+            let directory = directory.join(index.to_string());
+            fs::create_dir(&directory).unwrap();
+            Group { directory, is_unified, controllers: controllers.to_vec() }
+        };
+        Cgroup { groups: controllers.iter().enumerate().map(group).collect() }
+    }
+
+    fn written(directory: &Path, file: &str) -> String {
+        fs::read_to_string(directory.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    fn limits(memory: Option<u64>, cpu: Option<u64>) -> ResourceLimits {
+        ResourceLimits { memory_bytes: memory, cpu_millis: cpu }
+    }
+
+    #[test]
+    fn limits_of_the_unified_hierarchy_are_in_one_group() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = [Controller::Memory, Controller::Cpu, Controller::Pids, Controller::Bare];
+        let cgroup = groups(directory.path(), true, &[&all]);
+        let group = directory.path().join("0");
+        cgroup.update(limits(Some(64 << 20), Some(250))).unwrap();
+        cgroup.set_cpu_request(500).unwrap();
+        let said = ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "cpu.weight"];
+        assert_eq!(said.map(|file| written(&group, file)), ["67108864", "0", "1", "25000 100000", "20"]);
+        fs::write(group.join("memory.current"), "5000\n").unwrap();
+        fs::write(group.join("memory.stat"), "anon 1\ninactive_file 1000\n").unwrap();
+        fs::write(group.join("cpu.stat"), "usage_usec 1500\nuser_usec 1\n").unwrap();
+        assert_eq!(cgroup.figures(), (Some(4000), Some(Duration::from_micros(1500))));
+        let error = cgroup.update(limits(Some(3000), None)).unwrap_err().to_string();
+        assert_eq!(error, "the memory limit 3000 is below the 4000 bytes in use");
+        cgroup.update(limits(None, None)).unwrap();
+        assert_eq!(["memory.max", "cpu.max"].map(|file| written(&group, file)), ["max", "max 100000"]);
+        fs::write(group.join("memory.events"), "oom 1\noom_kill 0\n").unwrap();
+        assert!(!cgroup.has_run_out_of_memory());
+        fs::write(group.join("memory.events"), "oom 1\noom_kill 2\n").unwrap();
+        assert!(cgroup.has_run_out_of_memory());
+    }
+
+    #[test]
+    fn limits_of_v1_are_in_a_group_for_each_controller() {
+        let directory = tempfile::tempdir().unwrap();
+        let all: [&[Controller]; 3] =
+            [&[Controller::Memory], &[Controller::Cpu, Controller::CpuAccounting], &[Controller::Pids]];
+        let cgroup = groups(directory.path(), false, &all);
+        let group = |index: usize| directory.path().join(index.to_string());
+        cgroup.update(limits(Some(64 << 20), Some(5))).unwrap();
+        assert_eq!(written(&group(0), "memory.limit_in_bytes"), "67108864");
+        let cpu = ["cpu.cfs_period_us", "cpu.cfs_quota_us"].map(|file| written(&group(1), file));
+        assert_eq!(cpu, ["100000", "1000"]);
+        fs::write(group(1).join("cpuacct.usage"), "7000\n").unwrap();
+        assert_eq!(cgroup.figures().1, Some(Duration::from_nanos(7000)));
+        fs::write(group(0).join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n").unwrap();
+        assert!(cgroup.has_run_out_of_memory());
+        cgroup.update(limits(None, None)).unwrap();
+        assert_eq!(written(&group(0), "memory.limit_in_bytes"), "-1");
+        assert_eq!(written(&group(1), "cpu.cfs_quota_us"), "-1");
+    }
+
+    #[test]
+    fn what_cannot_be_limited_is_told() {
+        let error = Cgroup::default().update(limits(Some(1 << 20), None)).unwrap_err().to_string();
+        assert_eq!(error, "this user may not, or the system has no such controller");
+        Cgroup::default().update(limits(None, None)).unwrap();
+    }
 }

@@ -32,6 +32,7 @@ mod target;
 mod user_namespace;
 mod volumes;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -49,6 +50,9 @@ pub(super) const ARGUMENT: &str = "sandbox-process";
 
 pub(super) use self::mounts::mount_on;
 pub(super) use self::namespaces::SOCKET_NAME;
+
+/// What memory this process has, and of which kind.
+const SMAPS: &str = "/proc/self/smaps";
 
 /// How long nothing happens before memory is given back.
 const REST: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -85,7 +89,7 @@ type Answer = Result<(Reply, Vec<OwnedFd>), Failure>;
 pub(super) fn main() -> io::Result<()> {
     let proof = SingleThreaded::claim()?;
     let control = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
-    let null = std::fs::File::open("/dev/null")?;
+    let null = File::open("/dev/null")?;
     sys::set_standard(0, null.as_fd())?;
     drop(null);
     // What the agent had open is none of the pod's business.
@@ -154,7 +158,7 @@ impl SandboxProcess {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
                 Ok(0) => {
-                    sys::release_memory();
+                    sys::release_memory(File::open(SMAPS));
                     self.is_fresh = false;
                 }
                 Ok(_) => break,

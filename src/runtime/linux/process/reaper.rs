@@ -3,6 +3,7 @@
 //! It is not the sandbox process itself, which has the host's filesystem and every right, and which nobody with
 //! `CAP_SYS_PTRACE` in a container should find at `/proc/1`. This one has neither files nor rights.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::super::channel;
 use super::super::protocol::{Context, Failure};
 use super::super::sys::{self, Birth, SingleThreaded};
-use super::{mounts, privileges, rootfs};
+use super::{SMAPS, mounts, privileges, rootfs};
 
 /// Where, in the sandbox's directory, `/proc` of the namespace is mounted.
 pub(super) const PROC: &str = "proc";
@@ -26,10 +27,14 @@ pub(super) fn start(proof: SingleThreaded, directory: &Path) -> Result<OwnedFd, 
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).context(what)?;
     let child = || {
         let _ = sys::close_all_but(&[told.as_fd()]);
+        let smaps = File::open(SMAPS);
         let ready = show_processes(directory).and_then(|()| retire(directory));
         let _ = channel::send(told.as_fd(), &ready, &[]);
         if ready.is_ok() {
-            let _ = sys::close_all_but(&[]);
+            let kept: Vec<_> = smaps.iter().map(AsFd::as_fd).collect();
+            let _ = sys::close_all_but(&kept);
+            drop(kept);
+            sys::release_memory(smaps);
             reap();
         }
         sys::exit_now(1)
