@@ -36,7 +36,16 @@ impl AttachNetwork for PodNetworks {
     fn attach<'a>(&'a self, pod: &'a PodSandbox, sandbox: &'a Arc<Sandbox>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let namespace = Arc::new(Namespace(Arc::clone(sandbox)));
-            let attached = pod.network.attach_kernel(namespace).await;
+            let attached = pod.network.attach_kernel(Arc::clone(&namespace) as _).await;
+            // Should it end before the pod does, nobody is in there any more.
+            let (network, namespace) = (Arc::downgrade(&pod.network), Arc::downgrade(&namespace));
+            let ended = sandbox.ended();
+            tokio::spawn(async move {
+                ended.await;
+                if let (Some(network), Some(namespace)) = (network.upgrade(), namespace.upgrade()) {
+                    network.detach_kernel(&*namespace);
+                }
+            });
             match attached.map_err(|error| format!("cannot connect the pod's native containers: {error}"))? {
                 KernelReach::Everything => {}
                 KernelReach::OwnPod(error) => warn!(
