@@ -47,7 +47,16 @@ impl AttachNetwork for PodNetworks {
                 keeps_device: linux.is_some_and(|linux| linux.adoptable),
                 own_sysctls: linux.iter().flat_map(|linux| &linux.sysctls).map(|(name, _)| name.clone()).collect(),
             });
-            let attached = pod.network.attach_kernel(namespace).await;
+            let attached = pod.network.attach_kernel(Arc::clone(&namespace) as _).await;
+            // Should it end before the pod does, nobody is in there any more.
+            let (network, namespace) = (Arc::downgrade(&pod.network), Arc::downgrade(&namespace));
+            let ended = sandbox.ended();
+            tokio::spawn(async move {
+                ended.await;
+                if let (Some(network), Some(namespace)) = (network.upgrade(), namespace.upgrade()) {
+                    network.detach_kernel(&*namespace);
+                }
+            });
             match attached.map_err(|error| format!("cannot connect the pod's native containers: {error}"))? {
                 KernelReach::Everything => Ok(None),
                 KernelReach::OwnPod(error) => Ok(Some(RuntimeWarning {

@@ -129,22 +129,12 @@ impl LinuxRuntime {
         self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pod's sandbox, which is started if it is not there yet, or not any more.
+    /// The pod's sandbox, which is started if it is not there yet, or no longer.
     ///
     /// # Errors
     /// `Failed` if it cannot be started.
     pub async fn sandbox(&self, pod: &PodSandbox) -> Result<Arc<Sandbox>, RuntimeError> {
-        let cell = {
-            let mut all = self.lock();
-            let cell = all.entry(pod.uid.clone()).or_default();
-            if cell.get().is_some_and(|sandbox| sandbox.is_gone()) {
-                if let Some(network) = &self.network {
-                    network.detach(&pod.uid);
-                }
-                *cell = Arc::default();
-            }
-            Arc::clone(cell)
-        };
+        let cell = self.place_of_sandbox(&pod.uid).await;
         let start = || async {
             let sandbox = Sandbox::start(SandboxConfig::of(pod, &self.config.program)).await;
             let sandbox = sandbox.map_err(|error| RuntimeError::Failed(error.to_string()))?;
@@ -152,6 +142,20 @@ impl LinuxRuntime {
             Ok(sandbox)
         };
         cell.get_or_try_init(start).await.cloned()
+    }
+
+    /// Where the pod's sandbox is to be. One whose process was killed has come to its end, and so has all that was in it:
+    /// the next container starts in another.
+    async fn place_of_sandbox(&self, uid: &PodUid) -> Arc<OnceCell<Arc<Sandbox>>> {
+        loop {
+            let cell = Arc::clone(self.lock().entry(uid.clone()).or_default());
+            let Some(gone) = cell.get().filter(|sandbox| sandbox.is_gone()).cloned() else { return cell };
+            gone.stop().await;
+            let mut sandboxes = self.lock();
+            if sandboxes.get(uid).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
+                sandboxes.remove(uid);
+            }
+        }
     }
 
     async fn attach(&self, pod: &PodSandbox, sandbox: &Arc<Sandbox>) -> Result<(), RuntimeError> {

@@ -287,6 +287,11 @@ impl Sandbox {
         self.inbox.gone.cancelled().await;
     }
 
+    /// As [`Sandbox::gone`], without keeping the sandbox.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.inbox.gone.clone().cancelled_owned()
+    }
+
     /// Whether the sandbox process has ended.
     pub fn is_gone(&self) -> bool {
         self.inbox.lock().is_closed

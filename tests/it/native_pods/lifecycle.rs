@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use rustix::process::Pid;
 
 use super::both_users;
 use super::images::Image;
@@ -15,6 +16,7 @@ both_users! {
     containers_end_as_they_are_told
     what_fails_is_started_again_and_says_why
     memory_is_limited_or_it_is_said_that_it_is_not
+    a_pod_gets_over_the_end_of_its_sandbox
 }
 
 const IMAGES: &[Image] = &[Image::Busybox, Image::Nginx];
@@ -175,4 +177,66 @@ fn memory_is_limited_or_it_is_said_that_it_is_not(test: &str, user: User) {
         (_, []) => assert_eq!((code, reason.as_str()), (137, "OOMKilled")),
         (_, said) => assert!(said.len() == 1 && said[0].contains("memory"), "{said:?}"),
     }
+}
+
+/// The parent of the process with this among its arguments.
+fn parent_of(argument: &str) -> Option<Pid> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    let is_it = |line: &[u8]| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes());
+    let mut found = processes.filter(|process| std::fs::read(process.join("cmdline")).is_ok_and(|line| is_it(&line)));
+    let status = std::fs::read_to_string(found.next()?.join("status")).ok()?;
+    Pid::from_raw(status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?)
+}
+
+/// Somebody kills the process that holds the pod's namespaces: its native containers start again, those of WebAssembly do
+/// not notice, and they find each other as before.
+fn a_pod_gets_over_the_end_of_its_sandbox(test: &str, user: User) {
+    let images = [Image::NativeGuests, Image::WasmGuests];
+    let Some(husk) = husk(test, user, &images) else { return };
+    let cluster = Cluster::start(&husk);
+    let marker = (50_000_000 + std::process::id() * 2 + u32::from(user == User::Root)).to_string();
+    cluster.create(&format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: p}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {{name: idle, image: wasm/guests, command: [sleep, '3600']}}
+    - {{name: wasm, image: wasm/guests, command: [tcp-server, '0.0.0.0:7000']}}
+    - {{name: marked, image: native/guests, command: [sleep, '{marker}']}}
+    - {{name: native, image: native/guests, command: [tcp-server, '0.0.0.0:7001'], readinessProbe: {{tcpSocket: {{port: 7001}}, \
+             periodSeconds: 1}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: other}}
+spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: native/guests, command: [sleep, '3600']}}]}}
+"
+    ));
+    for round in 0..2 {
+        cluster.until_ready("p");
+        cluster.until_ready("other");
+        let ip = cluster.pod("p").status.unwrap().pod_ip.unwrap();
+        for port in [7000, 7001] {
+            let client = |pod, container, address: &str| {
+                let words = ["exec", pod, "-c", container, "--", "tcp-client", &format!("{address}:{port}"), "ping"];
+                husk.husk(words).exits(0).has("answer ping");
+            };
+            client("p", "idle", "localhost");
+            client("p", "marked", "localhost");
+            client("other", "c", &ip);
+        }
+        let pod = cluster.pod("p");
+        for (name, count) in [("idle", 0), ("wasm", 0), ("marked", round), ("native", round)] {
+            assert_eq!(container(&pod, name).restart_count, count, "{name} in round {round}");
+        }
+        let sandbox = parent_of(&marker).expect("the container's process shows");
+        rustix::process::kill_process(sandbox, rustix::process::Signal::KILL).unwrap();
+        cluster.until_container("p", "native", "restarted", |status| status.restart_count == round + 1);
+        cluster.until_container("p", "marked", "restarted", |status| status.restart_count == round + 1);
+    }
+    let last = cluster.pod("p");
+    let ended = container(&last, "native").last_state.as_ref().unwrap().terminated.as_ref().unwrap();
+    assert_eq!((ended.exit_code, ended.message.as_deref()), (137, Some("the pod's sandbox has ended")));
 }
