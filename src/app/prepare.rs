@@ -368,9 +368,10 @@ impl Session {
             let image = container.image.unwrap_or_default();
             images::runtime_of(&self.images, &image) == Some(RuntimeKind::Wasm)
         };
-        self.pods
-            .iter()
-            .any(|pod| self.forced_runtime(pod) == Ok(Some(RuntimeKind::Linux)) || !containers(pod).all(is_wasm))
+        self.pods.iter().any(|pod| match self.forced_runtime(pod) {
+            Ok(Some(runtime)) => runtime == RuntimeKind::Linux,
+            Ok(None) | Err(_) => !containers(pod).all(is_wasm),
+        })
     }
 
     /// Without a place for volumes no pod can start; without one for compiled code they start slowly.

@@ -49,7 +49,7 @@ pub(super) fn image(layout: &Layout, wanted: &Wanted<'_>, lease: Arc<Lease>) -> 
         return Ok(Image { repo_digest: Some(repo_digest(wanted)), lease: Some(lease), ..image });
     }
     let (image, layers) = ordinary(layout, wanted, &found, Arc::clone(&lease))?;
-    if !image.is_wasm() {
+    if !image.is_wasm() && wanted.platform != PlatformChoice::AsWasm {
         // Native containers get directories (`unpack`); archives to be read in place would be copies for nobody.
         for layer in &layers {
             Compression::of_media_type(layer.descriptor.media_type())?;

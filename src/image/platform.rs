@@ -18,6 +18,9 @@ pub enum PlatformChoice {
     /// WebAssembly, else this machine's Linux.
     #[default]
     WasmFirst,
+    /// The same, but what is taken is read as WebAssembly has it, whatever the image says of itself: tools that know no
+    /// platforms of WebAssembly say this machine's.
+    AsWasm,
     /// WebAssembly only.
     Wasm,
     /// This machine's Linux only.
@@ -39,7 +42,7 @@ impl PlatformChoice {
             _ => None,
         };
         match self {
-            Self::WasmFirst => wasm().or_else(linux).or_else(only),
+            Self::WasmFirst | Self::AsWasm => wasm().or_else(linux).or_else(only),
             Self::Wasm => wasm().or_else(|| only().filter(|only| only.platform().is_none())),
             Self::Linux => linux().or_else(|| only().filter(|only| only.platform().is_none())),
         }
@@ -48,7 +51,7 @@ impl PlatformChoice {
     /// Whether an image of WebAssembly, or of something else, may be taken.
     pub(super) fn accepts(self, is_wasm: bool) -> bool {
         match self {
-            Self::WasmFirst => true,
+            Self::WasmFirst | Self::AsWasm => true,
             Self::Wasm => is_wasm,
             Self::Linux => !is_wasm,
         }
@@ -57,7 +60,7 @@ impl PlatformChoice {
     /// What was looked for, as a message names it.
     pub(super) fn wanted(&self) -> String {
         match self {
-            Self::WasmFirst => format!("no WebAssembly platform and not {}", host_platform()),
+            Self::WasmFirst | Self::AsWasm => format!("no WebAssembly platform and not {}", host_platform()),
             Self::Wasm => "no WebAssembly platform".to_owned(),
             Self::Linux => format!("no platform {}", host_platform()),
         }

@@ -15,6 +15,7 @@ use super::logs::LogTail;
 #[cfg(target_os = "linux")]
 use super::native;
 use super::rootfs::{self, LayerCache};
+use super::runtime_class::{forced_runtime, runtime_of};
 use super::{Keyboard, run_directory};
 use crate::api::support::{RuntimeKind, refusal_of_container};
 use crate::base::id::ContainerId;
@@ -140,7 +141,9 @@ pub(super) fn prepare(
     if argv.is_empty() {
         return Err(StartError::create("no command specified: neither the container nor its image names one"));
     }
-    let runtime = if image.is_wasm() { RuntimeKind::Wasm } else { RuntimeKind::Linux };
+    let config = context.config;
+    let forced = forced_runtime(|name| config.cluster.runtime_class(name), subject.pod).unwrap_or_default();
+    let runtime = runtime_of(forced, image);
     if let Some(refusal) = refusal_of_container(container, runtime) {
         return Err(StartError::config(format!("{refusal} ({} runtime)", runtime.name())));
     }
@@ -148,7 +151,7 @@ pub(super) fn prepare(
     let scratch = run_directory::roots(pod_dir).join(&id.0);
     let files = Files { context, container, image, volumes, layers, scratch, variables: &variables };
     let Filesystem { mounts, linux, message_file, held } =
-        if image.is_wasm() { files.of_wasm()? } else { files.of_native()? };
+        if runtime == RuntimeKind::Wasm { files.of_wasm()? } else { files.of_native()? };
     let (keyboard, stdin) = standard_input(context, subject.pod, container);
     let (stdout, stdout_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);
     let (stderr, stderr_reader) = pipe::pipe(pipe::DEFAULT_CAPACITY);

@@ -14,6 +14,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::NodeConfig;
 #[cfg(target_os = "linux")]
 use super::{forced_runtime, platform};
+#[cfg(target_os = "linux")]
+use crate::api::support::RuntimeKind;
 use crate::api::DEFAULT_NAMESPACE;
 use crate::net::{DNS_ADDRESS, LookupConfig, NetError, PodNetwork};
 use crate::pod::dns::{self, HostnameTooLong, PodNames, ResolvConf};
@@ -86,6 +88,9 @@ impl<'a> PodContext<'a> {
             return None;
         }
         let forced = forced_runtime(|name| self.config.cluster.runtime_class(name), self.pod).ok()?;
+        if forced == Some(RuntimeKind::Wasm) {
+            return None;
+        }
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
         let is_wasm = |container: &Container| {
             let image = container.image.as_deref().unwrap_or_default();

@@ -75,7 +75,7 @@ fn find_ready(
 ) -> Result<(Image, Option<String>), ImageError> {
     let image = images.resolve_for(name, platform)?;
     #[cfg(target_os = "linux")]
-    if !image.is_wasm() {
+    if !image.is_wasm() && platform != PlatformChoice::AsWasm {
         let report = images.unpack(name, PlatformChoice::Linux)?.report;
         return Ok((image, lost(name, &report)));
     }

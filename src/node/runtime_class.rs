@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 
 use crate::api::support::RuntimeKind;
-use crate::image::PlatformChoice;
+use crate::image::{Image, PlatformChoice};
 
 /// Why a pod's RuntimeClass cannot be had, as containerd words it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,10 +39,16 @@ pub fn forced_runtime(
     }
 }
 
+/// The runtime of a container with this image.
+pub(super) fn runtime_of(forced: Option<RuntimeKind>, image: &Image) -> RuntimeKind {
+    let by_image = if image.is_wasm() { RuntimeKind::Wasm } else { RuntimeKind::Linux };
+    forced.unwrap_or(by_image)
+}
+
 /// Which platforms of images may run where this runtime is asked for.
 pub fn platform(forced: Option<RuntimeKind>) -> PlatformChoice {
     match forced {
-        Some(RuntimeKind::Wasm) => PlatformChoice::Wasm,
+        Some(RuntimeKind::Wasm) => PlatformChoice::AsWasm,
         Some(RuntimeKind::Linux) => PlatformChoice::Linux,
         None => PlatformChoice::WasmFirst,
     }

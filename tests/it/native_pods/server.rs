@@ -6,7 +6,7 @@ use super::images::Image;
 use super::machine::{User, husk};
 use super::scene::eventually;
 use crate::cluster::Cluster;
-use crate::support::container;
+use crate::support::{container, guest_file};
 
 const BUSYBOX: &[Image] = &[Image::Busybox];
 
@@ -108,7 +108,14 @@ fn a_runtime_class_chooses_and_husk_refuses_what_it_cannot_do(test: &str, user: 
     let native = husk.run(&with("linux", "busybox"), &["--no-prefix"]).exits(0).stdout;
     assert_eq!(native.trim(), std::env::consts::ARCH);
     husk.run(&with("wasm", "builtin/busybox"), &["--no-prefix"]).exits(0).has("wasm32");
-    husk.run(&with("wasm", "busybox"), &[]).exits(2).says("no WebAssembly platform");
+    // It is taken for what was asked for, whatever its image says.
+    husk.run(&with("wasm", "busybox"), &[]).exits(128).says("a native Linux program");
+    husk.write("labelled/Dockerfile", "FROM scratch\nCOPY hello /\nENTRYPOINT [\"/hello\"]\n");
+    husk.write("labelled/hello", std::fs::read(guest_file("p2", "hello")).unwrap());
+    let context = husk.dir().join("labelled").display().to_string();
+    husk.husk(["image", "build", "--platform", "linux/amd64", "-t", "labelled", &context]).exits(0);
+    let labelled = with("wasm", "labelled").replace(", command: [uname, -m]", "");
+    husk.run(&labelled, &["--no-prefix"]).exits(0).has("hello from wasm");
     husk.run(&with("linux", "builtin/busybox"), &[]).exits(2).says("builtin/busybox");
     husk.run(&with("other", "busybox"), &[]).exits(2).says("RuntimeClass.node.k8s.io \"other\" not found");
     // A class of one's own, whose handler is husk's or nobody's.
