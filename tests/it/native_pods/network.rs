@@ -410,7 +410,7 @@ spec: {selector: {app: redis}, ports: [{port: 6379, targetPort: redis}]}
     for kind in KINDS {
         cluster.until_ready(kind);
         // A client of the protocol's simplest form; it is answered until it ends its side.
-        let script = "printf 'PING\\r\\nINCR visits\\r\\nGET large\\r\\nQUIT\\r\\n' | timeout 20 nc redis 6379 | tr -d '\\r' | \
+        let script = "printf 'PING\\r\\nINCR visits\\r\\nGET large\\r\\nQUIT\\r\\n' | timeout 100 nc redis 6379 | tr -d '\\r' | \
                       while read -r line; do echo ${#line} $(echo $line | cut -c1-8); done";
         let said = cluster.exec(kind, &["sh", "-c", script]).exits(0);
         let visits = if kind == KINDS[0] { "2 :1" } else { "2 :2" };

@@ -5,6 +5,7 @@ use std::fs;
 use super::both_users;
 use super::images::Image;
 use super::machine::{User, husk};
+use super::scene::eventually;
 use crate::kubectl::use_shell;
 use crate::support::{Husk, Running};
 use crate::terminal::Terminal;
@@ -75,6 +76,7 @@ fn a_run_has_verbs_for_native_containers(test: &str, user: User) {
     let Some(husk) = husk(test, user, &[Image::Busybox]) else { return };
     let mut run = husk.start(MANIFEST, &[]);
     run.wait_for("hello");
+    run.wait_for("trouble");
     husk.husk(["wait", "--for=condition=Ready", "pod/box", "--timeout=60s"]).exits(0);
     use_verbs(&husk);
     let mut shell = Terminal::spawn(husk.command(["exec", "-it", "box", "-c", "talker", "--", "sh"]), 30, 90);
@@ -89,6 +91,8 @@ fn a_run_has_verbs_for_native_containers(test: &str, user: User) {
 /// What works alike, whatever runs the pod.
 fn use_verbs(husk: &Husk) {
     let on = |words: &str| husk.husk(words.split(' '));
+    // Whatever was said last may be a moment on its way.
+    eventually("all that was said", || on("logs box -c talker").ok().contains("trouble").then_some(()));
     on("logs box -c talker").exits(0).has("hello").has("trouble");
     assert_eq!(on("logs box -c talker --tail=1").ok().lines().count(), 1);
     let all = on("logs -l app=box --all-containers --prefix").exits(0);
