@@ -221,6 +221,8 @@ pub struct ImageStore {
     keyring: Keyring,
     /// How many bytes may be stored.
     limit: Option<u64>,
+    /// By the ID of an image: what unpacking it has changed, until somebody is told.
+    notes: Mutex<HashMap<String, String>>,
     pulls: pull::Pulls,
 }
 
@@ -266,6 +268,7 @@ impl ImageStore {
             registries,
             keyring,
             limit,
+            notes: Mutex::default(),
             pulls: pull::Pulls::default(),
         })
     }
@@ -299,6 +302,11 @@ impl ImageStore {
             return Ok(image);
         }
         builtin::find(&reference, self.use_aliases).ok_or_else(|| ImageError::NotFound(name.to_owned()))
+    }
+
+    /// What unpacking an image has changed of it, told once.
+    pub fn take_note(&self, image: &Image) -> Option<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).remove(&image.id)
     }
 
     /// Where an image is, if it is here at all.

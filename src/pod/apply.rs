@@ -7,8 +7,8 @@ use super::backoff::Backoff;
 use super::events::{self, Note};
 use super::instance::{ContainerRecord, Exit, HookState, ImageState, InstanceState, ResizeState, Shown, StartFailure};
 use super::observed::{
-    Event, ImageFailure, Observed, ProbeKind, ProbeReport, PullBackoff, Pulled, SandboxState, StartFailureReason,
-    VolumeFailure, VolumesState,
+    Event, ImageFailure, ImageNote, Observed, ProbeKind, ProbeReport, PullBackoff, Pulled, SandboxState,
+    StartFailureReason, VolumeFailure, VolumesState,
 };
 use super::plan::HookKind;
 use super::spec::later;
@@ -123,7 +123,7 @@ impl Observed {
         resolved: String,
         image_id: String,
         pulled: Option<Pulled>,
-        note: Option<String>,
+        note: Option<ImageNote>,
     ) {
         let Some(record) = self.containers.get_mut(container) else { return };
         let ImageState::Pulling { image } = &record.image else { return };
