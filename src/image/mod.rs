@@ -221,6 +221,8 @@ pub struct ImageStore {
     keyring: Keyring,
     /// How many bytes may be stored.
     limit: Option<u64>,
+    /// By the ID of an image: what unpacking it has changed, until somebody is told.
+    notes: Mutex<HashMap<String, String>>,
     pulls: pull::Pulls,
 }
 
@@ -266,6 +268,7 @@ impl ImageStore {
             registries,
             keyring,
             limit,
+            notes: Mutex::default(),
             pulls: pull::Pulls::default(),
         })
     }
@@ -327,6 +330,11 @@ impl ImageStore {
     /// The built-in image of a name, or what stands in for it.
     fn built_in(&self, reference: &Reference, platform: PlatformChoice) -> Option<Image> {
         builtin::find(reference, self.use_aliases).filter(|image| platform.accepts(image.is_wasm()))
+    }
+
+    /// What unpacking an image has changed of it, told once.
+    pub fn take_note(&self, image: &Image) -> Option<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).remove(&image.id)
     }
 
     /// Where an image is, if it is here at all.

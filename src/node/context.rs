@@ -14,9 +14,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::NodeConfig;
 #[cfg(target_os = "linux")]
 use super::{forced_runtime, platform};
+use crate::api::DEFAULT_NAMESPACE;
 #[cfg(target_os = "linux")]
 use crate::api::support::RuntimeKind;
-use crate::api::DEFAULT_NAMESPACE;
 use crate::net::{DNS_ADDRESS, LookupConfig, NetError, PodNetwork};
 use crate::pod::dns::{self, HostnameTooLong, PodNames, ResolvConf};
 use crate::pod::downward::{self, DownwardFacts};

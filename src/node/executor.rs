@@ -27,7 +27,9 @@ use super::{NodeConfig, NodeState, Publish, PublishedPorts, forced_runtime, host
 use crate::base::id::PodUid;
 use crate::image::Image;
 use crate::net::PodNetwork;
-use crate::pod::{Action, ContainerKind, Event, ImageFailure, PullPolicy, Pulled, StopSignal, VolumeFailure};
+use crate::pod::{
+    Action, ContainerKind, Event, ImageFailure, ImageNote, PullPolicy, Pulled, StopSignal, VolumeFailure,
+};
 use crate::runtime::{Container, PodSandbox, ResourceUsage, Signal};
 use crate::volume::{PodVolumes, VolumeError};
 
@@ -401,13 +403,7 @@ impl Executor {
                 shared.report(Event::PullStarted { container: container.clone(), missing_secrets }).await;
             };
             match images::find(&shared.node.config, &pod, &image, policy, started).await {
-                Ok(images::Found { image: found, pulled, lost }) => {
-                    if let Some(message) = lost {
-                        let container = Some(container.clone());
-                        shared.report(Event::Warned { container, reason: "ImageFilesChanged", message }).await;
-                    }
-                    image_present(&shared, container, &image, found, pulled)
-                }
+                Ok((found, pulled)) => image_present(&shared, container, &image, found, pulled),
                 Err(failure) => Event::ImageFailed { container, failure },
             }
         };
@@ -497,10 +493,18 @@ impl Executor {
 }
 
 fn image_present(shared: &Shared, container: String, image: &str, found: Image, pulled: Option<Pulled>) -> Event {
-    let note = found
-        .stands_in
-        .as_ref()
-        .map(|built_in| format!("Image \"{image}\" is served by the built-in image \"{built_in}\""));
+    let note = match &found.stands_in {
+        Some(built_in) => {
+            let message = format!("Image \"{image}\" is served by the built-in image \"{built_in}\"");
+            Some(ImageNote::BuiltIn(message))
+        }
+        None => shared
+            .node
+            .config
+            .images
+            .take_note(&found)
+            .map(|changes| ImageNote::Unpacked(format!("Image \"{image}\" was unpacked with changes: {changes}"))),
+    };
     let (resolved, image_id) = (found.reference.clone(), found.id.clone());
     shared.state().images.insert(container.clone(), found);
     Event::ImagePresent { container, resolved, image_id, pulled, note }

@@ -27,7 +27,7 @@ pub(super) async fn find(
     image: &str,
     policy: PullPolicy,
     started: impl AsyncFnOnce(Vec<String>),
-) -> Result<Found, ImageFailure> {
+) -> Result<(Image, Option<Pulled>), ImageFailure> {
     // Without a runtime there is no sandbox, and no container is started.
     let forced = forced_runtime(|name| config.cluster.runtime_class(name), pod).unwrap_or_default();
     let platform = platform(forced);
@@ -54,46 +54,18 @@ pub(super) async fn find(
         }
     };
     let wanted = image.to_owned();
-    let (image, lost) = on_store(config, move |images| find_ready(images, &wanted, platform)).await?;
-    Ok(Found { image, pulled: held.map(|(told, _)| told), lost })
-}
-
-/// An image that is here.
-pub(super) struct Found {
-    pub(super) image: Image,
-    /// How it came here, if it was pulled just now.
-    pub(super) pulled: Option<Pulled>,
-    /// What could not be kept of its files, if they were unpacked just now.
-    pub(super) lost: Option<String>,
+    let found = on_store(config, move |images| find_ready(images, &wanted, platform)).await?;
+    Ok((found, held.map(|(told, _)| told)))
 }
 
 /// Finds an image that is here. The layers of a native one are directories then, which a start does not wait for.
-fn find_ready(
-    images: &ImageStore,
-    name: &str,
-    platform: PlatformChoice,
-) -> Result<(Image, Option<String>), ImageError> {
+fn find_ready(images: &ImageStore, name: &str, platform: PlatformChoice) -> Result<Image, ImageError> {
     let image = images.resolve_for(name, platform)?;
     #[cfg(target_os = "linux")]
     if !image.is_wasm() && platform != PlatformChoice::AsWasm {
-        let report = images.unpack(name, PlatformChoice::Linux)?.report;
-        return Ok((image, lost(name, &report)));
+        images.unpack(name, PlatformChoice::Linux)?;
     }
-    Ok((image, None))
-}
-
-/// What the user is told of files that are not as the image has them.
-#[cfg(target_os = "linux")]
-fn lost(image: &str, report: &crate::image::Report) -> Option<String> {
-    let of_others = format!(
-        "{} files are not owned by the users that the image names, of whom there are none here (see `husk node info`)",
-        report.squashed
-    );
-    let devices = format!("{} devices were left out: containers have their own", report.devices);
-    let attributes = format!("{} extended attributes were left out", report.attributes);
-    let all = [(report.squashed, of_others), (report.devices, devices), (report.attributes, attributes)];
-    let lost: Vec<_> = all.into_iter().filter_map(|(count, text)| (count > 0).then_some(text)).collect();
-    (!lost.is_empty()).then(|| format!("Image {image:?}: {}", lost.join("; ")))
+    Ok(image)
 }
 
 /// Off the worker's task: an image may have to be read, checked and uncompressed.

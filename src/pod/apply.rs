@@ -7,7 +7,7 @@ use super::backoff::Backoff;
 use super::events::{self, Note};
 use super::instance::{ContainerRecord, Exit, HookState, ImageState, InstanceState, ResizeState, Shown, StartFailure};
 use super::observed::{
-    Event, ImageFailure, Lifecycle, Observed, ProbeKind, ProbeReport, PullBackoff, Pulled, SandboxState,
+    Event, ImageFailure, ImageNote, Lifecycle, Observed, ProbeKind, ProbeReport, PullBackoff, Pulled, SandboxState,
     StartFailureReason, TerminationCause, VolumeFailure, VolumesState,
 };
 use super::plan::HookKind;
@@ -135,7 +135,7 @@ impl Observed {
         resolved: String,
         image_id: String,
         pulled: Option<Pulled>,
-        note: Option<String>,
+        note: Option<ImageNote>,
     ) {
         let Some(record) = self.containers.get_mut(container) else { return };
         let ImageState::Pulling { image } = &record.image else { return };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::observed::{ImageFailure, ProbeKind, ProbeReport, Pulled, StartFailureReason};
+use super::observed::{ImageFailure, ImageNote, ProbeKind, ProbeReport, Pulled, StartFailureReason};
 use super::plan::{EventRecord, EventType};
 use super::spec::PodView;
 
@@ -47,7 +47,12 @@ pub(super) fn missing_pull_secrets(names: &[String]) -> Option<Note> {
 }
 
 /// What is noted when an image is there.
-pub(super) fn image_present(container: &str, image: &str, pulled: Option<Pulled>, note: Option<String>) -> Vec<Note> {
+pub(super) fn image_present(
+    container: &str,
+    image: &str,
+    pulled: Option<Pulled>,
+    note: Option<ImageNote>,
+) -> Vec<Note> {
     let message = match pulled {
         Some(Pulled { took, size }) => {
             let took = go_duration(Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
@@ -58,8 +63,10 @@ pub(super) fn image_present(container: &str, image: &str, pulled: Option<Pulled>
         None => format!("Container image {image:?} already present on machine and can be accessed by the pod"),
     };
     let mut notes = vec![Note::normal(Some(container), "Pulled", message)];
-    // Differs from Kubernetes, which has no images of its own.
-    notes.extend(note.map(|note| Note::normal(Some(container), "BuiltInImage", note)));
+    notes.extend(note.map(|note| match note {
+        ImageNote::BuiltIn(message) => Note::normal(Some(container), "BuiltInImage", message),
+        ImageNote::Unpacked(message) => Note::normal(Some(container), "ImageUnpacked", message),
+    }));
     notes
 }
 

@@ -50,7 +50,7 @@ pub use instance::{
     StartFailure,
 };
 pub use observed::{
-    Event, ImageFailure, Lifecycle, NodeFacts, Observed, ProbeKind, ProbeReport, Pulled, SandboxState,
+    Event, ImageFailure, ImageNote, Lifecycle, NodeFacts, Observed, ProbeKind, ProbeReport, Pulled, SandboxState,
     StartFailureReason, TerminationCause, VolumeFailure, VolumesState,
 };
 pub use plan::{Action, ContainerKind, Desired, EventRecord, EventType, HookKind, Plan, PullPolicy, StopSignal, plan};

@@ -67,7 +67,7 @@ pub enum Event {
         /// What was fetched; `None` when the image was already in the local store.
         pulled: Option<Pulled>,
         /// Something the user should know, such as that a built-in image stands in for the one named.
-        note: Option<String>,
+        note: Option<ImageNote>,
     },
     /// The image cannot be had; it is tried again.
     ImageFailed {
@@ -208,6 +208,15 @@ pub struct Pulled {
     pub took: std::time::Duration,
     /// The image's size in bytes.
     pub size: u64,
+}
+
+/// What a user should know of an image that is there. Differs from Kubernetes, which has neither.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageNote {
+    /// A built-in image stands in for the one that is named.
+    BuiltIn(String),
+    /// Its files are not all as the image has them.
+    Unpacked(String),
 }
 
 /// Why an image cannot be had; each is the waiting reason of its name.

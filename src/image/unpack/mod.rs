@@ -12,6 +12,7 @@ mod tests;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use sha2::{Digest, Sha256};
 
@@ -27,6 +28,9 @@ use super::{Image, ImageError, ImageStore, builtin, tree};
 /// The most entries one layer may have, and all that are unpacked for one image.
 const MAX_ENTRIES: usize = 1_000_000;
 const MAX_IMAGE_ENTRIES: usize = 4_000_000;
+
+/// Images of which it is kept what unpacking them has changed.
+const MAX_NOTES: usize = 256;
 
 /// Why a layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +198,12 @@ impl ImageStore {
         }
         let unpacked = UnpackedImage { image, directories: final_paths, ownership, report };
         if let Some(note) = unpacked.note() {
-            tracing::warn!(image = unpacked.image.reference, note, "an image was unpacked with changes");
+            tracing::info!(image = unpacked.image.reference, note, "an image was unpacked with changes");
+            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            if notes.len() >= MAX_NOTES {
+                notes.clear();
+            }
+            notes.insert(unpacked.image.id.clone(), note);
         }
         Ok(unpacked)
     }

@@ -363,6 +363,7 @@ fn owners_that_are_not_mapped_are_squashed_and_counted() {
         report: Report { squashed: 2, devices: 1, ..Report::default() },
     };
     let note = unpacked.note().unwrap();
+    assert_eq!(UnpackedImage { report: Report { entries: 3, ..Report::default() }, ..unpacked.clone() }.note(), None);
     assert_eq!(
         note,
         "2 files have other owners than in the image (all files belong to one user, whoever owns them in the image); \

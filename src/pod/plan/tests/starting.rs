@@ -2,7 +2,7 @@
 
 use super::sim::{Program, Sim};
 use super::{ends, serves};
-use crate::pod::{Event, ImageFailure, Lifecycle, Observed, StartFailureReason};
+use crate::pod::{Event, ImageFailure, ImageNote, Lifecycle, Observed, StartFailureReason};
 
 /// §6, the timeline of a container that sleeps 1 s and exits 1.
 #[test]
@@ -402,6 +402,26 @@ fn a_registry_that_does_not_answer_and_a_missing_signature_are_told_apart() {
         sim.run(30.0);
         assert_eq!(sim.only(&["pull"]), ["0 pull c", "10 pull c", "30 pull c"]);
         assert_eq!(sim.phase(), "Running");
+    }
+}
+
+/// What a user should know of an image is an event of its container.
+#[test]
+fn what_is_to_be_known_of_an_image_is_told() {
+    for (note, reason) in [
+        (ImageNote::BuiltIn("stands in".into()), "BuiltInImage"),
+        (ImageNote::Unpacked("2 files".into()), "ImageUnpacked"),
+    ] {
+        let message = match &note {
+            ImageNote::BuiltIn(message) | ImageNote::Unpacked(message) => message.clone(),
+        };
+        let mut sim = Sim::new("containers: [{name: c, image: x}]").script("c", &[serves()]);
+        sim.pull_seconds = 5.0;
+        sim.run(1.0);
+        let (resolved, image_id) = ("x:latest".into(), "sha256:1".into());
+        sim.tell(Event::ImagePresent { container: "c".into(), resolved, image_id, pulled: None, note: Some(note) })
+            .run(1.0);
+        assert_eq!(sim.posted(&[reason]), [format!("1 {reason} {message}")]);
     }
 }
 
