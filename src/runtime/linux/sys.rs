@@ -272,6 +272,20 @@ pub(super) fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// Has the kernel reap children, and orphans that become this process's, as soon as they end.
+pub(super) fn let_the_kernel_reap() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Does nothing until the process is killed.
+pub(super) fn rest() -> ! {
+    loop {
+        // SAFETY: no preconditions.
+        unsafe { libc::pause() };
+    }
+}
+
 /// Undoes `ignore_broken_pipes` and `signal_descriptor` in a copy of a process whose other signals are as programs expect
 /// them.
 pub(super) fn restore_signals() -> io::Result<()> {

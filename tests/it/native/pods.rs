@@ -151,19 +151,20 @@ async fn the_sandbox_costs_next_to_nothing() {
         let taken = rollup.lines().find_map(|line| line.strip_prefix("Pss_Anon:"))?;
         taken.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     };
-    let taken = || Some(taken_by(&pid.to_string())? + taken_by(&all[0])?);
+    // Each of them, in a program that was not optimised; together they take half of that in one that was.
+    let taken = || taken_by(&pid.to_string()).zip(taken_by(&all[0]));
     let Some(at_first) = taken() else {
         not_run("this user may not read how much memory the sandbox process takes");
         return pod.stop().await;
     };
-    // It gives back what it does not need once it has nothing to do.
+    // They give back what they do not need once they have nothing to do.
     let resting = async {
-        while taken().is_some_and(|taken| taken >= 1024) {
+        while taken().is_some_and(|(one, other)| one.max(other) >= 1024) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     let rested = tokio::time::timeout(PATIENCE, resting).await;
-    assert!(rested.is_ok(), "the sandbox processes take {at_first} KiB at first, {:?} KiB at rest", taken());
+    assert!(rested.is_ok(), "the sandbox processes take {at_first:?} KiB at first, {:?} KiB at rest", taken());
     running.container.signal(Signal::Kill);
     running.wait().await;
     pod.stop().await;

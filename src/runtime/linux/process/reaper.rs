@@ -7,9 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::WaitOptions;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::super::channel;
@@ -34,8 +32,9 @@ pub(super) fn start(proof: SingleThreaded, directory: &Path) -> Result<OwnedFd, 
             let kept: Vec<_> = smaps.iter().map(AsFd::as_fd).collect();
             let _ = sys::close_all_but(&kept);
             drop(kept);
+            sys::let_the_kernel_reap();
             sys::release_memory(smaps);
-            reap();
+            sys::rest();
         }
         sys::exit_now(1)
     };
@@ -72,18 +71,4 @@ fn retire(directory: &Path) -> Result<(), Failure> {
     let empty = CapabilitySet::empty();
     let none = CapabilitySets { effective: empty, permitted: empty, inheritable: empty };
     rustix::thread::set_capabilities(None, none).context(|| "cannot give capabilities up")
-}
-
-/// Reaps for as long as the namespace lasts.
-fn reap() {
-    let Ok(ended) = sys::signal_descriptor(libc::SIGCHLD) else { return };
-    loop {
-        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
-        let mut fds = [PollFd::new(&ended, PollFlags::IN)];
-        if poll(&mut fds, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
-            return;
-        }
-        let mut buffer = [0; 128];
-        while rustix::io::read(&ended, &mut buffer).is_ok_and(|length| length == buffer.len()) {}
-    }
 }
