@@ -149,7 +149,8 @@ impl LinuxRuntime {
     async fn place_of_sandbox(&self, uid: &PodUid) -> Arc<OnceCell<Arc<Sandbox>>> {
         loop {
             let cell = Arc::clone(self.lock().entry(uid.clone()).or_default());
-            let Some(gone) = cell.get().filter(|sandbox| sandbox.is_gone()).cloned() else { return cell };
+            let is_dead = |sandbox: &&Arc<Sandbox>| sandbox.is_gone() && !sandbox.is_left();
+            let Some(gone) = cell.get().filter(is_dead).cloned() else { return cell };
             gone.stop().await;
             let mut sandboxes = self.lock();
             if sandboxes.get(uid).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
