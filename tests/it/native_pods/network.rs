@@ -101,7 +101,8 @@ fn pods_of_either_kind_reach_each_other(test: &str, user: User) {
             script += &format!("echo tcp {place} $(timeout 20 tcp-client {place} ping 2>&1)\n");
         }
         for place in [format!("{ip}:7001"), format!("{virtual_ip}:5353"), format!("{service}:5353")] {
-            script += &format!("echo udp {place} $(timeout 20 udp-client {place} ping 2>&1)\n");
+            let patient = format!("for n in 1 2 3 4; do udp-client {place} ping && break; done");
+            script += &format!("echo udp {place} $({patient})\n");
         }
         // Nobody is there: neither at another port, nor behind a Service without pods.
         for place in [format!("{ip}:7009"), format!("nobody-{kind}:80")] {
@@ -410,12 +411,11 @@ spec: {selector: {app: redis}, ports: [{port: 6379, targetPort: redis}]}
     for kind in KINDS {
         cluster.until_ready(kind);
         // A client of the protocol's simplest form; it is answered until it ends its side.
-        let script = "printf 'PING\\r\\nINCR visits\\r\\nGET large\\r\\nQUIT\\r\\n' | timeout 100 nc redis 6379 | tr -d '\\r' | \
-                      while read -r line; do echo ${#line} $(echo $line | cut -c1-8); done";
+        let script = "printf 'PING\\r\\nINCR visits\\r\\nGET large\\r\\nQUIT\\r\\n' | nc redis 6379 > /tmp/answers; \
+                      wc -c < /tmp/answers; head -c 9 /tmp/answers; tail -c 5 /tmp/answers";
         let said = cluster.exec(kind, &["sh", "-c", script]).exits(0);
-        let visits = if kind == KINDS[0] { "2 :1" } else { "2 :2" };
-        for line in ["5 +PONG", visits, "2000000 xxxxxxxx", "3 +OK"] {
-            assert!(said.stdout.lines().any(|found| found == line), "{kind}: no {line} in {said:?}");
-        }
+        let visits = if kind == KINDS[0] { ":1" } else { ":2" };
+        let lines: Vec<&str> = said.stdout.lines().map(str::trim).collect();
+        assert_eq!(lines, ["2000028", "+PONG", &format!("{visits}+OK")], "{kind}");
     }
 }
