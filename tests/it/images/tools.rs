@@ -240,7 +240,7 @@ fn progress_is_bars_on_a_terminal_and_lines_elsewhere() {
     let (code, shown) = terminal.end();
     assert!(code == 0 && shown.contains(&slow) && shown.contains(&names[0]), "{code}: {shown}");
     husk.husk(["image", "pull", "-q", &names[1]]).exits(0);
-    husk.husk(["image", "rm", &names[0], &names[1]]).exits(0);
+    husk.husk(["image", "rm", &names[0], &names[1], &slow]).exits(0);
     let pulled = husk.husk(["image", "pull", &names[0]]).exits(0).says(" done\n");
     assert_eq!(pulled.stdout, format!("{}\n", names[0]));
     assert!(pulled.stderr.lines().all(|line| line.starts_with(&names[0])), "{pulled:?}");
