@@ -19,7 +19,7 @@ pub enum RuntimeClassError {
     NoHandler(String),
 }
 
-/// The runtime that a pod asks for, if it does. `find` finds a RuntimeClass; those of husk's own runtimes are there even
+/// The runtime that a pod asks for by its class, or by annotations, if it does. `find` finds a RuntimeClass; those of husk's own runtimes are there even
 /// where there are no objects.
 ///
 /// # Errors
@@ -29,7 +29,7 @@ pub fn forced_runtime(
     pod: &Pod,
 ) -> Result<Option<RuntimeKind>, RuntimeClassError> {
     let name = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref());
-    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(RuntimeKind::of_annotations(pod)) };
     match find(name) {
         Some(class) => {
             let kind = RuntimeKind::of_handler(&class.handler);

@@ -182,7 +182,8 @@ pub(crate) fn use_the_api(cluster: &Cluster<'_>) {
     assert_eq!((lines.next(), lines.next()), (Some("namespace"), Some("token")), "{log}");
     let answer: Pod = serde_json::from_str(lines.next().unwrap()).unwrap_or_else(|error| panic!("{error}: {log}"));
     assert_eq!(answer.metadata.name.as_deref(), Some("uses-the-api"));
-    assert_eq!(phase_of(Some(&answer)), "Running", "as it was when it asked");
+    // As it was when it asked, which may be before it was told that it runs.
+    assert!(["Pending", "Running"].contains(&phase_of(Some(&answer))), "{answer:?}");
 }
 
 /// Manifests 08, 08a and 08b: a pod waits for the names of Services, which come later.

@@ -42,6 +42,16 @@ impl RuntimeKind {
         Self::ALL.into_iter().find(|kind| kind.handler() == handler)
     }
 
+    /// The one that a pod asks for by annotations, as crun reads them: a handler for WebAssembly, or that every program
+    /// is WebAssembly. (`compat-smart` leaves that to the program, as husk does.)
+    pub fn of_annotations(pod: &Pod) -> Option<Self> {
+        const HANDLERS: [&str; 5] = ["wasm", "wasmtime", "wasmedge", "wasmer", "wamr"];
+        let annotation = |key: &str| pod.metadata.annotations.as_ref()?.get(key).map(String::as_str);
+        let has_handler = annotation("run.oci.handler").is_some_and(|handler| HANDLERS.contains(&handler));
+        let is_compatible = annotation("module.wasm.image/variant") == Some("compat");
+        (has_handler || is_compatible).then_some(Self::Wasm)
+    }
+
     /// The runtime's name in messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -193,7 +203,10 @@ struct Runtimes {
 impl Runtimes {
     fn of(pod: &Pod, of_image: &RuntimeOfImage<'_>) -> Self {
         let spec = pod.spec.as_ref();
-        let class = spec.and_then(|spec| spec.runtime_class_name.as_deref()).and_then(RuntimeKind::of_handler);
+        let class = match spec.and_then(|spec| spec.runtime_class_name.as_deref()) {
+            Some(class) => RuntimeKind::of_handler(class),
+            None => RuntimeKind::of_annotations(pod),
+        };
         let of = |container: &Container| class.or_else(|| of_image(container.image.as_deref().unwrap_or_default()));
         let init_containers: Vec<_> =
             spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten().map(of).collect();

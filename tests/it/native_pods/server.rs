@@ -116,6 +116,13 @@ fn a_runtime_class_chooses_and_husk_refuses_what_it_cannot_do(test: &str, user: 
     husk.husk(["image", "build", "--platform", "linux/amd64", "-t", "labelled", &context]).exits(0);
     let labelled = with("wasm", "labelled").replace(", command: [uname, -m]", "");
     husk.run(&labelled, &["--no-prefix"]).exits(0).has("hello from wasm");
+    // So it is by crun's annotations.
+    for annotation in ["run.oci.handler: wasm", "module.wasm.image/variant: compat"] {
+        let annotated = labelled
+            .replace("  runtimeClassName: wasm\n", "")
+            .replace("metadata: {name: p", &format!("metadata: {{annotations: {{{annotation}}}, name: p"));
+        husk.run(&annotated, &["--no-prefix"]).exits(0).has("hello from wasm");
+    }
     husk.run(&with("linux", "builtin/busybox"), &[]).exits(2).says("builtin/busybox");
     husk.run(&with("other", "busybox"), &[]).exits(2).says("RuntimeClass.node.k8s.io \"other\" not found");
     // A class of one's own, whose handler is husk's or nobody's.
