@@ -8,7 +8,6 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use rustix::net::{AddressFamily, SocketType};
 
-use crate::base::id::PodUid;
 use crate::net::{DeviceConfig, KernelNamespace, KernelReach, SocketKind};
 use crate::runtime::linux::{
     self, AttachNetwork, LinuxRuntime, LinuxRuntimeConfig, Route, Sandbox, SandboxError, TunConfig, UserNamespaceError,
@@ -69,8 +68,6 @@ impl AttachNetwork for PodNetworks {
             }
         })
     }
-
-    fn detach(&self, _uid: &PodUid) {}
 }
 
 /// A sandbox's network namespace.

@@ -15,7 +15,7 @@ use super::logs::LogTail;
 #[cfg(target_os = "linux")]
 use super::native;
 use super::rootfs::{self, LayerCache};
-use super::runtime_class::{forced_runtime, runtime_of};
+use super::runtime_class::runtime_of;
 use super::{Keyboard, run_directory};
 use crate::api::support::{RuntimeKind, refusal_of_container};
 use crate::base::id::ContainerId;
@@ -141,8 +141,7 @@ pub(super) fn prepare(
     if argv.is_empty() {
         return Err(StartError::create("no command specified: neither the container nor its image names one"));
     }
-    let config = context.config;
-    let forced = forced_runtime(|name| config.cluster.runtime_class(name), subject.pod).unwrap_or_default();
+    let forced = context.config.forced_runtime(subject.pod).unwrap_or_default();
     let runtime = runtime_of(forced, image);
     if let Some(refusal) = refusal_of_container(container, runtime) {
         return Err(StartError::config(format!("{refusal} ({} runtime)", runtime.name())));

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::NodeConfig;
 #[cfg(target_os = "linux")]
-use super::{forced_runtime, platform};
+use super::platform;
 use crate::api::DEFAULT_NAMESPACE;
 #[cfg(target_os = "linux")]
 use crate::api::support::RuntimeKind;
@@ -87,7 +87,7 @@ impl<'a> PodContext<'a> {
         if self.config.linux.is_none() || !spec.volumes.iter().flatten().any(in_memory) {
             return None;
         }
-        let forced = forced_runtime(|name| self.config.cluster.runtime_class(name), self.pod).ok()?;
+        let forced = self.config.forced_runtime(self.pod).ok()?;
         if forced == Some(RuntimeKind::Wasm) {
             return None;
         }

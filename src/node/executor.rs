@@ -23,7 +23,7 @@ use super::logs::PodLogs;
 use super::outcomes::Reports;
 use super::run_directory;
 use super::upkeep::{self, Upkeep};
-use super::{NodeConfig, NodeState, Publish, PublishedPorts, forced_runtime, host_ports};
+use super::{NodeConfig, NodeState, Publish, PublishedPorts, host_ports};
 use crate::base::id::PodUid;
 use crate::image::Image;
 use crate::net::PodNetwork;
@@ -371,7 +371,7 @@ impl Executor {
     fn create_sandbox(&mut self, pod: &Arc<Pod>) -> Vec<Event> {
         let config = &self.shared.node.config;
         let failed = |error: &dyn std::error::Error| vec![Event::SandboxFailed { message: error.to_string() }];
-        if let Err(error) = forced_runtime(|name| config.cluster.runtime_class(name), pod) {
+        if let Err(error) = config.forced_runtime(pod) {
             return failed(&error);
         }
         let ports = ports(&self.shared, pod);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::context::namespace;
-use super::{NodeConfig, forced_runtime, platform};
+use super::{NodeConfig, platform};
 use crate::image::{
     Image, ImageError, ImageStore, Keyring, PlatformChoice, Presence, PullError, PullRequest, RegistryError,
 };
@@ -29,7 +29,7 @@ pub(super) async fn find(
     started: impl AsyncFnOnce(Vec<String>),
 ) -> Result<(Image, Option<Pulled>), ImageFailure> {
     // Without a runtime there is no sandbox, and no container is started.
-    let forced = forced_runtime(|name| config.cluster.runtime_class(name), pod).unwrap_or_default();
+    let forced = config.forced_runtime(pod).unwrap_or_default();
     let platform = platform(forced);
     let wanted = image.to_owned();
     let presence = on_store(config, move |images| images.presence(&wanted, platform)).await?;

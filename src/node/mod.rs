@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::journal::PodJournal;
+use crate::api::support::RuntimeKind;
 use crate::base::clock::Clock;
 use crate::base::id::PodUid;
 use crate::base::pipe::PipeReader;
@@ -232,14 +233,8 @@ impl Node {
 
     /// Ends what an agent has left running of a pod that nobody wants any more.
     pub fn remove_left(&self, uid: &str) -> impl Future<Output = ()> + Send + 'static {
-        let shared = Arc::clone(&self.shared);
-        let directory = executor::sandbox_directory(&shared.config.pods_dir.join(uid));
-        let uid = PodUid(uid.to_owned());
-        async move {
-            if let Some(linux) = shared.config.linux.as_ref().filter(|_| directory.exists()) {
-                linux.remove_left(&uid, &directory).await;
-            }
-        }
+        let (shared, uid) = (Arc::clone(&self.shared), PodUid(uid.to_owned()));
+        async move { shared.remove_left(&uid).await }
     }
 
     /// A way to the logs of a pod of which nothing runs any more.
@@ -272,6 +267,23 @@ impl Node {
             drop(guard);
         });
         PodHandle { desired, sources_changed, suspended, access, task: task.abort_handle(), finished }
+    }
+}
+
+impl NodeConfig {
+    /// The runtime that a pod asks for, if it does.
+    fn forced_runtime(&self, pod: &Pod) -> Result<Option<RuntimeKind>, RuntimeClassError> {
+        forced_runtime(|name| self.cluster.runtime_class(name), pod)
+    }
+}
+
+impl NodeState {
+    /// Ends what an agent has left running of a pod.
+    async fn remove_left(&self, uid: &PodUid) {
+        let directory = executor::sandbox_directory(&self.config.pods_dir.join(&uid.0));
+        if let Some(linux) = self.config.linux.as_ref().filter(|_| directory.exists()) {
+            linux.remove_left(uid, &directory).await;
+        }
     }
 }
 

@@ -22,7 +22,7 @@ impl Executor {
             None => None,
         };
         let Some((sandbox, adopted)) = adopted else {
-            self.remove_left(pod).await;
+            self.shared.node.remove_left(&PodUid(pod.metadata.uid.clone().unwrap_or_default())).await;
             return Survivors::default();
         };
         let mut left = snapshot.running();
@@ -48,14 +48,6 @@ impl Executor {
             self.tasks.spawn(async move { instance.go_on(&sandbox.pod, known, adopted).await });
         }
         survivors
-    }
-
-    /// Ends what another agent has left running of the pod.
-    async fn remove_left(&self, pod: &Pod) {
-        let uid = PodUid(pod.metadata.uid.clone().unwrap_or_default());
-        if let Some(linux) = &self.shared.node.config.linux {
-            linux.remove_left(&uid, &sandbox_directory(&self.shared.pod_dir)).await;
-        }
     }
 
     /// Whether another agent may have left something of the pod that runs.

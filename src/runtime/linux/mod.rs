@@ -29,13 +29,10 @@ mod sys;
 mod user_namespace;
 
 use std::collections::HashMap;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::BoxFuture;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::OnceCell;
 
 use self::cgroup::{Cgroup, Hierarchies};
@@ -63,14 +60,6 @@ pub fn sandbox_process() -> Option<u8> {
     Some(u8::from(done.is_err()))
 }
 
-/// Makes an open file, such as a pod's TUN device, one that tasks can wait for. It must not block.
-///
-/// # Errors
-/// When the file is of a kind that cannot be waited for.
-pub fn register_fd(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    sys::register(file)
-}
-
 /// Settings of the Linux runtime.
 #[derive(Debug, Clone)]
 pub struct LinuxRuntimeConfig {
@@ -93,9 +82,6 @@ pub trait AttachNetwork: Send + Sync {
         pod: &'a PodSandbox,
         sandbox: &'a Arc<Sandbox>,
     ) -> BoxFuture<'a, Result<Option<RuntimeWarning>, String>>;
-
-    /// The pod's sandbox is going.
-    fn detach(&self, uid: &PodUid);
 }
 
 /// Runs native programs as containers.
@@ -197,9 +183,6 @@ impl LinuxRuntime {
         self.untold().remove(uid);
         let cell = self.lock().remove(uid);
         if let Some(sandbox) = cell.as_ref().and_then(|cell| cell.get()) {
-            if let Some(network) = &self.network {
-                network.detach(uid);
-            }
             sandbox.stop().await;
         }
     }
