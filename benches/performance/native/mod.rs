@@ -1,8 +1,10 @@
 //! Native containers, next to `crun` and podman doing the same: starts, ends, executed programs, localhost.
 //!
-//! What is measured is the runtime itself, as the node uses it: there is no image store and no manifest in the way. Where
+//! What is measured is the runtime itself, as the node uses it: there is no image store and no manifest in the way. Pods
+//! of both kinds of containers are `husk run`'s. Where
 //! native containers cannot be run, or there is no root for the peers, the rows are missing, and a line says why.
 
+mod mixed;
 mod peers;
 mod pods;
 
@@ -40,12 +42,13 @@ pub(crate) fn measure(programs: &Programs, report: &mut Report) -> anyhow::Resul
     let crun = Crun::find(programs.directory(), &layer)?;
     let podman = Podman::find(programs.directory(), &layer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let keeper = Keeper::new(programs.directory(), layer)?;
+    let keeper = Keeper::new(programs.directory(), layer.clone())?;
     runtime.block_on(async {
         starts(&keeper, crun.as_ref(), podman.as_ref(), report).await?;
         executions(&keeper, crun.as_ref(), podman.as_ref(), report).await?;
         localhost(&keeper, report).await
-    })
+    })?;
+    mixed::measure(programs, &layer, report)
 }
 
 /// The median, without those taken to warm up.

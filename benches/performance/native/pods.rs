@@ -27,7 +27,7 @@ const PIDS_LIMIT: u64 = 2048;
 const OUTPUT: usize = 64 * 1024;
 
 /// Where this program is in a container of its own.
-const OWN: &str = "/bench";
+pub(super) const OWN: &str = "/bench";
 
 /// The runtime, and where its pods are.
 pub(super) struct Keeper {
@@ -41,6 +41,13 @@ pub(super) struct Keeper {
 pub(super) struct Peer {
     container: Measured,
     stdout: PipeReader,
+}
+
+/// What this program needs in a container, itself included: where it is here, and where it is there.
+pub(super) fn own_files() -> anyhow::Result<Vec<(PathBuf, &'static str)>> {
+    let libraries = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
+    let own = (std::env::current_exe()?, OWN);
+    Ok(libraries.map(|path| (path.into(), path)).chain([own]).collect())
 }
 
 /// An image's layer with busybox, which Debian has without libraries.
@@ -92,10 +99,8 @@ impl Keeper {
 
     /// Starts a container of this program, with the host's libraries.
     pub(super) async fn start_peer(&self, pod: &PodSandbox, args: &[&str]) -> anyhow::Result<Peer> {
-        let mount = |source: PathBuf, target: &str| Mount { source, target: target.into(), ..Mount::default() };
-        let libraries = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
-        let mut mounts: Vec<_> = libraries.map(|path| mount(path.into(), path)).collect();
-        mounts.push(mount(std::env::current_exe()?, OWN));
+        let mount = |(source, target): (PathBuf, &str)| Mount { source, target: target.into(), ..Mount::default() };
+        let mounts = own_files()?.into_iter().map(mount).collect();
         self.start_with(pod, &[&[OWN, PEER], args].concat(), mounts).await
     }
 
