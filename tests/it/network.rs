@@ -92,13 +92,13 @@ fn a_port_is_taken_once_and_an_empty_one_refuses() {
         "test/p2/tcp-client",
         r#"["localhost:7001", "--once", "x"]"#,
     );
-    let outcome =
-        husk.run(&format!("{yaml}  terminationGracePeriodSeconds: 0\n  activeDeadlineSeconds: 2\n"), &["--no-prefix"]);
-    outcome.has("connect: ConnectionRefused");
+    let mut running = husk.start(&format!("{yaml}  terminationGracePeriodSeconds: 0\n"), &["--no-prefix"]);
+    running.wait_for("connect: ConnectionRefused");
+    drop(running);
     let twice = two("test/p2/tcp-server", r#"["0.0.0.0:7000", "0"]"#, "test/p1/listen", "[]")
         .replace("image: test/p1/listen", "ports: [{containerPort: 7000}], image: test/p1/listen")
         .replace(r#""0"]"#, r#""1"]"#);
-    let pod = husk.final_pod(&format!("{twice}  terminationGracePeriodSeconds: 0\n  activeDeadlineSeconds: 2\n"));
+    let pod = husk.final_pod(&format!("{twice}  terminationGracePeriodSeconds: 0\n  activeDeadlineSeconds: 8\n"));
     let (code, reason, message) = termination(&pod, "client");
     assert_eq!((code, reason.as_str()), (128, "StartError"), "{message}");
     assert!(message.contains("7000") && message.contains("in use"), "{message}");

@@ -186,7 +186,7 @@ fn a_puller_a_server_and_a_checker_share_a_volume_and_localhost() {
   containers:
     - name: puller
       image: test/p2/probed
-      args: [sleep, '1']
+      args: [sleep, '5']
       lifecycle: {{postStart: {{exec: {{command: [/probed.wasm, write, /site/index.html, page 3]}}}}}}
       {site}
     - {{name: checker, image: busybox:1.32.0, command: [wget, -q, -O, '-', 'http://localhost/index.html']}}
