@@ -41,7 +41,7 @@ pub const EXIT_TERMINATED: u8 = 143;
 /// Exit code after Ctrl-C.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// Kubernetes pods without Kubernetes: runs Pod YAML as WebAssembly on this machine.
+/// Kubernetes pods without Kubernetes: runs Pod YAML on this machine, as WebAssembly and as Linux processes.
 #[derive(Debug, Parser)]
 #[command(name = "husk", version, max_term_width = 110)]
 pub struct Cli {

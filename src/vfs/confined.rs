@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::node::{Directory, Entered, Found};
 use super::path::{check_name, check_path, is_finished, split_first};
 use super::table::{MountSource, Source};
-use super::{Errno, MAX_SYMLINKS, OpenOptions};
+use super::{Errno, MAX_SYMLINKS};
 
 /// Why a path below a mount source cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,11 +78,7 @@ fn step(here: &dyn Directory, name: &str, mode: u32, last: bool) -> Result<Found
     match entered {
         Ok(Entered::Directory(directory)) => Ok(Found::Directory(directory)),
         Ok(Entered::Symlink(target)) => Ok(Found::Symlink(target)),
-        Err(Errno::NotDirectory) if last => {
-            let reading = OpenOptions { read: true, ..OpenOptions::default() };
-            let both = OpenOptions { write: true, ..reading };
-            here.open(name, both).or_else(|_| here.open(name, reading))
-        }
+        Err(Errno::NotDirectory) if last => here.open_to_mount(name),
         Err(errno) => Err(errno),
     }
 }

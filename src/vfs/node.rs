@@ -37,6 +37,12 @@ pub(super) trait Directory: fmt::Debug + Send + Sync + 'static {
     /// Opens `name` whatever it is. Of `options`, `follow` and `directory` are not for this layer.
     fn open(&self, name: &str, options: OpenOptions) -> Result<Found, Errno>;
 
+    /// Opens `name` to be mounted alone, and opened by whoever has it mounted.
+    fn open_to_mount(&self, name: &str) -> Result<Found, Errno> {
+        let reading = OpenOptions { read: true, ..OpenOptions::default() };
+        self.open(name, OpenOptions { write: true, ..reading }).or_else(|_| self.open(name, reading))
+    }
+
     /// Opens the relative `path` of several plain components at once, following relative symlinks that stay beneath
     /// this directory. `None` says that this cannot be done here, and nothing was changed.
     fn open_beneath(&self, _path: &str, _options: OpenOptions) -> Option<Result<Found, Errno>> {
@@ -89,6 +95,12 @@ pub(super) trait FileObject: fmt::Debug + Send + Sync + 'static {
 
     fn is_stream(&self) -> bool {
         false
+    }
+
+    /// The file as it is for one opening of many, where it is mounted alone; none if all have the same. A program that
+    /// something is open to write to can't be executed, so a mount alone must not have it open.
+    fn reopened(&self, _options: OpenOptions) -> Option<Result<Arc<dyn FileObject>, Errno>> {
+        None
     }
 
     /// The stream of the opener's that this file is a name of.

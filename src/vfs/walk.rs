@@ -226,15 +226,15 @@ fn open_on_mount(directory: &dyn Directory, name: &str, options: OpenOptions, re
 }
 
 fn open_mounted_file(file: &Arc<dyn FileObject>, options: OpenOptions, read_only: bool) -> Result<File, Errno> {
-    if !file.is_stream() {
-        if read_only && (options.write || options.truncate) {
-            return Err(Errno::ReadOnly);
-        }
-        if options.truncate {
-            file.set_size(0)?;
-        }
+    if read_only && (options.write || options.truncate) && !file.is_stream() {
+        return Err(Errno::ReadOnly);
     }
-    Ok(File::new(Arc::clone(file), options, read_only))
+    let for_this = OpenOptions { write: options.write || options.truncate, ..options };
+    let file = file.reopened(for_this).unwrap_or_else(|| Ok(Arc::clone(file)))?;
+    if options.truncate && !file.is_stream() {
+        file.set_size(0)?;
+    }
+    Ok(File::new(file, options, read_only))
 }
 
 /// How a path ends that names no entry of a directory.

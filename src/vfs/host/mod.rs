@@ -96,7 +96,7 @@ impl From<HostDirFs> for MountSource {
 }
 
 impl MountSource {
-    /// A single file of the host, which may be a symlink to one. It is opened for writing where that is allowed.
+    /// A single file of the host, which may be a symlink to one.
     pub fn host_file(path: &Path) -> io::Result<Self> {
         let (file, kind) = system::open_for_mount(path)?;
         if kind == FileKind::Directory {
@@ -170,6 +170,12 @@ impl Directory for HostDirectory {
 
     fn open(&self, name: &str, options: OpenOptions) -> Result<Found, Errno> {
         self.found(system::open(&self.directory, name, self.for_system(options))?, options)
+    }
+
+    fn open_to_mount(&self, name: &str) -> Result<Found, Errno> {
+        let reading = OpenOptions { read: true, ..OpenOptions::default() };
+        let options = OpenOptions { write: !system::REOPENS, ..reading };
+        self.open(name, options).or_else(|_| self.open(name, reading))
     }
 
     fn open_beneath(&self, path: &str, options: OpenOptions) -> Option<Result<Found, Errno>> {
@@ -360,5 +366,15 @@ impl FileObject for HostFile {
 
     fn is_stream(&self) -> bool {
         self.kind != FileKind::Regular
+    }
+
+    fn reopened(&self, options: OpenOptions) -> Option<Result<Arc<dyn FileObject>, Errno>> {
+        if !system::REOPENS || self.is_stream() || !options.write {
+            return None;
+        }
+        Some(system::reopen(&self.file, options).map(|file| {
+            let (kind, shared) = (self.kind, Arc::clone(&self.shared));
+            Arc::new(Self { file, kind, shared }) as Arc<dyn FileObject>
+        }))
     }
 }

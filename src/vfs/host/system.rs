@@ -86,7 +86,7 @@ mod unix {
     }
 
     fn opened(opened: OwnedFd) -> Result<HostOpened, Errno> {
-        let kind = kind(FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode));
+        let kind = kind_of(&rustix::fs::fstat(&opened)?);
         Ok(match kind {
             FileKind::Directory => HostOpened::Directory(Dir::from_std_file(opened.into())),
             kind => HostOpened::File(opened.into(), kind),
@@ -178,15 +178,30 @@ mod unix {
         Some(opened.and_then(|opened| Ok(stat(&rustix::fs::fstat(&opened)?))))
     }
 
-    /// Opens a file that is to be mounted alone, for writing where that is allowed.
+    /// Whether a file that is open for reading can be opened for writing later, whatever its name is then.
+    pub(in super::super) const REOPENS: bool = cfg!(target_os = "linux");
+
+    /// Opens a file that is to be mounted alone. Where it can't be opened again, for writing too if that is allowed.
     pub(in super::super) fn open_for_mount(path: &Path) -> io::Result<(fs::File, FileKind)> {
         let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = rustix::fs::open(path, flags | OFlags::RDWR, Mode::empty())
-            .or_else(|_| rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty()))
-            // A socket only has a name.
-            .or_else(|_| rustix::fs::open(path, OFlags::CLOEXEC | WALK, Mode::empty()))?;
-        let kind = kind(FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode));
+        let open = |access| rustix::fs::open(path, flags | access, Mode::empty());
+        let is_regular = rustix::fs::stat(path).is_ok_and(|stat| kind_of(&stat) == FileKind::Regular);
+        let both = if REOPENS && is_regular { Err(rustix::io::Errno::ACCESS) } else { open(OFlags::RDWR) };
+        // A socket only has a name.
+        let file = both.or_else(|_| open(OFlags::RDONLY)).or_else(|_| open(WALK))?;
+        let kind = kind_of(&rustix::fs::fstat(&file)?);
         Ok((file.into(), kind))
+    }
+
+    /// Opens the file behind a handle once more, only for what is asked for.
+    pub(in super::super) fn reopen(file: &fs::File, options: OpenOptions) -> Result<fs::File, Errno> {
+        let access = OpenOptions { read: options.read, write: options.write, ..OpenOptions::default() };
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(rustix::fs::open(path, flags(access), Mode::empty())?.into())
+    }
+
+    fn kind_of(stat: &rustix::fs::Stat) -> FileKind {
+        kind(FileType::from_raw_mode(stat.st_mode))
     }
 
     fn kind(of: FileType) -> FileKind {
@@ -202,7 +217,7 @@ mod unix {
     #[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "the fields' types differ by system")]
     fn stat(stat: &rustix::fs::Stat) -> Stat {
         Stat {
-            kind: kind(FileType::from_raw_mode(stat.st_mode)),
+            kind: kind_of(stat),
             device: stat.st_dev as u64,
             inode: stat.st_ino.into(),
             links: stat.st_nlink.into(),
@@ -446,6 +461,12 @@ mod portable {
 
     pub(in super::super) fn stat_beneath(_: &Dir, _: &str, _: bool) -> Option<Result<Stat, Errno>> {
         None
+    }
+
+    pub(in super::super) const REOPENS: bool = false;
+
+    pub(in super::super) fn reopen(_file: &fs::File, _options: OpenOptions) -> Result<fs::File, Errno> {
+        Err(Errno::Unsupported)
     }
 
     pub(in super::super) fn open_for_mount(path: &Path) -> io::Result<(fs::File, FileKind)> {

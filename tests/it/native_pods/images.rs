@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::support::{Husk, guest_file};
 
 /// Where Debian's `busybox-static` has its program.
-const BUSYBOX: &str = "/bin/busybox";
+pub(super) const BUSYBOX: &str = "/bin/busybox";
 /// Guests that are made of the standard library alone, in one file each, so that they can be programs of Linux, too.
 const GUESTS: [&str; 5] = ["sockets", "tcp-client", "tcp-server", "udp-client", "udp-server"];
 

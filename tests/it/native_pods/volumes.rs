@@ -10,6 +10,7 @@ both_users! {
     volumes_of_every_kind_look_the_same
     what_one_writes_the_other_reads
     changes_of_a_config_map_reach_both
+    a_program_that_is_mounted_alone_can_be_written_and_executed
 }
 
 const OBJECTS: &str = "apiVersion: v1
@@ -152,5 +153,41 @@ fn changes_of_a_config_map_reach_both(test: &str, user: User) {
         });
         // What is mounted by subPath stays as it was.
         assert_eq!(husk.husk(["exec", "p", "-c", container, "--", "cat", "/etc/app/colour"]).ok(), "blue");
+    }
+}
+
+fn a_program_that_is_mounted_alone_can_be_written_and_executed(test: &str, user: User) {
+    let Some(husk) = husk(test, user, &[Image::Busybox]) else { return };
+    let host = husk.dir().join("host");
+    let whose = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(husk.dir()).unwrap());
+    std::fs::create_dir(&host).unwrap();
+    for name in ["busybox", "sh"] {
+        let program = host.join(name);
+        std::fs::copy(super::images::BUSYBOX, &program).unwrap();
+        std::os::unix::fs::chown(&program, Some(whose), Some(whose)).unwrap();
+    }
+    let mounts =
+        "volumeMounts: [{name: file, mountPath: /p/busybox}, {name: directory, mountPath: /p/sh, subPath: sh}]";
+    let yaml = format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: p}}
+spec:
+  restartPolicy: Never
+  volumes:
+    - {{name: file, hostPath: {{path: {host}/busybox, type: File}}}}
+    - {{name: directory, hostPath: {{path: {host}}}}}
+  initContainers:
+    - {{name: writer, image: builtin/busybox, command: [sh, -c, 'echo x >> /p/busybox && echo x >> /p/sh'], {mounts}}}
+    - {{name: holder, image: builtin/busybox, restartPolicy: Always, command: [sleep, '3600'], {mounts}}}
+  containers:
+    - {{name: native, image: busybox, command: [/p/busybox, sh, -c, '/p/sh -c \"echo executed\"'], {mounts}}}
+  terminationGracePeriodSeconds: 0
+",
+        host = host.display()
+    );
+    husk.run(&yaml, &["--no-prefix"]).exits(0).has("executed");
+    for name in ["busybox", "sh"] {
+        assert!(std::fs::read(host.join(name)).unwrap().ends_with(b"x\n"), "{name}");
     }
 }
