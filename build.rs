@@ -115,11 +115,13 @@ fn rerun_if_changed(manifest_dir: &Path, sources: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// `target/wasm-apps`, next to `target/debug` and `target/release`, which then share one build of the guests; or a
-/// place in `OUT_DIR` should cargo's layout ever change.
+/// `target/wasm-apps`, next to `target/debug`, `target/release` and those of other systems (`target/<triple>/debug`),
+/// which then share one build of the guests; or a place in `OUT_DIR` should cargo's layout ever change.
 fn guest_target_dir(out_dir: &Path) -> PathBuf {
     let build_dir = out_dir.ancestors().find(|path| path.file_name().is_some_and(|name| name == "build"));
+    let of_system = env::var_os("TARGET");
     match build_dir.and_then(|path| path.parent()?.parent()) {
+        Some(directory) if directory.file_name() == of_system.as_deref() => directory.with_file_name("wasm-apps"),
         Some(target_dir) => target_dir.join("wasm-apps"),
         None => out_dir.join("wasm-apps"),
     }

@@ -2,13 +2,13 @@
 //! root.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use rustix::net::{AddressFamily, SocketType};
+use socket2::Socket;
 
-use crate::net::{DeviceConfig, KernelNamespace, KernelReach, SocketKind};
+use crate::net::{DeviceConfig, DeviceHandle, KernelNamespace, KernelReach, SocketKind};
 use crate::runtime::linux::{
     self, AttachNetwork, LinuxRuntime, LinuxRuntimeConfig, Route, Sandbox, SandboxError, TunConfig, UserNamespaceError,
 };
@@ -81,17 +81,17 @@ struct Namespace {
 }
 
 impl KernelNamespace for Namespace {
-    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>> {
+    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<Socket>> {
         let (domain, kind) = match kind {
             SocketKind::TcpV4 => (AddressFamily::INET, SocketType::STREAM),
             SocketKind::TcpV6 => (AddressFamily::INET6, SocketType::STREAM),
             SocketKind::UdpV4 => (AddressFamily::INET, SocketType::DGRAM),
             SocketKind::UdpV6 => (AddressFamily::INET6, SocketType::DGRAM),
         };
-        Box::pin(async move { self.sandbox.socket(domain, kind, 0).await.map_err(error_of) })
+        Box::pin(async move { self.sandbox.socket(domain, kind, 0).await.map(Socket::from).map_err(error_of) })
     }
 
-    fn open_device<'a>(&'a self, device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<OwnedFd>> {
+    fn open_device<'a>(&'a self, device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<DeviceHandle>> {
         let everywhere = (std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
         let config = TunConfig {
             name: device.name.to_owned(),

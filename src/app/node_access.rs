@@ -155,9 +155,19 @@ impl Samples {
 
 /// What this process uses, with all that runs in it.
 fn own_usage() -> ResourceUsage {
+    ResourceUsage { memory_bytes: resident_memory().unwrap_or(0), cpu_time: cpu_time() }
+}
+
+#[cfg(unix)]
+fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let cpu_time = Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
-    ResourceUsage { memory_bytes: resident_memory().unwrap_or(0), cpu_time }
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+fn cpu_time() -> Duration {
+    Duration::ZERO
 }
 
 /// The memory of this process that is in use, where the system tells it in a file.

@@ -358,6 +358,7 @@ impl Session {
     }
 
     /// Whether a pod has native containers.
+    #[cfg(target_os = "linux")]
     pub(super) fn has_native(&self) -> bool {
         let containers = |pod: &Arc<Pod>| {
             let spec = pod.spec.clone().unwrap_or_default();

@@ -1,6 +1,7 @@
-//! What every layer may use: the clock, identifiers, byte pipes and TLS settings. No policy lives here.
+//! What every layer may use: the clock, files of husk's own, identifiers, byte pipes and TLS settings. No policy lives here.
 
 pub mod clock;
+pub mod files;
 pub mod id;
 pub mod pipe;
 pub mod tls;

@@ -170,6 +170,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads on to the end of the stream, past the end of the archive. What was read is given back.
+    #[cfg(target_os = "linux")]
     pub(super) fn drain(mut self) -> Result<R, ArchiveError> {
         io::copy(&mut self.source, &mut io::sink()).map_err(ArchiveError::Read)?;
         Ok(self.source)

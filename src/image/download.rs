@@ -4,7 +4,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::layout::{Sha256Hex, failed};
 use super::progress::{BlobState, Reporter};
 use super::registry::{Client, RegistryError};
 use super::{ImageError, ImageStore};
+use crate::base::files::is_at;
 
 /// How often a download may fail in a row with less than `GAIN` having come.
 const MAX_FAILURES: u32 = 4;
@@ -237,8 +237,7 @@ impl Part {
             return Ok(None);
         }
         // The file may have become the blob, or garbage, between opening and locking.
-        let same = file.metadata().ok().zip(fs::metadata(&path).ok()).is_some_and(|(one, two)| one.ino() == two.ino());
-        if !same {
+        if !is_at(&file, &path) {
             return Ok(None);
         }
         let mut part = Self { path, file, length: 0, hasher: Sha256::new() };

@@ -19,7 +19,6 @@
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use tempfile::NamedTempFile;
 use super::ImageError;
 use super::collect::tree_size;
 use super::lease::{self, Lease};
+use crate::base::files;
 
 /// The annotation that holds an image's name in `index.json`.
 pub(super) const REFERENCE: &str = "org.opencontainers.image.ref.name";
@@ -73,6 +73,7 @@ impl Layout {
     }
 
     /// Where the unpacked layer is, or would be. `ownership` is a plain name.
+    #[cfg(target_os = "linux")]
     pub(super) fn unpacked_path(&self, ownership: &str, chain_id: &Sha256Hex) -> PathBuf {
         self.root.join(UNPACKED).join(ownership).join(&chain_id.0)
     }
@@ -344,11 +345,11 @@ impl Layout {
 }
 
 fn make_directory(path: &Path) -> Result<(), ImageError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("cannot create", path))
+    files::private_directory(DirBuilder::new().recursive(true)).create(path).map_err(failed("cannot create", path))
 }
 
 fn sync_directory(path: &Path) -> Result<(), ImageError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("cannot write", path))
+    files::sync_directory(path).map_err(failed("cannot write", path))
 }
 
 /// What is in a directory: paths and names.

@@ -73,6 +73,7 @@ pub(super) fn image(layout: &Layout, wanted: &Wanted<'_>, lease: Arc<Lease>) -> 
 }
 
 /// An image without its layers, and what these are. A WebAssembly artifact has none.
+#[cfg(target_os = "linux")]
 pub(super) fn description(
     layout: &Layout,
     wanted: &Wanted<'_>,

@@ -1,8 +1,7 @@
 //! Directory trees that images were unpacked to: how they are removed.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Removes a tree, directories that are closed to their owner included, as images have them. One that is gone already
@@ -22,7 +21,8 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 fn open_directories(path: &Path) -> io::Result<()> {
     let mut waiting = vec![path.to_owned()];
     while let Some(directory) = waiting.pop() {
-        fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
+        #[cfg(unix)]
+        fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {

@@ -38,7 +38,7 @@ mod udp;
 
 pub use addr::{DNS_ADDRESS, VIRTUAL_RANGE};
 pub use dns::{Record, Zone};
-pub use kernel::{DeviceConfig, KernelNamespace, KernelReach, SocketKind};
+pub use kernel::{DeviceConfig, DeviceHandle, KernelNamespace, KernelReach, SocketKind};
 pub use pod::{MAX_OUTSIDE_SOCKETS, MAX_TCP_SOCKETS, MAX_UDP_SOCKETS, PodNetwork};
 pub use publish::PublishedPort;
 pub use resolve::LookupConfig;

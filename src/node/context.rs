@@ -213,7 +213,6 @@ pub(super) fn attach(config: &NodeConfig, pod: &Pod) -> Result<Arc<PodNetwork>, 
 }
 
 /// The same with the address that the pod has had, and which its namespace still has.
-#[cfg(target_os = "linux")]
 pub(super) fn attach_again(config: &NodeConfig, pod: &Pod, ip: IpAddr) -> Result<Arc<PodNetwork>, AttachError> {
     let names = names(config, pod)?;
     let network = config.switch.attach_again(&names.short, names.domain.as_deref(), ip)?;

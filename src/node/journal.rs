@@ -24,7 +24,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::run_directory::private;
+use crate::base::files::private;
 use crate::pod::{Begun, Observed, PodSnapshot, Snapshot, SnapshotMark};
 
 /// The journal's name in its directory.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{journal, logs};
 use crate::base::clock::Timestamp;
+use crate::base::files::{is_at, private, private_directory};
 use crate::volume::PodVolumes;
 
 /// The file whose lock says that the directory is in use.
@@ -236,41 +237,11 @@ pub(super) fn remove_all_but_logs(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether an open file is still the one that its path leads to.
-fn is_at(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let found = fs::symlink_metadata(path).map(identity);
-        file.metadata().map(identity).is_ok_and(|own| found.is_ok_and(|found| own == found))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        path.exists()
-    }
-}
-
 fn unless_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
-}
-
-/// For files that nobody else on the machine may read.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
-}
-
-/// For directories that nobody else on the machine may enter.
-pub(super) fn private_directory(builder: &mut DirBuilder) -> &mut DirBuilder {
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
-    builder
 }
 
 #[cfg(test)]

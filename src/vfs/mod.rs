@@ -225,7 +225,7 @@ pub const MAX_CONTENTS: u64 = 1 << 30;
 
 /// The current time, for the times of files.
 #[allow(clippy::disallowed_methods, reason = "file times are wall-clock times of the machine, like those of a disk")]
-fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::now()
 }
 

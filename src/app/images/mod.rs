@@ -6,7 +6,6 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use tracing::debug;
 
 use crate::api::support::RuntimeKind;
 use crate::cli::image::ImageCommand;
@@ -63,7 +62,7 @@ pub(super) fn run(global: &Global, command: ImageCommand) -> anyhow::Result<u8> 
     // a user namespace has none of them.
     #[cfg(target_os = "linux")]
     if let Err(error) = super::native::prepare() {
-        debug!(%error, "there is no user namespace");
+        tracing::debug!(%error, "there is no user namespace");
     }
     let images = open(global, &Paths::new(global)?)?;
     run_verb(&images, command)?;

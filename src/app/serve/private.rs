@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use tracing::warn;
 
+use crate::base::files::sync_directory;
+
 /// The longest file that is read: none of these is anywhere near.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// What the owner may do with a directory, and with a file; others may do nothing.
@@ -76,9 +78,8 @@ fn replace(path: &Path, content: &[u8], lasts: bool) -> io::Result<()> {
     }
     file.persist(path)?;
     // Without it, a crash of the machine might bring the former file back.
-    #[cfg(unix)]
     if lasts {
-        File::open(directory)?.sync_all()?;
+        sync_directory(directory)?;
     }
     Ok(())
 }

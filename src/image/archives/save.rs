@@ -208,8 +208,11 @@ fn to_file(output: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Image
     out.flush().map_err(failed("cannot write", output))?;
     drop(out);
     // As any file that a program makes for its user.
-    let mode = rustix::fs::Mode::from_raw_mode(0o644);
-    rustix::fs::fchmod(temporary.as_file(), mode).map_err(|error| failed("cannot write", output)(error.into()))?;
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        temporary.as_file().set_permissions(mode).map_err(failed("cannot write", output))?;
+    }
     temporary.persist(output).map_err(|error| failed("cannot write", output)(error.error))?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, MetadataExt, PermissionsExt};
+use cap_std::fs::{Dir, Metadata};
 
 use crate::image::ImageError;
 use crate::image::layout::failed;
@@ -168,14 +168,13 @@ impl Context {
             FoundKind::Symlink(target.to_string_lossy().into_owned())
         } else {
             return Err(ImageError::Invalid(format!(
-                "{} is neither file, directory nor symlink",
+                "{} is neither file, directory nor symlink; name it in .dockerignore",
                 self.root.join(path).display()
             )));
         };
         let modified = metadata.modified().ok().map(cap_std::time::SystemTime::into_std);
         let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let mode = metadata.permissions().mode() & 0o7777;
-        let _owner = metadata.uid();
+        let mode = mode(metadata);
         Ok(Found { path: path.to_owned(), kind, mode, modified: modified.map_or(0, |time| time.as_secs()) })
     }
 
@@ -190,6 +189,17 @@ impl Context {
         }
         ignored
     }
+}
+
+#[cfg(unix)]
+fn mode(metadata: &Metadata) -> u32 {
+    cap_std::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
+}
+
+/// Where there are no permission bits every file may be a program, as docker has it.
+#[cfg(not(unix))]
+fn mode(_metadata: &Metadata) -> u32 {
+    0o755
 }
 
 impl Pattern {

@@ -1,7 +1,6 @@
 //! Pods that have the host's network: their sockets are the host's, and there is nothing to be brought there.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
@@ -9,7 +8,7 @@ use futures::future::BoxFuture;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::Semaphore;
 
-use super::namespace::{DeviceConfig, KernelNamespace, SocketKind};
+use super::namespace::{DeviceConfig, DeviceHandle, KernelNamespace, SocketKind};
 use super::stock::Stock;
 use super::{KernelSide, MAX_LOCAL_CONNECTIONS, SWITCH_EPHEMERAL};
 use crate::net::pod::PodCore;
@@ -32,11 +31,11 @@ pub(in crate::net) async fn attach(core: &Arc<PodCore>) -> io::Result<()> {
 struct Host;
 
 impl KernelNamespace for Host {
-    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>> {
+    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<Socket>> {
         std::future::ready(open(kind)).boxed()
     }
 
-    fn open_device<'a>(&'a self, _device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<OwnedFd>> {
+    fn open_device<'a>(&'a self, _device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<DeviceHandle>> {
         std::future::ready(Err(io::ErrorKind::Unsupported.into())).boxed()
     }
 
@@ -45,7 +44,7 @@ impl KernelNamespace for Host {
     }
 }
 
-fn open(kind: SocketKind) -> io::Result<OwnedFd> {
+fn open(kind: SocketKind) -> io::Result<Socket> {
     let (domain, kind) = match kind {
         SocketKind::TcpV4 => (Domain::IPV4, Type::STREAM),
         SocketKind::TcpV6 => (Domain::IPV6, Type::STREAM),
@@ -54,5 +53,5 @@ fn open(kind: SocketKind) -> io::Result<OwnedFd> {
     };
     let socket = Socket::new(domain, kind, None)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }

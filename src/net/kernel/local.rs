@@ -46,7 +46,10 @@ impl KernelSide {
     fn allow_any_address(&self, socket: &Socket) {
         if self.router.is_none() && !self.is_host {
             // Sockets of the IPv6 family refuse it; it is only for mapped addresses that they would need it.
+            #[cfg(target_os = "linux")]
             let _ = socket.set_freebind_v4(true);
+            #[cfg(not(target_os = "linux"))]
+            let _ = socket;
         }
     }
 
@@ -99,7 +102,7 @@ impl KernelSide {
         // Without a device, and on the host, the pod's address is nowhere but on the switch.
         let is_here = self.router.is_some() || target.ip().is_loopback();
         let ip = if is_here { target.ip() } else { Ipv4Addr::LOCALHOST.into() };
-        let target = family_of(&socket)?.show(ip, target.port());
+        let target = family_of(&socket).show(ip, target.port());
         let connecting = HostTcpSocket::from_std_stream(socket.into()).connect(target);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(stream)) => {
@@ -113,7 +116,7 @@ impl KernelSide {
 
     /// Has native containers' datagrams to a bound port put into `queue`, and lets it send to them.
     pub(in crate::net) fn receive(&self, queue: &Arc<DatagramQueue>, socket: Socket) -> Result<(), NetError> {
-        let family = family_of(&socket)?;
+        let family = family_of(&socket);
         let socket = HostUdpSocket::from_std(socket.into()).map_err(|error| egress::error_of_host(&error))?;
         let kernel = queue.in_kernel().put(self, KernelSocket { socket, family, receiving: Mutex::new(None) });
         let receiving = tokio::spawn(receive(Arc::downgrade(queue), Arc::downgrade(&kernel)));
@@ -150,9 +153,10 @@ fn bind(socket: Socket, address: SocketAddr) -> Result<(Socket, u16), NetError> 
     Ok((socket, port))
 }
 
-fn family_of(socket: &Socket) -> Result<Family, NetError> {
-    let domain = socket.domain().map_err(|error| egress::error_of_host(&error))?;
-    Ok(if domain == socket2::Domain::IPV6 { Family::V6 } else { Family::V4 })
+/// A socket has an address of its family, bound or not; but on Windows none before it is bound, and those are of IPv4.
+fn family_of(socket: &Socket) -> Family {
+    let is_v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
+    if is_v6 { Family::V6 } else { Family::V4 }
 }
 
 fn error_of_bind(error: &io::Error) -> NetError {
@@ -225,6 +229,8 @@ impl KernelSocket {
 
     /// Takes back [`KernelSocket::connect`].
     pub(in crate::net) fn disconnect(&self) {
+        // Elsewhere the peer that it has stays until it gets another.
+        #[cfg(unix)]
         let _ = rustix::net::connect_unspec(&self.socket);
     }
 }

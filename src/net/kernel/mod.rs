@@ -62,7 +62,7 @@ use crate::base::pipe::DuplexEnd;
 
 pub(super) use host::attach as attach_host;
 pub(super) use local::{KernelListener, KernelSocket};
-pub use namespace::{DeviceConfig, KernelNamespace, SocketKind};
+pub use namespace::{DeviceConfig, DeviceHandle, KernelNamespace, SocketKind};
 pub(super) use slot::Slot;
 
 /// Connections between containers of one pod that a wasm guest has with native ones. They count against the descriptors

@@ -3,20 +3,27 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 
 use futures::future::BoxFuture;
+use socket2::Socket;
+
+/// An open device. Where there are no file descriptors there is none.
+#[cfg(unix)]
+pub type DeviceHandle = std::os::fd::OwnedFd;
+/// An open device. Where there are no file descriptors there is none.
+#[cfg(not(unix))]
+pub type DeviceHandle = std::convert::Infallible;
 
 /// A pod's network namespace, seen from outside. Whoever runs the pod's Linux containers implements it.
 ///
 /// What it hands out is in non-blocking mode and closed on exec.
 pub trait KernelNamespace: fmt::Debug + Send + Sync {
     /// Opens a socket in the namespace.
-    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>>;
+    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<Socket>>;
 
     /// Makes the device that carries the packets of the namespace, with addresses and routes, and sets it up. What it
     /// hands out reads and writes whole IP packets, with nothing before them (`IFF_TUN | IFF_NO_PI`).
-    fn open_device<'a>(&'a self, device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<OwnedFd>>;
+    fn open_device<'a>(&'a self, device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<DeviceHandle>>;
 
     /// Sets a sysctl of the namespace, named as `net.ipv4.ip_local_port_range` is.
     fn set_sysctl<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, io::Result<()>>;

@@ -68,7 +68,7 @@ impl Stock {
 
     /// Opens a socket, which may take a moment.
     pub(super) async fn open(&self, kind: SocketKind) -> io::Result<Socket> {
-        Ok(Socket::from(self.namespace.socket(kind).await?))
+        self.namespace.socket(kind).await
     }
 
     /// Takes one that is ready. Needs a tokio runtime.

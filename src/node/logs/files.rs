@@ -20,7 +20,7 @@ use tracing::warn;
 use super::LogStream;
 use super::line::{self, MAX_TEXT};
 use crate::base::clock::Timestamp;
-use crate::node::run_directory::{private, private_directory};
+use crate::base::files::{private, private_directory};
 
 /// The folder of a pod's logs in its directory.
 pub(in crate::node) const FOLDER: &str = "logs";

@@ -16,6 +16,7 @@ use super::record::{META, OBJECTS, Record, SUMMARY, Summary};
 use super::scan::damaged_objects;
 use super::{MAX_UNWRITTEN, Writer};
 use crate::api::resources::{RESOURCES, ResourceType};
+use crate::base::files::sync_directory;
 use crate::store::error::OpenError;
 use crate::store::object::{RecentValues, StoredObject};
 
@@ -119,7 +120,7 @@ fn create(path: &Path) -> Result<(), Problem> {
         Err(error) => Err(error.error.into()),
         Ok(file) => {
             file.sync_all()?;
-            Ok(File::open(directory)?.sync_all()?)
+            Ok(sync_directory(directory)?)
         }
     }
 }

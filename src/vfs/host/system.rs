@@ -290,12 +290,15 @@ mod unix {
     }
 
     pub(in super::super) fn create_dir(directory: &Dir, name: &str, mode: u32) -> Result<(), Errno> {
-        let mode = Mode::from_raw_mode(settable(FileType::Directory, mode));
-        rustix::fs::mkdirat(directory, name, mode)?;
+        let asked = Mode::from_raw_mode(settable(FileType::Directory, mode));
+        rustix::fs::mkdirat(directory, name, asked)?;
         let made = Mode::from_raw_mode(rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
         // Set-group-ID comes from the directory it is made in.
-        let wanted = mode | made & Mode::SGID;
-        if made == wanted { Ok(()) } else { set_mode_at(directory, name, wanted.as_raw_mode()) }
+        let inherited = made & Mode::SGID;
+        if made == asked | inherited {
+            return Ok(());
+        }
+        set_mode_at(directory, name, if inherited.is_empty() { mode } else { mode | 0o2000 })
     }
 
     /// The bits of `mode` that a file of the host may get.

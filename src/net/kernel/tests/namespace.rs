@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use socket2::Socket;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 
@@ -89,11 +90,11 @@ impl Drop for Namespace {
 }
 
 impl KernelNamespace for Namespace {
-    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>> {
+    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<Socket>> {
         let v6 = matches!(kind, SocketKind::TcpV6 | SocketKind::UdpV6);
         let tcp = matches!(kind, SocketKind::TcpV4 | SocketKind::TcpV6);
         let opened = self.ask(serde_json::json!({"do": "socket", "v6": v6, "tcp": tcp}));
-        std::future::ready(opened.map(|(_, mut fds)| fds.pop().unwrap())).boxed()
+        std::future::ready(opened.map(|(_, mut fds)| fds.pop().unwrap().into())).boxed()
     }
 
     fn open_device<'a>(&'a self, device: &'a DeviceConfig) -> BoxFuture<'a, io::Result<OwnedFd>> {
@@ -115,7 +116,7 @@ impl KernelNamespace for Namespace {
 pub(super) struct WithoutDevice(pub(super) Arc<Namespace>);
 
 impl KernelNamespace for WithoutDevice {
-    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<OwnedFd>> {
+    fn socket(&self, kind: SocketKind) -> BoxFuture<'_, io::Result<Socket>> {
         self.0.socket(kind)
     }
 

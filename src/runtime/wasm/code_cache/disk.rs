@@ -9,16 +9,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use super::{Compiled, Encoding, Key};
+use crate::base::files::{private, private_directory};
 
 /// The format's name and version.
 const MAGIC: &[u8; 8] = b"huskcc01";
@@ -147,7 +146,7 @@ pub(super) fn open_directory(directory: &Path) -> io::Result<[u8; 32]> {
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent)?;
     }
-    match fs::DirBuilder::new().mode(0o700).create(directory) {
+    match private_directory(&mut fs::DirBuilder::new()).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
@@ -196,9 +195,14 @@ fn random_secret() -> [u8; 32] {
 
 /// Opens a regular file of this user that nobody else can read or write; symlinks are not followed.
 fn open_private(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
+    }
+    let file = options.read(true).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
@@ -207,13 +211,22 @@ fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+#[cfg(unix)]
 fn require_private(metadata: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "owned by another user"));
     }
     if metadata.mode() & 0o077 != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "open to other users"));
     }
+    Ok(())
+}
+
+/// Where there are no permission bits the user's folders are closed to others.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on other systems")]
+fn require_private(_metadata: &fs::Metadata) -> io::Result<()> {
     Ok(())
 }
 
@@ -245,9 +258,7 @@ fn mac(secret: &[u8; 32], key: &Key, code: &[u8]) -> blake3::Hash {
 
 /// Marks a file as used now, for `trim`.
 fn mark_used(file: &File) {
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    if let Err(error) = futimens(file, &Timestamps { last_access: keep, last_modification: now }) {
+    if let Err(error) = file.set_modified(crate::vfs::now()) {
         tracing::debug!(%error, "compiled code not marked as used");
     }
 }
@@ -279,7 +290,7 @@ struct Temporary {
 impl Temporary {
     fn create(directory: &Path) -> io::Result<Self> {
         let path = directory.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = private(OpenOptions::new().write(true).create_new(true)).open(&path)?;
         Ok(Self { file, path })
     }
 
