@@ -61,8 +61,8 @@ impl AttachNetwork for PodNetworks {
                 KernelReach::OwnPod(error) => Ok(Some(RuntimeWarning {
                     reason: "PodNetworkLimited",
                     message: format!(
-                        "native containers reach nothing outside of their pod: {DEVICE} cannot be used: {error}; \
-                         see `husk node info`"
+                        "native containers reach nothing outside of their pod, and are reached by TCP only: {DEVICE} \
+                         cannot be used: {error}; see `husk node info`"
                     ),
                 })),
             }

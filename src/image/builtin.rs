@@ -93,6 +93,7 @@ impl BuiltInImage {
             cmd: owned(self.cmd),
             env: vec![("PATH".to_owned(), self.path.to_owned())],
             stop_signal: self.stop_signal.map(str::to_owned),
+            volumes: Vec::new(),
             ..ImageConfig::default()
         };
         let layers = self.layers.iter().map(|layer| ImageLayer {

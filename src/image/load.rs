@@ -26,6 +26,8 @@ pub(super) const MAX_LAYERS: usize = 127;
 pub(super) const MAX_LAYER: u64 = 8 * 1024 * 1024 * 1024;
 /// Largest image after decompression, all layers together.
 pub(super) const MAX_UNCOMPRESSED: u64 = 64 * 1024 * 1024 * 1024;
+/// Most directories of an image that containers can write in any case.
+const MAX_VOLUMES: usize = 100;
 /// How much of a layer is read at once.
 const READ_BUFFER: usize = 256 * 1024;
 /// Most entries looked at in an index of several platforms.
@@ -299,6 +301,11 @@ pub(super) fn single_program(reference: &Reference, id: String, contents: Bytes,
     }
 }
 
+/// Whether a path is absolute, and leads nowhere but down.
+fn is_plain(path: &str) -> bool {
+    path.starts_with('/') && path.trim_matches('/') != "" && !path.split('/').any(|name| name == "..")
+}
+
 fn config(configuration: &ImageConfiguration) -> ImageConfig {
     let Some(config) = configuration.config() else { return ImageConfig::default() };
     let split = |variable: &String| {
@@ -312,6 +319,7 @@ fn config(configuration: &ImageConfiguration) -> ImageConfig {
         working_dir: config.working_dir().clone().unwrap_or_default(),
         user: config.user().clone().unwrap_or_default(),
         stop_signal: config.stop_signal().clone(),
+        volumes: config.volumes().iter().flatten().filter(|path| is_plain(path)).take(MAX_VOLUMES).cloned().collect(),
     }
 }
 

@@ -110,6 +110,8 @@ pub struct ImageConfig {
     pub user: String,
     /// `StopSignal`.
     pub stop_signal: Option<String>,
+    /// `Volumes`: absolute paths of directories that are there, and can be written, in every container.
+    pub volumes: Vec<String>,
 }
 
 /// One layer and where its content is.

@@ -120,6 +120,11 @@ impl Switch {
         hostname: &str,
         domain: Option<&str>,
     ) -> std::io::Result<Arc<PodNetwork>> {
+        if self.egress == Egress::Deny {
+            return Err(std::io::Error::other(
+                "it reaches all that the host reaches, and pods are to reach nothing outside",
+            ));
+        }
         let core = PodCore::new(NODE, Names::of_pod(NODE, hostname, domain));
         kernel::attach_host(&core).await?;
         Ok(Arc::new(PodNetwork { core, switch: Arc::clone(self) }))

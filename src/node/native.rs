@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSecurityCon
 
 use super::container::{StartError, TERMINATION_LOG_FILE};
 use super::context::{PodContext, host_network};
+use super::rootfs::image_volumes;
 use super::{NodeConfig, run_directory};
 use crate::api::qos::{QosClass, qos_class};
 use crate::api::quantity::Quantity;
@@ -20,6 +21,9 @@ use crate::runtime::{
     Propagation, RootfsSpec, SeccompProfile, signal_number,
 };
 use crate::volume::PodVolumes;
+
+/// Where in the data directory profiles of system calls are.
+const SECCOMP_FOLDER: &str = "seccomp";
 
 /// Processes and threads a container may have where nobody says otherwise, as with podman and CRI-O.
 const PIDS_LIMIT: u64 = 2048;
@@ -64,9 +68,10 @@ pub(super) fn build(
         layers: unpacked.directories.clone(),
         scratch: parts.scratch,
         read_only: own.read_only_root_filesystem == Some(true),
+        writable: image_volumes(parts.image, container).map(Into::into).collect(),
         mounts,
     };
-    let security = security(context.pod, &own, &parts.image.config.user)?;
+    let security = security(context, &own, &parts.image.config.user)?;
     let stop_signal = parts.image.config.stop_signal.as_deref().and_then(signal_number);
     let config = LinuxContainerConfig { rootfs, security, resources: resources(context, container), stop_signal };
     Ok(Native { config, termination_log, unpacked })
@@ -128,8 +133,12 @@ fn volumes(
 }
 
 /// Fields of the container come before those of the pod, one by one (kubelet v1.36 `DetermineEffectiveSecurityContext`).
-fn security(pod: &Pod, own: &SecurityContext, image_user: &str) -> Result<LinuxContainerSecurityContext, StartError> {
-    let shared = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
+fn security(
+    context: &PodContext<'_>,
+    own: &SecurityContext,
+    image_user: &str,
+) -> Result<LinuxContainerSecurityContext, StartError> {
+    let shared = context.pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
     let id = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
     let capabilities = own.capabilities.clone().unwrap_or_default();
     Ok(LinuxContainerSecurityContext {
@@ -142,7 +151,7 @@ fn security(pod: &Pod, own: &SecurityContext, image_user: &str) -> Result<LinuxC
         drop_capabilities: capabilities.drop.unwrap_or_default(),
         privileged: own.privileged == Some(true),
         no_new_privileges: own.allow_privilege_escalation == Some(false),
-        seccomp: seccomp(own, &shared)?,
+        seccomp: seccomp(own, &shared, &context.config.data_dir)?,
         unmasked_proc: own.proc_mount.as_deref() == Some("Unmasked"),
     })
 }
@@ -153,17 +162,19 @@ fn groups(shared: &PodSecurityContext) -> Vec<u32> {
 }
 
 // Differs from Kubernetes: where nobody says anything, RuntimeDefault, as podman has it and `SeccompDefault` makes it.
-fn seccomp(own: &SecurityContext, shared: &PodSecurityContext) -> Result<SeccompProfile, StartError> {
+fn seccomp(
+    own: &SecurityContext,
+    shared: &PodSecurityContext,
+    data_directory: &Path,
+) -> Result<SeccompProfile, StartError> {
     let Some(profile) = own.seccomp_profile.as_ref().or(shared.seccomp_profile.as_ref()) else {
         return Ok(SeccompProfile::RuntimeDefault);
     };
     match (profile.type_.as_str(), &profile.localhost_profile) {
         ("Unconfined", _) => Ok(SeccompProfile::Unconfined),
-        ("Localhost", Some(path)) if Path::new(path).is_absolute() => Ok(SeccompProfile::Localhost(path.into())),
-        ("Localhost", _) => {
-            let message = "seccompProfile Localhost: localhostProfile must be the absolute path of a profile";
-            Err(StartError::config(message))
-        }
+        // A kubelet looks in the same directory of its root's.
+        ("Localhost", Some(path)) => Ok(SeccompProfile::Localhost(data_directory.join(SECCOMP_FOLDER).join(path))),
+        ("Localhost", None) => Err(StartError::config("seccompProfile Localhost: localhostProfile is not set")),
         _ => Ok(SeccompProfile::RuntimeDefault),
     }
 }

@@ -12,7 +12,7 @@ use super::context::PodContext;
 use crate::image::{Image, ImageLayer, LayerContent};
 use crate::pod::command;
 use crate::pod::dns::{self, PodNames};
-use crate::vfs::{DeviceFs, Layer, LayerStack, MemoryFile, MountTable, MountTableBuilder, TreeFs};
+use crate::vfs::{DeviceFs, Layer, LayerStack, MemoryFile, MountSource, MountTable, MountTableBuilder, TreeFs};
 use crate::volume::PodVolumes;
 
 /// Images whose merged layers are kept in memory.
@@ -77,14 +77,28 @@ pub(super) fn build(
     variables: &[(String, String)],
 ) -> Result<MountTable, StartError> {
     let stack = parts.layers.stack(parts.image)?;
-    let root = TreeFs::over(stack, parts.scratch.clone(), None);
+    let root = MountSource::from(TreeFs::over(stack, parts.scratch.clone(), None));
     let security = container.security_context.as_ref();
     let read_only = security.and_then(|security| security.read_only_root_filesystem) == Some(true);
-    let mut builder = MountTable::builder(root).root_read_only(read_only);
+    let mut builder = MountTable::builder(root.clone()).root_read_only(read_only);
+    for path in image_volumes(parts.image, container) {
+        // Where a link leads elsewhere, what is there stays as it is.
+        let Ok(directory) = root.descend(path.trim_start_matches('/')) else { continue };
+        if read_only {
+            builder = builder.mount(path, directory, false);
+        }
+    }
     builder = builder.mount("/dev", DeviceFs::new(), false);
     builder = add_managed_files(builder, context, container, &parts.files);
     builder = add_volumes(builder, container, parts.volumes, variables)?;
     builder.build().map_err(StartError::create)
+}
+
+/// The image's own volumes, but where those of the pod are mounted. What is in them is the container's, and goes with it.
+pub(super) fn image_volumes<'a>(image: &'a Image, container: &'a ContainerSpec) -> impl Iterator<Item = &'a str> {
+    let mounts = || container.volume_mounts.iter().flatten();
+    let is_mounted = move |path: &str| mounts().any(|mount| mount.mount_path.trim_end_matches('/') == path);
+    image.config.volumes.iter().map(|path| path.trim_end_matches('/')).filter(move |path| !is_mounted(path))
 }
 
 /// The table of a container whose files its runtime has otherwise.

@@ -79,6 +79,8 @@ pub struct RootfsSpec {
     pub scratch: PathBuf,
     /// `readOnlyRootFilesystem`.
     pub read_only: bool,
+    /// Directories of the image's that are made if they are missing, and can be written to in any case (`VOLUME`).
+    pub writable: Vec<PathBuf>,
     /// Mounts beside those every container has, in this order.
     pub mounts: Vec<Mount>,
 }

@@ -45,6 +45,7 @@ impl Row {
     }
 }
 
+const SECCOMP_PROFILES: &str = "localhostProfile is a file below `seccomp` in the data directory";
 const OWN: &str = "husk sets this itself; what is written is dropped";
 const ONE_NODE: &str = "ignored: there is one machine, and every pod runs on it";
 const PROBES: &str = "exec, httpGet, tcpSocket and grpc, over the pod's own network";
@@ -193,13 +194,14 @@ pub const TABLE: &[Row] = &[
     .linux(Support::Honoured("only where husk runs as root")),
     refused("spec.containers[*].securityContext.procMount", "there is no /proc to unmask")
         .when(When::Not("Default"))
-        .native(),
+        .linux(Support::Honoured("only where husk does not run as root, unless the container is privileged")),
     yes_because("spec.containers[*].securityContext.readOnlyRootFilesystem", "the root is mounted read-only").native(),
     warned("spec.containers[*].securityContext.runAsUser", NO_USERS).native(),
     warned("spec.containers[*].securityContext.runAsGroup", NO_USERS).native(),
     yes_because("spec.containers[*].securityContext.runAsNonRoot", NON_ROOT),
     refused("spec.containers[*].securityContext.seLinuxOptions.**", NO_KERNEL).linux(Support::Warned(NO_SE_LINUX)),
-    warned("spec.containers[*].securityContext.seccompProfile.**", NO_KERNEL).native(),
+    warned("spec.containers[*].securityContext.seccompProfile.**", NO_KERNEL)
+        .linux(Support::Honoured(SECCOMP_PROFILES)),
     refused("spec.containers[*].securityContext.windowsOptions.**", NO_WINDOWS),
     // spec: volumes
     yes("spec.volumes[*].name"),
@@ -317,7 +319,7 @@ pub const TABLE: &[Row] = &[
     yes_because("spec.securityContext.runAsNonRoot", NON_ROOT),
     refused("spec.securityContext.seLinuxChangePolicy", NO_KERNEL).linux(Support::Warned(NO_SE_LINUX)),
     refused("spec.securityContext.seLinuxOptions.**", NO_KERNEL).linux(Support::Warned(NO_SE_LINUX)),
-    warned("spec.securityContext.seccompProfile.**", NO_KERNEL).native(),
+    warned("spec.securityContext.seccompProfile.**", NO_KERNEL).linux(Support::Honoured(SECCOMP_PROFILES)),
     warned("spec.securityContext.supplementalGroups", NO_USERS).native(),
     warned("spec.securityContext.supplementalGroupsPolicy", NO_USERS).native(),
     refused("spec.securityContext.sysctls.**", NO_KERNEL).native(),

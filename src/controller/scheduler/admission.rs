@@ -40,9 +40,23 @@ fn out_of(resource: &str) -> &'static str {
     }
 }
 
+/// Whether a sysctl is one of a pod's own: of its network, IPC or hostname. Differs from Kubernetes: those that a kubelet
+/// has to be told to allow (`--allowed-unsafe-sysctls`) are allowed.
+fn is_namespaced(sysctl: &str) -> bool {
+    let name = sysctl.replace('/', ".");
+    let prefixes = ["net.", "kernel.shm", "kernel.msg", "fs.mqueue."];
+    let names = ["kernel.sem", "kernel.hostname", "kernel.domainname"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name.as_str())
+}
+
 /// Whether a node takes a pod beside those it has; the first reason if not.
 pub fn admit(pod: &Pod, node: &Node, occupancy: &Occupancy) -> Result<(), Rejection> {
     let Some(spec) = &pod.spec else { return Ok(()) };
+    let mut sysctls = spec.security_context.iter().flat_map(|security| security.sysctls.iter().flatten());
+    if let Some(forbidden) = sysctls.find(|sysctl| !is_namespaced(&sysctl.name)) {
+        let message = format!("forbidden sysctl: \"{}\" not allowlisted", forbidden.name);
+        return Err(Rejection { reason: "SysctlForbidden", message });
+    }
     if let Some(short) = occupancy.insufficient(&requested(pod), &allocatable(node)).into_iter().next() {
         let Insufficient { resource, requested, used, capacity } = short;
         return Err(Rejection {

@@ -277,6 +277,13 @@ fn a_node_rejects_what_it_cannot_take() {
         (NODE, vec![], cpu("2"), "admitted".to_owned()),
         (
             NODE,
+            vec![],
+            "securityContext: {sysctls: [{name: net.core.somaxconn, value: '9'}, {name: vm.swappiness, value: '1'}]}"
+                .to_owned(),
+            "SysctlForbidden Pod was rejected: forbidden sysctl: \"vm.swappiness\" not allowlisted".to_owned(),
+        ),
+        (
+            NODE,
             vec![cpu("500m")],
             cpu("1600m"),
             format!("OutOfcpu {}", short("cpu, requested: 1600, used: 500, capacity: 2000")),

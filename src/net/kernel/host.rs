@@ -19,6 +19,7 @@ pub(in crate::net) async fn attach(core: &Arc<PodCore>) -> io::Result<()> {
         is_host: true,
         stock: Stock::new(Arc::new(Host)).await?,
         router: None,
+        has_address: false,
         routing: Mutex::new(None),
         places: Arc::new(Semaphore::new(MAX_LOCAL_CONNECTIONS)),
     };

@@ -42,9 +42,9 @@ impl KernelSide {
         bind(socket, address)
     }
 
-    /// Without a device the pod's address is nowhere in the namespace; guests may bind it all the same.
+    /// Where the pod's address is nowhere in the namespace, guests may bind it all the same.
     fn allow_any_address(&self, socket: &Socket) {
-        if self.router.is_none() && !self.is_host {
+        if !self.has_address && !self.is_host {
             // Sockets of the IPv6 family refuse it; it is only for mapped addresses that they would need it.
             #[cfg(target_os = "linux")]
             let _ = socket.set_freebind_v4(true);
@@ -99,8 +99,8 @@ impl KernelSide {
             Some(socket) => socket,
             None => self.stock.open(SocketKind::tcp(target.ip())).await.map_err(failed)?,
         };
-        // Without a device, and on the host, the pod's address is nowhere but on the switch.
-        let is_here = self.router.is_some() || target.ip().is_loopback();
+        // On the host the pod's address is nowhere but on the switch.
+        let is_here = self.has_address || target.ip().is_loopback();
         let ip = if is_here { target.ip() } else { Ipv4Addr::LOCALHOST.into() };
         let target = family_of(&socket).show(ip, target.port());
         let connecting = HostTcpSocket::from_std_stream(socket.into()).connect(target);

@@ -23,8 +23,8 @@
 //!   kernel talks to the other; all else ends in an endpoint, and goes on as any connection of the switch's. The pod is
 //!   told that a connection stands only when it does.
 //!
-//! Without a device (`/dev/net/tun` may be missing or closed to the user) the pod has its own localhost and ports, and
-//! can be reached by TCP, on its localhost then; it reaches nothing. [`KernelReach`] says so.
+//! Without a device (`/dev/net/tun` may be missing or closed to the user) the pod has its own localhost and ports, its
+//! address on the loopback device, and can be reached by TCP; it reaches nothing. [`KernelReach`] says so.
 //!
 //! Nothing here enters a namespace: who runs the containers opens what is needed in there ([`KernelNamespace`]). IPv4,
 //! and IPv6 on loopback, as pods have it otherwise.
@@ -91,6 +91,8 @@ pub(super) struct KernelSide {
     is_host: bool,
     stock: Arc<Stock>,
     router: Option<Arc<Router>>,
+    /// Whether the namespace has the pod's address.
+    has_address: bool,
     routing: Mutex<Option<AbortOnDropHandle<()>>>,
     places: Arc<Semaphore>,
 }
@@ -118,10 +120,13 @@ pub(super) async fn attach(
         Err(error) => (None, KernelReach::OwnPod(error)),
     };
     let routing = router.clone().map(|router| AbortOnDropHandle::new(tokio::spawn(router.run())));
+    let stock = Stock::new(namespace).await?;
+    let has_address = router.is_some() || stock.has_address(core.ip.into()).await;
     let side = KernelSide {
         is_host: false,
-        stock: Stock::new(namespace).await?,
+        stock,
         router,
+        has_address,
         routing: Mutex::new(routing),
         places: Arc::new(Semaphore::new(MAX_LOCAL_CONNECTIONS)),
     };

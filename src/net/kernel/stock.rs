@@ -2,6 +2,7 @@
 //! message to and fro.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,12 @@ impl Stock {
     /// Where they are from.
     pub(super) fn namespace(&self) -> &dyn KernelNamespace {
         &*self.namespace
+    }
+
+    /// Whether an address is one of the namespace's own.
+    pub(super) async fn has_address(&self, ip: IpAddr) -> bool {
+        let bound = self.open(SocketKind::udp(ip)).await.and_then(|socket| socket.bind(&SocketAddr::new(ip, 0).into()));
+        bound.is_ok()
     }
 
     /// Opens a socket, which may take a moment.

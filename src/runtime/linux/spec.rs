@@ -4,7 +4,7 @@ use std::fs;
 
 use super::capability::Capabilities;
 use super::protocol::{CgroupSpec, IdentitySpec, Key, Label, PrivilegesSpec, ProcessSpec, RunSpec, SystemView};
-use super::seccomp;
+use super::{seccomp, user_namespace};
 use crate::runtime::{ContainerConfig, LinuxContainerConfig, LinuxContainerSecurityContext, RuntimeError};
 
 /// Files and directories of `/proc` and `/sys` that tell of the host, or can do it harm (those of CRI runtimes and podman).
@@ -71,7 +71,7 @@ pub(super) fn run_spec(
         attempt: config.attempt,
         directory: linux.rootfs.scratch.clone(),
     };
-    Ok(RunSpec { key, label, process, rootfs: linux.rootfs.clone(), view: view(&linux.security) })
+    Ok(RunSpec { key, label, process, rootfs: linux.rootfs.clone(), view: view(&linux.security)? })
 }
 
 fn terminal(config: &ContainerConfig) -> Option<(u16, u16)> {
@@ -107,8 +107,15 @@ fn privileges(linux: &LinuxContainerConfig) -> Result<PrivilegesSpec, RuntimeErr
     })
 }
 
-fn view(security: &LinuxContainerSecurityContext) -> SystemView {
+fn view(security: &LinuxContainerSecurityContext) -> Result<SystemView, RuntimeError> {
+    // What is masked protects the system from its root, and no user namespace does.
+    if security.unmasked_proc && !security.privileged && !user_namespace::is_inside() {
+        return Err(RuntimeError::Failed(
+            "procMount Unmasked would give the container the host's /proc/sys: run husk without root, or the container privileged"
+                .to_owned(),
+        ));
+    }
     let hides = !security.privileged && !security.unmasked_proc;
     let paths = |all: &[&str]| all.iter().filter(|_| hides).map(|path| (*path).to_owned()).collect();
-    SystemView { privileged: security.privileged, masked: paths(&MASKED), read_only: paths(&READ_ONLY) }
+    Ok(SystemView { privileged: security.privileged, masked: paths(&MASKED), read_only: paths(&READ_ONLY) })
 }

@@ -253,12 +253,16 @@ pub(super) fn signal_descriptor(signal: libc::c_int) -> io::Result<OwnedFd> {
 
 /// Every signal as a program expects to find it: not blocked, not ignored, not caught.
 pub(super) fn reset_signals() -> io::Result<()> {
+    /// The kernel's `struct sigaction`, whose handler, flags, restorer and set of 64 signals are as long as this everywhere.
+    const DEFAULT: [u64; 4] = [0; 4];
     // SAFETY: all zeroes is a valid set of signals and a valid action (the default one); real-time signals included, the
-    // kernel knows 64. No handler is installed.
+    // kernel knows 64. No handler is installed. libc's function would refuse the signals that libc keeps for itself, which
+    // the program to come may have another use for.
     unsafe {
-        for signal in 1..=64 {
-            // The two that cannot be changed, and those libc keeps for itself, stay.
-            libc::signal(signal, libc::SIG_DFL);
+        for signal in 1_i32..=64 {
+            // The two that cannot be changed stay.
+            let old = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), old, mem::size_of::<u64>());
         }
         let mut set: libc::sigset_t = mem::zeroed();
         check_int(libc::sigemptyset(&raw mut set))?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 
 use husk::runtime::{ContainerRuntime, Mount, Signal};
 
-use super::scene::{Pod, Setup, can_run, is_root, layers, mount};
+use super::scene::{Pod, Setup, can_run, layers, mount};
 
 #[tokio::test]
 async fn layers_lie_over_one_another_and_changes_stay_in_the_container() {
@@ -39,8 +39,7 @@ async fn whiteouts_and_opaque_directories_hide_what_is_below() {
     let whiteout = upper.join("etc/group");
     let kind = rustix::fs::FileType::CharacterDevice;
     rustix::fs::mknodat(rustix::fs::CWD, whiteout, kind, rustix::fs::Mode::empty(), 0).unwrap();
-    let opaque = if is_root() { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
-    rustix::fs::setxattr(upper.join("opt"), opaque, b"y", rustix::fs::XattrFlags::empty()).unwrap();
+    rustix::fs::setxattr(upper.join("opt"), "user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
     let setup = Setup::sh("ls /etc /opt").with(|linux| linux.rootfs = layers(vec![pod.layer(), upper.clone()]));
     assert_eq!(pod.says(setup).await, "/etc:\npasswd\n\n/opt:\nnew\n");
     pod.stop().await;
@@ -138,7 +137,7 @@ async fn the_special_files_of_a_container_are_there() {
     let script = "ls /dev; stat -c %t:%T /dev/null /dev/zero /dev/tty; cat /proc/self/comm; ls /sys | head -1; \
                   df /dev/shm | tail -1 | cut -c1-3; echo hi > /dev/stdout; echo x > /proc/sys/kernel/hostname";
     let (_, stdout, stderr) = pod.run(Setup::sh(script)).await;
-    let expected = "console\nfd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n\
+    let expected = "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n\
                     1:3\n1:5\n5:0\ncat\nblock\nshm\nhi\n";
     assert_eq!(stdout, expected);
     assert!(stderr.contains("Read-only file system"), "{stderr}");

@@ -1,6 +1,7 @@
 //! Pods with native containers, alone and beside containers of WebAssembly, run by the real husk as root and as an ordinary
 //! user. What a single native container may and may not do is tested in `native`.
 
+mod foreign;
 mod guests;
 mod images;
 mod lifecycle;

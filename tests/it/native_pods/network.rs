@@ -10,7 +10,7 @@ use kube::api::Api;
 
 use super::both_users;
 use super::images::Image;
-use super::machine::{User, husk};
+use super::machine::{User, husk, husk_without_device};
 use super::scene::eventually;
 use crate::cluster::Cluster;
 use crate::network::free_port;
@@ -26,6 +26,7 @@ both_users! {
     egress_is_allowed_or_not
     names_are_found_as_in_any_pod
     a_pod_may_have_the_network_of_this_machine
+    a_pod_is_kept_in_if_nothing_outside_is_to_be_reached
     servers_as_debian_has_them_are_used_from_either_kind
 }
 
@@ -374,6 +375,47 @@ spec: {{selector: {{app: host}}, ports: [{{port: 80, targetPort: {port}}}]}}
     let devices = |text: &str| text.lines().count();
     let seen = cluster.exec("host", &["cat", "/proc/net/dev"]).ok();
     assert_eq!(devices(&seen), devices(&std::fs::read_to_string("/proc/net/dev").unwrap()));
+}
+
+fn a_pod_is_kept_in_if_nothing_outside_is_to_be_reached(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let yaml = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  hostNetwork: true\n  containers:\n  - {name: c, image: \
+                native/guests, command: [sleep, '3600']}\n";
+    let mut running = husk.start(yaml, &["--egress", "deny"]);
+    let told = running.wait_for("FailedCreatePodSandBox");
+    assert!(told.contains("it reaches all that the host reaches"), "{told}");
+}
+
+#[test]
+fn a_pod_without_a_device_has_its_own_address() {
+    let test = concat!(module_path!(), "::a_pod_without_a_device_has_its_own_address");
+    let Some(husk) = husk_without_device(test, IMAGES) else { return };
+    let cluster = Cluster::start(&husk);
+    let yaml = "apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: server
+      image: native/guests
+      command: [sh, -c, 'exec tcp-server $POD_IP:7000']
+      env: [{name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+      readinessProbe: {tcpSocket: {port: 7000}, periodSeconds: 1}
+    - {name: native, image: native/guests, command: [sleep, '3600']}
+    - {name: wasm, image: wasm/guests, command: [sleep, '3600']}
+";
+    cluster.create(yaml);
+    cluster.create(&client_pod("other", "wasm", "sleep, '3600'"));
+    for pod in ["p", "other"] {
+        cluster.until_ready(pod);
+    }
+    let address = format!("{}:7000", pod_ip(&cluster, "p"));
+    for client in [["p", "-c", "native"].as_slice(), &["p", "-c", "wasm"], &["other"]] {
+        let words = [&["exec"], client, &["--", "tcp-client", &address, "ping"]].concat();
+        husk.husk(&words).exits(0).has("answer ping");
+    }
+    husk.husk(["exec", "p", "-c", "native", "--", "tcp-client", "p:7000", "ping"]).exits(0).has("answer ping");
 }
 
 fn servers_as_debian_has_them_are_used_from_either_kind(test: &str, user: User) {

@@ -14,6 +14,7 @@ both_users! {
     native_containers_outlive_a_killed_server
     a_stopped_server_leaves_nothing_that_runs
     a_runtime_class_chooses_and_husk_refuses_what_it_cannot_do
+    a_profile_of_the_users_governs_system_calls
     volumes_in_memory_are_shared_by_both_kinds
     a_pod_that_overfills_a_volume_is_evicted
 }
@@ -138,12 +139,44 @@ fn a_runtime_class_chooses_and_husk_refuses_what_it_cannot_do(test: &str, user: 
         let told = cluster.told("odd", "FailedCreatePodSandBox");
         told.first().is_some_and(|message| message.contains("no runtime for \"runc\" is configured")).then_some(())
     });
+    // What would open the host's own files to a container is not done.
+    let unmasked = with("linux", "busybox").replace("spec:", "spec:\n  hostUsers: false").replace(
+        "command: [uname, -m]",
+        "command: [sh, -c, 'mount | grep -c \"on /proc/sys \"'], securityContext: {procMount: Unmasked}",
+    );
+    cluster.create(&unmasked.replace("{name: p}", "{name: unmasked}"));
+    match user {
+        User::Root => eventually("a refusal", || {
+            let told = cluster.told("unmasked", "Failed");
+            told.first().is_some_and(|message| message.contains("the host's /proc/sys")).then_some(())
+        }),
+        // It says that there is none.
+        User::Ordinary => cluster.until_pod("unmasked", "Failed"),
+    }
     // What only native containers can do is for them, in a pod of both kinds, too.
     let both = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - {name: native, image: busybox, \
                 securityContext: {capabilities: {add: [NET_ADMIN]}}}\n  - {name: wasm, image: builtin/busybox, \
                 securityContext: {capabilities: {add: [NET_ADMIN]}}}\n";
     let refused = husk.run(both, &[]).exits(2).says("spec.containers[1].securityContext.capabilities.add");
     assert!(!refused.stderr.contains("containers[0]"), "{}", refused.stderr);
+}
+
+fn a_profile_of_the_users_governs_system_calls(test: &str, user: User) {
+    let Some(husk) = husk(test, user, BUSYBOX) else { return };
+    let rules = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}"#;
+    let pod = |profile: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  restartPolicy: Never\n  containers:\n  - {{name: c, \
+             image: busybox, command: [mkdir, /new], securityContext: {{seccompProfile: {{type: Localhost, \
+             localhostProfile: {profile}}}}}}}\n"
+        )
+    };
+    husk.write("data/seccomp/profiles/full.json", rules);
+    husk.run(&pod("profiles/full.json"), &[]).exits(1).says("No space left on device");
+    let mut waiting = husk.start(&pod("profiles/none.json"), &[]);
+    let told = waiting.wait_for("none.json");
+    assert!(told.contains("seccomp profile"), "{told}");
 }
 
 fn volumes_in_memory_are_shared_by_both_kinds(test: &str, user: User) {

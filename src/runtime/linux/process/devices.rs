@@ -22,12 +22,14 @@ const OWN: [&str; 4] = ["console", "ptmx", "pts", "shm"];
 const MAX_DEVICES: usize = 512;
 
 /// Fills a container's `/dev`.
-pub(super) fn attach(dev: BorrowedFd<'_>, is_privileged: bool) -> Result<(), Failure> {
+pub(super) fn attach(dev: BorrowedFd<'_>, is_privileged: bool, has_terminal: bool) -> Result<(), Failure> {
     for name in DEFAULT {
         attach_one(dev, Path::new(name)).context(|| format!("cannot attach the device /dev/{name}"))?;
     }
-    // What a terminal is attached to; on its own it is the null device of a session without one.
-    target::make(dev, Path::new("console"), false).context(|| "cannot make /dev/console")?;
+    if has_terminal {
+        // The terminal is attached to it.
+        target::make(dev, Path::new("console"), false).context(|| "cannot make /dev/console")?;
+    }
     if is_privileged {
         let mut found = Vec::new();
         find(Path::new(""), &mut found);

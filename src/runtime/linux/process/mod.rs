@@ -255,6 +255,9 @@ impl SandboxProcess {
     fn signal(&self, key: Key, signal: i32) -> Result<(), Failure> {
         let process = self.table.get(key).filter(|process| process.status.is_none());
         let process = process.ok_or_else(|| Failure::new(FailureKind::NotRunning, "the process has ended"))?;
+        if signal == libc::SIGKILL {
+            process.lift_cpu_limit();
+        }
         sys::send_signal(process.pidfd.as_fd(), signal).context(|| format!("cannot send signal {signal}"))
     }
 

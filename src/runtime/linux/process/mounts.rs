@@ -135,7 +135,7 @@ fn dev(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<
     mount_at(root, "/dev", |target| mount_on(target, c"tmpfs", c"tmpfs", flags, "mode=755,size=64k"))?;
     let mounted = target::open_plain(root, Path::new("/dev")).context(|| "cannot open the container's /dev")?;
     let dev = mounted.as_fd();
-    devices::attach(dev, spec.view.privileged)?;
+    devices::attach(dev, spec.view.privileged, spec.process.terminal.is_some())?;
     let links = [
         ("/proc/self/fd", "fd"),
         ("/proc/self/fd/0", "stdin"),

@@ -2,6 +2,7 @@
 //! sandbox process's business.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -43,9 +44,20 @@ pub(super) fn loopback_up() -> Result<(), Failure> {
 /// Makes a TUN device, gives it its addresses and routes, and sets it up.
 pub(super) fn tun(config: &TunConfig) -> Result<OwnedFd, Failure> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let tun = rustix::fs::open(TUN, flags, Mode::empty()).context(|| format!("cannot open {TUN}"))?;
-    sys::make_tun(tun.as_fd(), &config.name, config.offload)
-        .context(|| format!("cannot make the network device {}", config.name))?;
+    let opened = rustix::fs::open(TUN, flags, Mode::empty()).context(|| format!("cannot open {TUN}"));
+    let made = opened.and_then(|tun| {
+        sys::make_tun(tun.as_fd(), &config.name, config.offload)
+            .context(|| format!("cannot make the network device {}", config.name))?;
+        Ok(tun)
+    });
+    let tun = match made {
+        Ok(tun) => tun,
+        Err(failure) => {
+            // What is there already stays as it is.
+            let _ = put_on_loopback(&config.addresses);
+            return Err(failure);
+        }
+    };
     let mut netlink = Netlink::open()?;
     let index = netlink.index_of(&config.name)?;
     for (address, prefix) in &config.addresses {
@@ -56,6 +68,16 @@ pub(super) fn tun(config: &TunConfig) -> Result<OwnedFd, Failure> {
         netlink.add_route(index, route)?;
     }
     Ok(tun)
+}
+
+/// Has the pod's own addresses somewhere where there is no device for them: programs listen on them, and look their own
+/// names up.
+fn put_on_loopback(addresses: &[(IpAddr, u8)]) -> Result<(), Failure> {
+    let mut netlink = Netlink::open()?;
+    let index = netlink.index_of(LOOPBACK)?;
+    addresses.iter().try_for_each(|(address, _prefix)| {
+        netlink.add_address(index, *address, if address.is_ipv4() { 32 } else { 128 })
+    })
 }
 
 /// Lets everybody in the pod listen on low ports and send pings, as container engines do (containerd's

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use super::super::protocol::{Context, Failure, RunSpec};
 use super::super::sys::{self, MountChange};
 use super::namespaces::Namespaces;
-use super::{copy, mounts, volumes};
+use super::{copy, mounts, target, volumes};
 use crate::runtime::RootfsSpec;
 
 /// How long the options of a mount may be, some of which come last: the kernel ignores what is beyond a page.
@@ -26,7 +26,10 @@ pub(super) fn enter(
 ) -> Result<(), Failure> {
     // Old kernels lack these namespaces, and then the container sees where in the host's groups it is.
     let _ = sys::unshare(libc::CLONE_NEWCGROUP);
-    let root = mount_root(&spec.rootfs, namespaces, spec.view.privileged)?;
+    let root = mount_root(&spec.rootfs, spec.view.privileged)?;
+    for path in &spec.rootfs.writable {
+        make_writable(root.as_fd(), path, spec.rootfs.read_only)?;
+    }
     mounts::system(root.as_fd(), spec, namespaces)?;
     for mount in &spec.rootfs.mounts {
         volumes::mount(root.as_fd(), mount, spec.view.privileged, agents_mounts)?;
@@ -52,13 +55,13 @@ fn make_directory(path: &Path) -> Result<OwnedFd, Failure> {
 }
 
 /// Mounts the image's layers, with what the container changes on top.
-fn mount_root(spec: &RootfsSpec, namespaces: &Namespaces, is_privileged: bool) -> Result<OwnedFd, Failure> {
+fn mount_root(spec: &RootfsSpec, is_privileged: bool) -> Result<OwnedFd, Failure> {
     let upper_path = spec.scratch.join("upper");
     let upper = make_directory(&upper_path)?;
     let root_path = spec.scratch.join("root");
     let mount_point = make_directory(&root_path)?;
     let nodev = if is_privileged { 0 } else { libc::MS_NODEV };
-    match mount_overlay(spec, namespaces, upper.as_fd(), mount_point.as_fd(), nodev) {
+    match mount_overlay(spec, upper.as_fd(), mount_point.as_fd(), nodev) {
         Ok(()) => return open_directory(&root_path),
         // As many layers as cannot be named at once, or what systems say that don't let this user mount overlays, or not over this filesystem.
         Err(Failure {
@@ -80,7 +83,6 @@ fn mount_root(spec: &RootfsSpec, namespaces: &Namespaces, is_privileged: bool) -
 /// Layers are named by descriptors: their paths may be long, and have characters that mean something to overlayfs.
 fn mount_overlay(
     spec: &RootfsSpec,
-    namespaces: &Namespaces,
     upper: BorrowedFd<'_>,
     mount_point: BorrowedFd<'_>,
     flags: libc::c_ulong,
@@ -97,14 +99,26 @@ fn mount_overlay(
     if options.len() > MAX_OPTIONS {
         return Err(io::Error::from_raw_os_error(libc::E2BIG)).context(|| "the image has too many layers");
     }
-    if namespaces.is_rootless {
-        options.push_str(",userxattr");
-    }
+    // Unpacked layers say in attributes of users which of their directories hide what is below: those of the system only
+    // root may set.
+    options.push_str(",userxattr");
     // Nobody mounts what this container has written again, so that nothing of it need reach the disk in order.
     let volatile = format!("{options},volatile");
     mounts::mount_on(mount_point, c"overlay", c"overlay", flags, &volatile)
         .or_else(|_| mounts::mount_on(mount_point, c"overlay", c"overlay", flags, &options))
         .context(|| "cannot mount the image's layers")
+}
+
+/// Has a directory there. If the root filesystem is to be read-only, this part of it is mounted once more beforehand, and
+/// stays as it is.
+fn make_writable(root: BorrowedFd<'_>, path: &Path, is_read_only: bool) -> Result<(), Failure> {
+    let what = || format!("cannot make the image's volume {}", path.display());
+    let directory = target::make(root, path, true).context(what)?;
+    if is_read_only {
+        let again = sys::clone_mount(directory.as_fd(), false).context(what)?;
+        sys::attach_mount(again.as_fd(), directory.as_fd()).context(what)?;
+    }
+    Ok(())
 }
 
 /// Makes `root` the root, and lets go of the one before.

@@ -101,6 +101,23 @@ impl Process {
         }
     }
 
+    /// Before a container is killed: its processes take processor time to end, and where there are very many they would use
+    /// up what the container is allowed, again and again.
+    pub(super) fn lift_cpu_limit(&self) {
+        if self.label.is_none() {
+            return;
+        }
+        for group in &self.cgroups {
+            // Files of the other hierarchy, and of other controllers, are not there.
+            for (file, unlimited) in [("cpu.max", "max"), ("cpu.cfs_quota_us", "-1")] {
+                let _ = std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(group.directory.join(file))
+                    .and_then(|mut file| std::io::Write::write_all(&mut file, unlimited.as_bytes()));
+            }
+        }
+    }
+
     /// What is known of it once it runs.
     pub(super) fn started(&self) -> Option<Started> {
         if self.starting.is_some() || self.is_abandoned {
@@ -283,6 +300,7 @@ impl Table {
         } else {
             process.is_abandoned = true;
             process.streams = Streams::default();
+            process.lift_cpu_limit();
             let _ = sys::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
         }
     }
@@ -298,6 +316,7 @@ impl Table {
     pub(super) fn kill_all(&mut self, shared: Option<BorrowedFd<'_>>) {
         let all = std::mem::take(&mut self.processes);
         let living = || all.values().filter(|process| process.status.is_none());
+        living().for_each(Process::lift_cpu_limit);
         for pidfd in living().map(|process| process.pidfd.as_fd()).chain(shared) {
             let _ = sys::send_signal(pidfd, libc::SIGKILL);
         }

@@ -112,7 +112,7 @@ fn optional_fields(file: &OwnedFd) -> io::Result<Option<(String, String)>> {
 /// A path in a volume, whatever links the volume has.
 fn sub_path(volume: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     match target::open_in(volume.as_fd(), path, OFlags::PATH) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => target::make(volume.as_fd(), path, true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => target::make_without_links(volume.as_fd(), path),
         result => result,
     }
 }
