@@ -73,8 +73,17 @@ pub(super) fn build(
     };
     let security = security(context, &own, &parts.image.config.user)?;
     let stop_signal = parts.image.config.stop_signal.as_deref().and_then(signal_number);
-    let config = LinuxContainerConfig { rootfs, security, resources: resources(context, container), stop_signal };
+    let resources = resources(context, container);
+    let config =
+        LinuxContainerConfig { rootfs, security, resources, target: target(context.pod, container), stop_signal };
     Ok(Native { config, termination_log, unpacked })
+}
+
+/// The container whose processes an ephemeral one is to be among.
+fn target(pod: &Pod, container: &ContainerSpec) -> Option<String> {
+    let mut ephemeral = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let own = ephemeral.find(|ephemeral| ephemeral.name == container.name)?;
+    own.target_container_name.clone().filter(|name| !name.is_empty())
 }
 
 /// `/etc/hosts` and its like, but where volumes are mounted.

@@ -37,6 +37,8 @@ pub struct LinuxContainerConfig {
     pub security: LinuxContainerSecurityContext,
     /// What it may use, beyond memory and CPU of the container's configuration.
     pub resources: LinuxContainerResources,
+    /// `targetContainerName` of an ephemeral container: the container whose processes it is to be among.
+    pub target: Option<String>,
     /// The number of the image's `StopSignal`, which the container gets instead of TERM; see [`signal_number`].
     pub stop_signal: Option<i32>,
 }

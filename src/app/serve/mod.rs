@@ -67,7 +67,8 @@ pub(super) fn run(global: &Global, mut args: ServeArgs) -> anyhow::Result<u8> {
         let server = find_server(&paths)?;
         writeln!(io::stdout(), "{}", server.kubeconfig.display())?;
         // Nobody needs to read it.
-        let _ = writeln!(io::stderr(), "To use it: {}", how_to_use(&server.kubeconfig));
+        let kubeconfig = args.kubeconfig.as_deref().unwrap_or(&server.kubeconfig);
+        let _ = writeln!(io::stderr(), "To use it: {}", how_to_use(kubeconfig));
         return Ok(0);
     }
     #[cfg(target_os = "linux")]

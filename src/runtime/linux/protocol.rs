@@ -128,6 +128,8 @@ pub(super) struct RunSpec {
     pub(super) process: ProcessSpec,
     pub(super) rootfs: RootfsSpec,
     pub(super) view: SystemView,
+    /// The container whose PID namespace it joins.
+    pub(super) target: Option<String>,
 }
 
 /// How much of the system a container sees and can change.

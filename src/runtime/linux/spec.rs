@@ -71,7 +71,8 @@ pub(super) fn run_spec(
         attempt: config.attempt,
         directory: linux.rootfs.scratch.clone(),
     };
-    Ok(RunSpec { key, label, process, rootfs: linux.rootfs.clone(), view: view(&linux.security)? })
+    let (rootfs, view, target) = (linux.rootfs.clone(), view(&linux.security)?, linux.target.clone());
+    Ok(RunSpec { key, label, process, rootfs, view, target })
 }
 
 fn terminal(config: &ContainerConfig) -> Option<(u16, u16)> {

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use rustix::process::Pid;
 
 use super::both_users;
 use super::images::Image;
 use super::machine::{User, husk};
-use super::scene::seconds;
+use super::scene::{eventually, seconds};
 use crate::cluster::Cluster;
 use crate::support::{container, termination};
 
@@ -17,6 +18,7 @@ both_users! {
     what_fails_is_started_again_and_says_why
     memory_is_limited_or_it_is_said_that_it_is_not
     a_pod_gets_over_the_end_of_its_sandbox
+    a_debugger_sees_what_it_is_for
 }
 
 const IMAGES: &[Image] = &[Image::Busybox, Image::Nginx];
@@ -243,4 +245,54 @@ spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: native/
     let last = cluster.pod("p");
     let ended = container(&last, "native").last_state.as_ref().unwrap().terminated.as_ref().unwrap();
     assert_eq!((ended.exit_code, ended.message.as_deref()), (137, Some("the pod's sandbox has ended")));
+}
+
+fn a_debugger_sees_what_it_is_for(test: &str, user: User) {
+    let Some(husk) = husk(test, user, IMAGES) else { return };
+    let cluster = Cluster::start(&husk);
+    let others = "  - {name: wasm, image: builtin/busybox, command: [sleep, '3600']}\n";
+    let containers = [("app", "exec sleep 1234", ""), ("other", "exec sleep 5678", "")];
+    cluster.create(&(pod("p", "terminationGracePeriodSeconds: 0", &containers) + others));
+    cluster.until_ready("p");
+    let debugger = |name: &str, target: &str, script: &str| serde_json::json!({"name": name, "image": "busybox", "targetContainerName": target, "command": ["sh", "-c", script]});
+    // It is among the processes of its target, may look into them, and ends them.
+    let script = "busybox ps; cat /proc/1/comm; ls /proc/1/root/bin/busybox; sleep 1111 & exec busybox sleep 2222";
+    let patch = serde_json::json!({"spec": {"ephemeralContainers": [
+        debugger("into-app", "app", script), debugger("into-wasm", "wasm", "true"),
+    ]}});
+    let patched = cluster.runtime.block_on(cluster.pods().patch_ephemeral_containers(
+        "p",
+        &PatchParams::default(),
+        &Patch::Strategic(patch),
+    ));
+    patched.unwrap();
+    let ephemeral = |pod: &Pod, name: &str| {
+        let statuses = pod.status.as_ref()?.ephemeral_container_statuses.as_ref()?;
+        statuses.iter().find(|status| status.name == name)?.state.clone()
+    };
+    cluster.until(cluster.pods(), "p", "being debugged", |pod| {
+        pod.and_then(|pod| ephemeral(pod, "into-app")).is_some_and(|state| state.running.is_some())
+    });
+    let seen = eventually("what the debugger sees", || {
+        let seen = husk.husk(["logs", "p", "-c", "into-app"]).ok();
+        seen.contains("/proc/1/root").then_some(seen)
+    });
+    assert!(seen.contains("sleep 1234") && seen.contains("\nsleep\n") && !seen.contains("5678"), "{seen}");
+    let target = ["exec", "p", "-c", "app", "--", "sh", "-c"];
+    let run = |script: &str| husk.husk(target.iter().chain(&[script])).ok();
+    assert!(run("busybox ps").contains("sleep 2222"));
+    // What it has started ends with it.
+    run("kill -9 $(busybox ps | busybox awk '/[s]leep 2222/ {print $1}')");
+    cluster.until(cluster.pods(), "p", "no longer debugged", |pod| {
+        pod.and_then(|pod| ephemeral(pod, "into-app")).is_some_and(|state| state.terminated.is_some())
+    });
+    eventually("an end of what is left", || (!run("busybox ps").contains("sleep 1111")).then_some(()));
+    cluster.until(cluster.pods(), "p", "without processes of WebAssembly", |pod| {
+        let told = pod.and_then(|pod| ephemeral(pod, "into-wasm"));
+        let message = told.and_then(|state| {
+            let ended = state.terminated.and_then(|ended| ended.message);
+            ended.or(state.waiting.and_then(|waiting| waiting.message))
+        });
+        message.is_some_and(|message| message.contains("has no processes here"))
+    });
 }

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, symlinkat};
+use rustix::process::WaitOptions;
 
 use super::super::protocol::{Context, Failure, RunSpec, SystemView};
-use super::super::sys::{self, MountChange};
+use super::super::sys::{self, Birth, MountChange, SingleThreaded};
 use super::namespaces::Namespaces;
 use super::{devices, reaper, target};
 
@@ -33,8 +34,13 @@ pub(in super::super) fn mount_on(
 }
 
 /// Mounts what every container has.
-pub(super) fn system(root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failure> {
-    proc(root, namespaces)?;
+pub(super) fn system(
+    proof: SingleThreaded,
+    root: BorrowedFd<'_>,
+    spec: &RunSpec,
+    namespaces: &Namespaces,
+) -> Result<(), Failure> {
+    proc(proof, root, spec, namespaces)?;
     sys(root, &spec.view)?;
     cgroups(root, &spec.view);
     dev(root, spec, namespaces)
@@ -73,16 +79,35 @@ pub(super) fn bind_open(source: BorrowedFd<'_>, target: BorrowedFd<'_>, set: u64
     sys::attach_mount(tree.as_fd(), target)
 }
 
-fn proc(root: BorrowedFd<'_>, namespaces: &Namespaces) -> Result<(), Failure> {
+fn proc(proof: SingleThreaded, root: BorrowedFd<'_>, spec: &RunSpec, namespaces: &Namespaces) -> Result<(), Failure> {
     mount_at(root, "/proc", |target| {
         if namespaces.shared_processes.is_some() {
             return bind(&namespaces.setup.linux.directory.join(reaper::PROC), target, 0);
+        }
+        if spec.target.is_some() && namespaces.separates_processes() {
+            return in_child(proof, || mount_on(target, c"proc", c"proc", PLAIN, ""));
         }
         mount_on(target, c"proc", c"proc", PLAIN, "").or_else(|error| {
             // With the host's processes but not its user namespace, there is only the host's own.
             bind(Path::new("/proc"), target, libc::MOUNT_ATTR_NOSUID).map_err(|_| error)
         })
     })
+}
+
+/// Does something in a child of this process, which is in the PID namespace that children are born into. A view of
+/// processes is always of those of whoever mounts it.
+fn in_child(proof: SingleThreaded, action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let child = || match action() {
+        Ok(()) => sys::exit_now(0),
+        Err(error) => sys::exit_now(error.raw_os_error().unwrap_or(libc::EIO)),
+    };
+    let (pid, _) = sys::spawn(proof, Birth::default(), child)?;
+    let ended = rustix::process::waitpid(Some(pid), WaitOptions::empty())?;
+    match ended.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(code)),
+        None => Err(io::Error::other("the process that mounts it was killed")),
+    }
 }
 
 fn sys(root: BorrowedFd<'_>, view: &SystemView) -> Result<(), Failure> {

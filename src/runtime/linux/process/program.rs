@@ -60,7 +60,7 @@ pub(super) fn run_container(
 ) -> Infallible {
     let prepare = || {
         begin(&spec.process, place, ends)?;
-        rootfs::enter(spec, namespaces, place.agents_mounts)
+        rootfs::enter(proof, spec, namespaces, place.agents_mounts)
     };
     conclude(proof, &spec.process, place, ends, prepare())
 }

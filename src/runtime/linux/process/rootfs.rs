@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::super::protocol::{Context, Failure, RunSpec};
-use super::super::sys::{self, MountChange};
+use super::super::sys::{self, MountChange, SingleThreaded};
 use super::namespaces::Namespaces;
 use super::{copy, mounts, target, volumes};
 use crate::runtime::RootfsSpec;
@@ -20,6 +20,7 @@ const MAX_OPTIONS: usize = 4000;
 
 /// Enters a container's filesystem, in a mount namespace of this process's own.
 pub(super) fn enter(
+    proof: SingleThreaded,
     spec: &RunSpec,
     namespaces: &Namespaces,
     agents_mounts: Option<BorrowedFd<'_>>,
@@ -30,7 +31,7 @@ pub(super) fn enter(
     for path in &spec.rootfs.writable {
         make_writable(root.as_fd(), path, spec.rootfs.read_only)?;
     }
-    mounts::system(root.as_fd(), spec, namespaces)?;
+    mounts::system(proof, root.as_fd(), spec, namespaces)?;
     for mount in &spec.rootfs.mounts {
         volumes::mount(root.as_fd(), mount, spec.view.privileged, agents_mounts)?;
     }

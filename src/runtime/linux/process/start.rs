@@ -20,21 +20,26 @@ impl SandboxProcess {
     /// Starts a container. The request is answered when it is decided whether the program runs.
     pub(super) fn run(&mut self, request: u64, spec: RunSpec) -> Result<(), Failure> {
         let namespaces = self.namespaces.as_ref().ok_or_else(not_set_up)?;
-        let own_processes = if namespaces.separates_processes() { libc::CLONE_NEWPID } else { 0 };
+        let target = spec.target.as_deref().filter(|_| namespaces.separates_processes());
+        let target = target.map(|name| self.table.main_process(name).ok_or_else(|| no_target(name))).transpose()?;
+        let is_separate = namespaces.separates_processes() && target.is_none();
+        let own_processes = if is_separate { libc::CLONE_NEWPID } else { 0 };
         let (streams, ends, socket) = streams(&spec.process)?;
-        let processes = namespaces.shared_processes.as_ref().map(AsFd::as_fd);
+        let target = target.map(|process| process.pidfd.as_fd());
+        let processes = target.or(namespaces.shared_processes.as_ref().map(AsFd::as_fd));
         let spreads = spec.rootfs.mounts.iter().any(|mount| mount.propagation == Propagation::Bidirectional);
         let agents_mounts = namespaces.agents_mounts.as_ref().filter(|_| spreads).map(AsFd::as_fd);
-        let place = Place { processes, container: None, agents_mounts, leaves: !namespaces.separates_processes() };
+        let place = Place { processes, container: None, agents_mounts, leaves: !is_separate };
         let (proof, namespaces_flags) = (self.proof, libc::CLONE_NEWNS | own_processes);
         let child = || program::run_container(proof, &spec, namespaces, place, &ends);
         let born = birth(proof, namespaces_flags, &spec.process, child);
         let born = born.context(|| "cannot start the container's first process")?;
+        let only_prepares = processes.is_some();
         drop(ends);
         let process = Process {
             label: Some(spec.label),
             cgroups: spec.process.cgroups,
-            only_prepares: processes.is_some(),
+            only_prepares,
             ..Process::starting(born, streams, Starting { request, socket, is_executing: false })
         };
         self.table.insert(spec.key, process);
@@ -80,6 +85,11 @@ fn birth(
         return Ok(born);
     }
     sys::spawn(proof, birth(None), &child)
+}
+
+fn no_target(name: &str) -> Failure {
+    let why = "it does not run, or is one of WebAssembly";
+    Failure::failed(format!("the target container {name:?} has no processes here: {why}"))
 }
 
 fn not_set_up() -> Failure {

@@ -261,6 +261,14 @@ impl Table {
         copies.collect()
     }
 
+    /// The first process of a container that runs.
+    pub(super) fn main_process(&self, container: &str) -> Option<&Process> {
+        self.processes.values().find(|process| {
+            let is_its = process.label.as_ref().is_some_and(|label| label.name == container);
+            is_its && process.status.is_none() && process.starting.is_none()
+        })
+    }
+
     pub(super) fn close_stdin(&mut self, key: Key) {
         if let Some(process) = self.processes.get_mut(&key) {
             process.streams.stdin = None;
