@@ -303,7 +303,7 @@ pub(super) fn single_program(reference: &Reference, id: String, contents: Bytes,
 
 /// Whether a path is absolute, and leads nowhere but down.
 fn is_plain(path: &str) -> bool {
-    path.starts_with('/') && path.trim_matches('/') != "" && !path.split('/').any(|name| name == "..")
+    path.starts_with('/') && !path.trim_matches('/').is_empty() && !path.split('/').any(|name| name == "..")
 }
 
 fn config(configuration: &ImageConfiguration) -> ImageConfig {
