@@ -13,7 +13,7 @@ use crate::image::{Image, ImageLayer, LayerContent};
 use crate::pod::command;
 use crate::pod::dns::{self, PodNames};
 use crate::vfs::{DeviceFs, Layer, LayerStack, MemoryFile, MountTable, MountTableBuilder, TreeFs};
-use crate::volume::PodVolumes;
+use crate::volume::{PodVolumes, clean_path};
 
 /// Images whose merged layers are kept in memory.
 const MAX_CACHED_IMAGES: usize = 64;
@@ -99,7 +99,9 @@ fn add_managed_files(
     container: &ContainerSpec,
     files: &ManagedFiles<'_>,
 ) -> MountTableBuilder {
-    let taken = |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
+    let taken = |path: &str| {
+        container.volume_mounts.iter().flatten().any(|mount| clean_path(&mount.mount_path) == clean_path(path))
+    };
     let generated = [
         ("/etc/hosts", dns::hosts_file(context.pod, files.names, files.pod_ips)),
         ("/etc/hostname", dns::hostname_file(files.names)),

@@ -25,6 +25,18 @@ pub(super) fn open_plain(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedF
     Ok(openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
+/// Opens a path below `directory`, which no symbolic link may lead out of.
+pub(super) fn open_beneath(directory: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // As above. It was a container's doing, which may go on, but does not win every time.
+            Err(rustix::io::Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+}
+
 /// A directory or file within `root` to mount something on; made, with all that leads to it, if it is missing.
 pub(super) fn make(root: BorrowedFd<'_>, path: &Path, is_directory: bool) -> io::Result<OwnedFd> {
     let mut names = Vec::new();
@@ -61,6 +73,12 @@ pub(super) fn make(root: BorrowedFd<'_>, path: &Path, is_directory: bool) -> io:
         parent = opened;
     }
     Ok(parent)
+}
+
+/// Whether two are open on the same file.
+pub(super) fn is_same(one: &impl AsFd, other: &impl AsFd) -> io::Result<bool> {
+    let (one, other) = (fstat(one)?, fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// What kind of file an open one is.
