@@ -101,7 +101,7 @@ fn managed_files(
         fs::write(&source, content)?;
         fs::set_permissions(&source, fs::Permissions::from_mode(mode))?;
         if !taken(target) {
-            mounts.push(Mount { source, target: target.into(), ..Mount::default() });
+            mounts.push(Mount { source, target: clean_path(target).into(), ..Mount::default() });
         }
     }
     Ok(mounts)

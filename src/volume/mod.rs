@@ -28,7 +28,7 @@ use k8s_openapi::api::core::v1::{
 
 use crate::api::quantity::Quantity;
 use crate::base::clock::Timestamp;
-use crate::vfs::{DescendError, HostDirFs, MountSource, MountTableBuilder, TreeFs};
+use crate::vfs::{DescendError, Errno, HostDirFs, MountSource, MountTableBuilder, TreeFs};
 
 use self::tokens::Tokens;
 
@@ -309,7 +309,11 @@ impl PodVolumes {
         expand: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<Mount, MountsError> {
         let Mounted { volume, path, sub_path } = self.mounted(mount, expand)?;
-        let source = descend(&volume, &sub_path, container, mount)?;
+        let source = if sub_path.is_empty() {
+            volume.source.clone()
+        } else {
+            volume.source.descend(&sub_path).map_err(not_prepared(container, mount))?
+        };
         Ok(Mount { path, source, read_only: volume.read_only || mount.read_only.unwrap_or(false) })
     }
 
@@ -324,9 +328,13 @@ impl PodVolumes {
             let Mounted { volume, path, sub_path } = self.mounted(mount, expand)?;
             let in_memory = || MountsError::InMemory { volume: mount.name.clone() };
             let source = volume.host.clone().ok_or_else(in_memory)?;
-            // Made where it is missing, and refused where it leads out. Whoever mounts it resolves it once more, for a
-            // container may have changed it by then.
-            descend(&volume, &sub_path, container, mount)?;
+            if !sub_path.is_empty() {
+                // Made where it is missing, and refused where it leads out. Whoever mounts it resolves it once more, for a
+                // container may have changed it by then.
+                let directory = HostDirFs::open(&source).map_err(|error| DescendError::from(Errno::from(error)));
+                let found = directory.and_then(|directory| MountSource::from(directory).descend(&sub_path));
+                found.map_err(not_prepared(container, mount))?;
+            }
             Ok(HostMount {
                 path,
                 source,
@@ -413,21 +421,9 @@ impl PodVolumes {
     }
 }
 
-/// What `sub_path` means in a volume; directories that are missing are made.
-fn descend(
-    volume: &SetUpVolume,
-    sub_path: &str,
-    container: &str,
-    mount: &VolumeMount,
-) -> Result<MountSource, MountsError> {
-    if sub_path.is_empty() {
-        return Ok(volume.source.clone());
-    }
-    volume.source.descend(sub_path).map_err(|reason: DescendError| MountsError::SubPath {
-        volume: mount.name.clone(),
-        container: container.to_owned(),
-        reason,
-    })
+/// What is said of a `subPath` that cannot be had.
+fn not_prepared(container: &str, mount: &VolumeMount) -> impl FnOnce(DescendError) -> MountsError {
+    |reason| MountsError::SubPath { volume: mount.name.clone(), container: container.to_owned(), reason }
 }
 
 /// A path in a container without `.` and `..`, which are taken as they are written, whatever links there are: container

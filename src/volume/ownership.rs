@@ -37,7 +37,9 @@ fn permitted(changed: io::Result<()>) -> io::Result<bool> {
     match changed {
         Ok(()) => Ok(true),
         // The latter is what the kernel says of IDs that the user namespace lacks.
-        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(false),
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }
@@ -160,14 +162,11 @@ mod tree {
         Ok(())
     }
 
-    #[expect(clippy::allow_attributes, reason = "the type differs by system")]
-    #[allow(clippy::useless_conversion, reason = "the type differs by system")]
+    #[expect(clippy::useless_conversion, reason = "the type differs by system")]
     fn mode_of(stat: &Stat) -> u32 {
         u32::from(stat.st_mode) & 0o7777
     }
 
-    #[expect(clippy::allow_attributes, reason = "the type differs by system")]
-    #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast, reason = "the type differs by system")]
     fn raw(mode: u32) -> Mode {
         Mode::from_raw_mode(mode as rustix::fs::RawMode)
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{Mode as RawMode, OFlags};
 
 use super::*;
-use crate::vfs::{Dir, Errno, FileKind, MountTable, OpenOptions, Opened};
+use crate::vfs::{Dir, FileKind, MountTable, OpenOptions, Opened};
 
 /// Objects by name; the namespace is always `ns`.
 #[derive(Default)]
@@ -597,9 +597,9 @@ fn other_group(directory: &Path) -> Option<u32> {
     let file = tempfile::NamedTempFile::new_in(directory).unwrap();
     let own = file.as_file().metadata().unwrap().gid();
     let groups = rustix::process::getgroups().unwrap().into_iter().map(|group| group.as_raw());
-    groups.chain([own + 1]).find(|group| {
-        *group != own && std::os::unix::fs::chown(file.path(), None, Some(*group)).is_ok()
-    })
+    groups
+        .chain([own + 1])
+        .find(|group| *group != own && std::os::unix::fs::chown(file.path(), None, Some(*group)).is_ok())
 }
 
 #[test]
@@ -646,9 +646,8 @@ fn places_of_mounts_are_taken_as_they_are_written() {
         ("/a/..", Err("/a/..")),
     ] {
         let mounts = format!("[{{name: v, mountPath: {path}}}]");
-        let refusal = |path| {
-            format!("volume \"v\" cannot be mounted at {path:?}: a container's root filesystem is its image's")
-        };
+        let refusal =
+            |path| format!("volume \"v\" cannot be mounted at {path:?}: a container's root filesystem is its image's");
         let native = scene.host_mounts(&mounts).map(|mounts| mounts[0].path.clone());
         assert_eq!(native, expected.map(str::to_owned).map_err(refusal), "{path}");
         match (scene.mounts(&mounts), expected) {
@@ -694,4 +693,17 @@ fn a_removal_that_was_interrupted_is_finished_by_the_next() {
     }
     PodVolumes::tear_down_leftovers(scratch.path()).unwrap();
     assert!(!volumes.exists());
+}
+
+/// The host may put another directory in the place of one that a pod has as its volume.
+#[test]
+fn a_native_containers_sub_path_is_made_where_it_will_be_mounted() {
+    let scene = Scene::new();
+    let host = scene.scratch.path().join("host");
+    fs::create_dir(&host).unwrap();
+    scene.set_up(&format!("{{name: v, hostPath: {{path: {}}}}}", host.display())).unwrap();
+    fs::rename(&host, scene.scratch.path().join("before")).unwrap();
+    fs::create_dir(&host).unwrap();
+    scene.host_mounts("[{name: v, mountPath: /v, subPath: new}]").unwrap();
+    assert!(host.join("new").is_dir());
 }

@@ -195,8 +195,12 @@ mod unix {
 
     /// A handle of `name` for which it need be neither readable nor writable, where there is such a thing.
     pub(in super::super) fn open_handle(directory: &Dir, name: &str) -> Result<HostOpened, Errno> {
-        let handle =
-            rustix::fs::openat(directory, name, WALK | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+        let handle = rustix::fs::openat(
+            directory,
+            name,
+            WALK | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         match kind_of(&rustix::fs::fstat(&handle)?) {
             FileKind::Symlink => Ok(HostOpened::Symlink(read_link(directory, name)?)),
             _ => opened(handle),

@@ -226,7 +226,7 @@ spec:
         assert!(said.starts_with("eyJ"), "{said}");
         assert!(modes.iter().any(|mode| said.ends_with(&format!("\n{mode} 1000\n644\n"))), "{said}");
         let path = format!("{directory}/token");
-        husk.husk(["exec", name, "-c", "wasm", "--", "cat", &path]).exits(0).says("eyJ");
+        assert!(husk.husk(["exec", name, "-c", "wasm", "--", "cat", &path]).ok().starts_with("eyJ"));
     }
 }
 
@@ -249,7 +249,8 @@ spec:
     );
     for (name, image) in [("native", "busybox"), ("wasm", "builtin/busybox")] {
         let script = format!("touch /v/{name} /one/{name} && stat -c '%a' /v /one && test -d /v/sub/one");
-        let mounts = "[{name: v, mountPath: /v}, {name: v, mountPath: /one, subPath: sub/one}, {name: host, mountPath: /h}]";
+        let mounts =
+            "[{name: v, mountPath: /v}, {name: v, mountPath: /one, subPath: sub/one}, {name: host, mountPath: /h}]";
         yaml += &format!(
             "    - {{name: {name}, image: {image}, command: [sh, -c, \"{script}\"], volumeMounts: {mounts}}}\n"
         );
@@ -310,7 +311,11 @@ fn mounts_that_cannot_be_are_refused_alike(test: &str, user: User) {
     }
     let outside = "path leads outside of the volume";
     let cases = [
-        ("root", "mountPath: /", "volume \"v\" cannot be mounted at \"/\": a container's root filesystem is its image's"),
+        (
+            "root",
+            "mountPath: /",
+            "volume \"v\" cannot be mounted at \"/\": a container's root filesystem is its image's",
+        ),
         ("link", "mountPath: /m, subPath: link", outside),
         ("whole", "mountPath: /m, subPath: whole", outside),
         ("up", "mountPath: /m, subPath: up/etc", outside),
