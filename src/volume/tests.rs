@@ -541,14 +541,7 @@ fn is_given(path: &Path, user: u32) -> bool {
 /// What pods before have left on a claim is the next one's group's, down to any depth; links are not followed.
 #[test]
 fn a_claims_files_get_the_pods_group() {
-    let path = std::env::temp_dir();
-    let Some(group) = other_group(&path) else {
-        let _ = io::Write::write_all(
-            &mut io::stderr(),
-            b"not run here: a_claims_files_get_the_pods_group: this user has one group only\n",
-        );
-        return;
-    };
+    let Some(group) = other_group("a_claims_files_get_the_pods_group") else { return };
     let mut scene = Scene::new();
     let (root, outside) = (scene.scratch.path().join("volumes/ns/data"), scene.scratch.path().join("outside"));
     fs::create_dir_all(root.join("sub")).unwrap();
@@ -592,14 +585,18 @@ fn a_claims_files_get_the_pods_group() {
     assert_eq!((of("").1, of("top").1), ("2775".to_owned(), "660".to_owned()));
 }
 
-/// A group other than that of new files, to which this user may give files.
-fn other_group(directory: &Path) -> Option<u32> {
-    let file = tempfile::NamedTempFile::new_in(directory).unwrap();
+/// A group other than that of new files, to which this user may give files. Where there is none, `test` cannot run.
+fn other_group(test: &str) -> Option<u32> {
+    let file = tempfile::NamedTempFile::new().unwrap();
     let own = file.as_file().metadata().unwrap().gid();
     let groups = rustix::process::getgroups().unwrap().into_iter().map(|group| group.as_raw());
-    groups
-        .chain([own + 1])
-        .find(|group| *group != own && std::os::unix::fs::chown(file.path(), None, Some(*group)).is_ok())
+    let may_give = |group: u32| std::os::unix::fs::chown(file.path(), None, Some(group)).is_ok();
+    let other = groups.chain([own + 1]).find(|group| *group != own && may_give(*group));
+    if other.is_none() {
+        let reason = format!("not run here: {test}: this user has one group only\n");
+        let _ = io::Write::write_all(&mut io::stderr(), reason.as_bytes());
+    }
+    other
 }
 
 #[test]
@@ -617,7 +614,7 @@ fn a_group_that_the_host_lacks_keeps_no_volume_back() {
 
 #[test]
 fn claims_of_any_depth_get_the_group() {
-    let Some(group) = other_group(&std::env::temp_dir()) else { return };
+    let Some(group) = other_group("claims_of_any_depth_get_the_group") else { return };
     let mut scene = Scene::new();
     scene.set_up("{name: v, persistentVolumeClaim: {claimName: data}}").unwrap();
     let claim = scene.scratch.path().join("volumes/ns/data");
