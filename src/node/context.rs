@@ -22,7 +22,7 @@ use crate::pod::dns::{self, HostnameTooLong, PodNames, ResolvConf};
 use crate::pod::downward::{self, DownwardFacts};
 use crate::pod::env::{ConfigSource, EnvContext};
 use crate::runtime::PodSandbox;
-use crate::volume::{self, IssuedToken, MountMemory, TokenRequest, VolumeContext};
+use crate::volume::{self, GroupChangePolicy, IssuedToken, MountMemory, TokenRequest, VolumeContext};
 
 /// Why a pod has no network.
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +66,17 @@ impl<'a> PodContext<'a> {
     pub(super) fn volumes(&self) -> VolumeContext<'_> {
         let security = self.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
         let fs_group = security.and_then(|security| security.fs_group);
+        let policy = security.and_then(|security| security.fs_group_change_policy.as_deref());
         VolumeContext {
             namespace: namespace(self.pod),
             data_directory: &self.config.data_dir,
             memory_limit: self.memory_limit(),
             mount_memory: self.mount_memory(),
             fs_group: fs_group.and_then(|group| u32::try_from(group).ok()),
+            fs_group_change_policy: match policy {
+                Some("OnRootMismatch") => GroupChangePolicy::OnRootMismatch,
+                _ => GroupChangePolicy::Always,
+            },
             one_user: one_user(self.pod),
             now: self.config.clock.now(),
             sources: self,
@@ -171,17 +176,17 @@ impl volume::DownwardSource for PodContext<'_> {
     }
 }
 
-/// Whether all containers of a pod say that they run as the same user (kubelet v1.36 `FsUserFrom`).
-fn one_user(pod: &Pod) -> bool {
-    let Some(spec) = &pod.spec else { return false };
+/// The user that all containers of a pod say that they run as, if it is the same (kubelet v1.36 `FsUserFrom`).
+fn one_user(pod: &Pod) -> Option<u32> {
+    let spec = pod.spec.as_ref()?;
     let of_pod = spec.security_context.as_ref().and_then(|security| security.run_as_user);
     let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
     let mut users = containers.map(|container| {
         let own = container.security_context.as_ref().and_then(|security| security.run_as_user);
         own.or(of_pod)
     });
-    let first = users.next().flatten();
-    first.is_some() && users.all(|user| user == first)
+    let first = users.next().flatten()?;
+    users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok()).flatten()
 }
 
 /// The pod's namespace.

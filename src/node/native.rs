@@ -20,7 +20,7 @@ use crate::runtime::{
     LinuxContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig, Mount,
     Propagation, RootfsSpec, SeccompProfile, signal_number,
 };
-use crate::volume::PodVolumes;
+use crate::volume::{PodVolumes, clean_path};
 
 /// Where in the data directory profiles of system calls are.
 const SECCOMP_FOLDER: &str = "seccomp";
@@ -94,7 +94,9 @@ fn managed_files(
     directory: &Path,
 ) -> std::io::Result<Vec<Mount>> {
     fs::create_dir_all(directory)?;
-    let taken = |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
+    let taken = |path: &str| {
+        container.volume_mounts.iter().flatten().any(|mount| clean_path(&mount.mount_path) == clean_path(path))
+    };
     let own_network = !host_network(context.pod);
     let hosts = if own_network {
         dns::hosts_file(context.pod, parts.names, &context.facts.pod_ips)
@@ -113,7 +115,7 @@ fn managed_files(
         fs::write(&source, content)?;
         fs::set_permissions(&source, fs::Permissions::from_mode(mode))?;
         if !taken(target) {
-            mounts.push(Mount { source, target: target.into(), ..Mount::default() });
+            mounts.push(Mount { source, target: clean_path(target).into(), ..Mount::default() });
         }
     }
     Ok(mounts)
@@ -126,7 +128,7 @@ fn volumes(
 ) -> Result<Vec<Mount>, StartError> {
     let specs = container.volume_mounts.as_deref().unwrap_or_default();
     let sub_path = |expression: &str| command::sub_path(expression, variables).map_err(|missing| missing.to_string());
-    let mounts = volumes.host_mounts_for(specs, &sub_path).map_err(StartError::config)?;
+    let mounts = volumes.host_mounts_for(&container.name, specs, &sub_path).map_err(StartError::config)?;
     let mount = |(mount, spec): (crate::volume::HostMount, &k8s_openapi::api::core::v1::VolumeMount)| Mount {
         source: mount.source,
         sub_path: mount.sub_path,

@@ -13,7 +13,7 @@ use crate::image::{Image, ImageLayer, LayerContent};
 use crate::pod::command;
 use crate::pod::dns::{self, PodNames};
 use crate::vfs::{DeviceFs, Layer, LayerStack, MemoryFile, MountSource, MountTable, MountTableBuilder, TreeFs};
-use crate::volume::PodVolumes;
+use crate::volume::{PodVolumes, clean_path};
 
 /// Images whose merged layers are kept in memory.
 const MAX_CACHED_IMAGES: usize = 64;
@@ -85,7 +85,7 @@ pub(super) fn build(
         // Where a link leads elsewhere, what is there stays as it is.
         let Ok(directory) = root.descend(path.trim_start_matches('/')) else { continue };
         if read_only {
-            builder = builder.mount(path, directory, false);
+            builder = builder.mount(&path, directory, false);
         }
     }
     builder = builder.mount("/dev", DeviceFs::new(), false);
@@ -95,10 +95,10 @@ pub(super) fn build(
 }
 
 /// The image's own volumes, but where those of the pod are mounted. What is in them is the container's, and goes with it.
-pub(super) fn image_volumes<'a>(image: &'a Image, container: &'a ContainerSpec) -> impl Iterator<Item = &'a str> {
+pub(super) fn image_volumes<'a>(image: &'a Image, container: &'a ContainerSpec) -> impl Iterator<Item = String> {
     let mounts = || container.volume_mounts.iter().flatten();
-    let is_mounted = move |path: &str| mounts().any(|mount| mount.mount_path.trim_end_matches('/') == path);
-    image.config.volumes.iter().map(|path| path.trim_end_matches('/')).filter(move |path| !is_mounted(path))
+    let is_mounted = move |path: &String| mounts().any(|mount| clean_path(&mount.mount_path) == *path);
+    image.config.volumes.iter().map(|path| clean_path(path)).filter(move |path| !is_mounted(path))
 }
 
 /// The table of a container whose files its runtime has otherwise.
@@ -113,7 +113,9 @@ fn add_managed_files(
     container: &ContainerSpec,
     files: &ManagedFiles<'_>,
 ) -> MountTableBuilder {
-    let taken = |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
+    let taken = |path: &str| {
+        container.volume_mounts.iter().flatten().any(|mount| clean_path(&mount.mount_path) == clean_path(path))
+    };
     let generated = [
         ("/etc/hosts", dns::hosts_file(context.pod, files.names, files.pod_ips)),
         ("/etc/hostname", dns::hostname_file(files.names)),

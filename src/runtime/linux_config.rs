@@ -92,7 +92,7 @@ pub struct RootfsSpec {
 pub struct Mount {
     /// The host's file or directory.
     pub source: PathBuf,
-    /// `subPath`, resolved within `source` whatever symbolic links it has; created as a directory if it is missing.
+    /// `subPath`, which must be there and which no symbolic link may lead out of `source`.
     pub sub_path: Option<PathBuf>,
     /// Where in the container; created if missing.
     pub target: PathBuf,

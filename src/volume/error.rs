@@ -98,6 +98,14 @@ pub enum MountsError {
         /// As the mount names it.
         volume: String,
     },
+    /// The mount is to hide the container's whole filesystem.
+    #[error("volume {volume:?} cannot be mounted at {path:?}: a container's root filesystem is its image's")]
+    Root {
+        /// The volume's name.
+        volume: String,
+        /// The `mountPath` as given.
+        path: String,
+    },
     /// A `subPathExpr` could not be expanded.
     #[error("{0}")]
     Expansion(String),

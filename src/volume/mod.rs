@@ -9,6 +9,7 @@
 
 mod error;
 mod host_path;
+mod ownership;
 mod payload;
 #[cfg(test)]
 mod tests;
@@ -27,11 +28,12 @@ use k8s_openapi::api::core::v1::{
 
 use crate::api::quantity::Quantity;
 use crate::base::clock::Timestamp;
-use crate::vfs::{DescendError, HostDirFs, MountSource, MountTableBuilder, TreeFs};
+use crate::vfs::{DescendError, Errno, HostDirFs, MountSource, MountTableBuilder, TreeFs};
 
 use self::tokens::Tokens;
 
 pub use error::{MountsError, SetUpError, VolumeError};
+pub use ownership::GroupChangePolicy;
 pub use tokens::{IssuedToken, TokenRequest};
 
 /// The objects volumes are made from.
@@ -71,8 +73,10 @@ pub struct VolumeContext<'a> {
     pub mount_memory: Option<&'a MountMemory>,
     /// `securityContext.fsGroup` of the pod.
     pub fs_group: Option<u32>,
-    /// Whether all containers of the pod run as the same user, who has its tokens for himself then.
-    pub one_user: bool,
+    /// `securityContext.fsGroupChangePolicy` of the pod.
+    pub fs_group_change_policy: GroupChangePolicy,
+    /// The user that all containers of the pod run as, if it is the same: the pod's tokens are that user's alone then.
+    pub one_user: Option<u32>,
     /// The current time, for the names of written versions.
     pub now: Timestamp,
     /// The objects there are.
@@ -106,7 +110,7 @@ pub struct HostMount {
     pub path: String,
     /// The volume: a file or directory of the host.
     pub source: PathBuf,
-    /// What of it is mounted, to be resolved within it.
+    /// What of it is mounted, to be resolved within it: it is there.
     pub sub_path: Option<PathBuf>,
     /// Whether the container may only read.
     pub read_only: bool,
@@ -137,6 +141,13 @@ enum Kind {
     Written { directory: PathBuf, volume: Box<Volume> },
     /// Everything that needs no more care.
     Plain,
+}
+
+/// What a mount says: the volume, where it shows in the container, and the `subPath`, which leads nowhere but down.
+struct Mounted {
+    volume: Arc<SetUpVolume>,
+    path: String,
+    sub_path: String,
 }
 
 impl PodVolumes {
@@ -191,9 +202,9 @@ impl PodVolumes {
             let host = Some(PathBuf::from(&host_path.path));
             Ok(SetUpVolume { source, host, read_only: false, kind: Kind::Plain })
         } else if let Some(claim) = &volume.persistent_volume_claim {
-            let directory = prepare_claim(&claim.claim_name, context)?;
-            let source = open(&directory)?.into();
             let read_only = claim.read_only.unwrap_or(false);
+            let directory = prepare_claim(&claim.claim_name, read_only, context)?;
+            let source = open(&directory)?.into();
             Ok(SetUpVolume { source, host: Some(directory), read_only, kind: Kind::Plain })
         } else {
             let kind = payload::kind(volume)?;
@@ -276,7 +287,7 @@ impl PodVolumes {
         let directory = self.make_directory("empty-dir", name, mode)?;
         mount(&directory).map_err(|error| SetUpError::io("mount memory on", &directory, error))?;
         set_mode(&directory, mode)
-            .and_then(|()| set_group(&directory, context.fs_group))
+            .and_then(|()| context.fs_group.map_or(Ok(false), |group| ownership::set_group(&directory, group)))
             .map_err(|error| SetUpError::io("change the group of", &directory, error))?;
         Ok(directory)
     }
@@ -297,30 +308,36 @@ impl PodVolumes {
         mount: &VolumeMount,
         expand: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<Mount, MountsError> {
-        let (volume, sub_path) = self.mounted(mount, expand)?;
-        let source = match sub_path.as_str() {
-            "" => volume.source.clone(),
-            path => volume.source.descend(path).map_err(|reason: DescendError| MountsError::SubPath {
-                volume: mount.name.clone(),
-                container: container.to_owned(),
-                reason,
-            })?,
+        let Mounted { volume, path, sub_path } = self.mounted(mount, expand)?;
+        let source = if sub_path.is_empty() {
+            volume.source.clone()
+        } else {
+            volume.source.descend(&sub_path).map_err(not_prepared(container, mount))?
         };
-        Ok(Mount { path: mount_path(mount), source, read_only: volume.read_only || mount.read_only.unwrap_or(false) })
+        Ok(Mount { path, source, read_only: volume.read_only || mount.read_only.unwrap_or(false) })
     }
 
-    /// The mounts of a native container, in the order of `mounts`. `expand` expands a `subPathExpr`.
+    /// The mounts of the native container `container`, in the order of `mounts`. `expand` expands a `subPathExpr`.
     pub fn host_mounts_for(
         &self,
+        container: &str,
         mounts: &[VolumeMount],
         expand: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<Vec<HostMount>, MountsError> {
         let host_mount = |mount: &VolumeMount| {
-            let (volume, sub_path) = self.mounted(mount, expand)?;
+            let Mounted { volume, path, sub_path } = self.mounted(mount, expand)?;
             let in_memory = || MountsError::InMemory { volume: mount.name.clone() };
+            let source = volume.host.clone().ok_or_else(in_memory)?;
+            if !sub_path.is_empty() {
+                // Made where it is missing, and refused where it leads out. Whoever mounts it resolves it once more, for a
+                // container may have changed it by then.
+                let directory = HostDirFs::open(&source).map_err(|error| DescendError::from(Errno::from(error)));
+                let found = directory.and_then(|directory| MountSource::from(directory).descend(&sub_path));
+                found.map_err(not_prepared(container, mount))?;
+            }
             Ok(HostMount {
-                path: mount_path(mount),
-                source: volume.host.clone().ok_or_else(in_memory)?,
+                path,
+                source,
                 sub_path: (!sub_path.is_empty()).then(|| PathBuf::from(sub_path)),
                 read_only: volume.read_only || mount.read_only.unwrap_or(false),
             })
@@ -328,14 +345,18 @@ impl PodVolumes {
         mounts.iter().map(host_mount).collect()
     }
 
-    /// The volume of a mount, and its `subPath`, which leads nowhere but down.
+    /// What a mount says, checked as far as it can be without a look at the volume.
     fn mounted(
         &self,
         mount: &VolumeMount,
         expand: &dyn Fn(&str) -> Result<String, String>,
-    ) -> Result<(Arc<SetUpVolume>, String), MountsError> {
+    ) -> Result<Mounted, MountsError> {
         let volume =
             self.volume(&mount.name).ok_or_else(|| MountsError::UnknownVolume { volume: mount.name.clone() })?;
+        let path = clean_path(&mount.mount_path);
+        if path == "/" {
+            return Err(MountsError::Root { volume: mount.name.clone(), path: mount.mount_path.clone() });
+        }
         let sub_path = match mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty()) {
             Some(expression) => expand(expression).map_err(MountsError::Expansion)?,
             None => mount.sub_path.clone().unwrap_or_default(),
@@ -346,7 +367,7 @@ impl PodVolumes {
         if sub_path.split('/').any(|name| name == "..") {
             return Err(MountsError::BackstepSubPath { path: sub_path });
         }
-        Ok((volume, sub_path))
+        Ok(Mounted { volume, path, sub_path })
     }
 
     /// Brings every volume written from objects up to date: an atomic swap where anything changed, nothing where
@@ -400,8 +421,23 @@ impl PodVolumes {
     }
 }
 
-fn mount_path(mount: &VolumeMount) -> String {
-    if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) }
+/// What is said of a `subPath` that cannot be had.
+fn not_prepared(container: &str, mount: &VolumeMount) -> impl FnOnce(DescendError) -> MountsError {
+    |reason| MountsError::SubPath { volume: mount.name.clone(), container: container.to_owned(), reason }
+}
+
+/// A path in a container without `.` and `..`, which are taken as they are written, whatever links there are: container
+/// runtimes do so with the places of mounts (runc `cleanPath`).
+pub fn clean_path(path: &str) -> String {
+    let mut names = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    format!("/{}", names.join("/"))
 }
 
 fn volumes_directory(pod_directory: &Path) -> PathBuf {
@@ -460,8 +496,8 @@ fn open(directory: &Path) -> Result<HostDirFs, SetUpError> {
     HostDirFs::open(directory).map_err(|error| SetUpError::io("open", directory, error))
 }
 
-/// A claim is a directory kept by its name, beyond the pod.
-fn prepare_claim(name: &str, context: &VolumeContext<'_>) -> Result<PathBuf, SetUpError> {
+/// A claim is a directory kept by its name, beyond the pod. Each pod's group gets what is in it, unless the pod only reads.
+fn prepare_claim(name: &str, read_only: bool, context: &VolumeContext<'_>) -> Result<PathBuf, SetUpError> {
     check_name(name)?;
     check_name(context.namespace)?;
     if !context.sources.has_claim(context.namespace, name) {
@@ -470,9 +506,12 @@ fn prepare_claim(name: &str, context: &VolumeContext<'_>) -> Result<PathBuf, Set
     let directory = context.data_directory.join("volumes").join(context.namespace).join(name);
     if !directory.is_dir() {
         fs::create_dir_all(&directory)
-            .and_then(|()| set_mode(&directory, if context.fs_group.is_some() { 0o2777 } else { 0o777 }))
-            .and_then(|()| set_group(&directory, context.fs_group))
+            .and_then(|()| set_mode(&directory, 0o777))
             .map_err(|error| SetUpError::io("make", &directory, error))?;
+    }
+    if let Some(group) = context.fs_group.filter(|_| !read_only) {
+        ownership::set_group_of_all(&directory, group, context.fs_group_change_policy)
+            .map_err(|error| SetUpError::io("change the group of", &directory, error))?;
     }
     Ok(directory)
 }
@@ -494,17 +533,4 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     return fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]
     return { (path, mode) }.0.metadata().map(|_| ());
-}
-
-/// Gives `path` to the pod's group; without the right to, the permission bits have to do.
-fn set_group(path: &Path, group: Option<u32>) -> io::Result<()> {
-    #[cfg(unix)]
-    if let Some(group) = group {
-        return match std::os::unix::fs::lchown(path, None, Some(group)) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-            other => other,
-        };
-    }
-    let _ = (path, group);
-    Ok(())
 }

@@ -23,6 +23,9 @@ const DEFAULT_TOKEN_SECONDS: i64 = 3600;
 pub(super) struct PayloadFile {
     pub(super) contents: Vec<u8>,
     pub(super) mode: u32,
+    /// Of a file that is for the pod's user or group alone: the mode where the host lets it be given to neither.
+    pub(super) mode_for_all: Option<u32>,
+    pub(super) user: Option<u32>,
     pub(super) group: Option<u32>,
 }
 
@@ -82,11 +85,27 @@ struct Gathering<'a> {
 impl Gathering<'_> {
     fn add(&mut self, path: &str, contents: Vec<u8>, mode: Option<i32>) -> Result<(), SetUpError> {
         check_path(path)?;
-        let mode = u32::try_from(mode.unwrap_or(self.default_mode)).unwrap_or(0o644) & 0o777;
-        let group = self.context.fs_group;
-        let mode = if group.is_some() { mode | GROUP_READ } else { mode };
-        self.files.insert(path.to_owned(), PayloadFile { contents, mode, group });
+        let mode = self.mode(mode);
+        let file = PayloadFile { contents, mode, mode_for_all: None, user: None, group: self.context.fs_group };
+        self.files.insert(path.to_owned(), file);
         Ok(())
+    }
+
+    /// Adds a file that only the pod's group may read, or the user that all its containers run as, if there is any such.
+    fn add_private(&mut self, path: &str, contents: Vec<u8>) -> Result<(), SetUpError> {
+        let VolumeContext { fs_group: group, one_user: user, .. } = *self.context;
+        if group.is_none() && user.is_none() {
+            return self.add(path, contents, None);
+        }
+        check_path(path)?;
+        let (mode, mode_for_all) = (self.mode(Some(PRIVATE_MODE)), Some(self.mode(None)));
+        self.files.insert(path.to_owned(), PayloadFile { contents, mode, mode_for_all, user, group });
+        Ok(())
+    }
+
+    fn mode(&self, own: Option<i32>) -> u32 {
+        let mode = u32::try_from(own.unwrap_or(self.default_mode)).unwrap_or(0o644) & 0o777;
+        if self.context.fs_group.is_some() { mode | GROUP_READ } else { mode }
     }
 
     /// Adds all of `data`, or the keys that `items` names. `missing` makes the error for a key that is not there;
@@ -155,8 +174,7 @@ impl Gathering<'_> {
         let seconds = source.expiration_seconds.unwrap_or(DEFAULT_TOKEN_SECONDS);
         let audience = source.audience.clone().filter(|audience| !audience.is_empty());
         let token = self.tokens.get(&TokenRequest { audience, seconds }, self.context)?;
-        let is_private = self.context.fs_group.is_some() || self.context.one_user;
-        self.add(&source.path, token.into_bytes(), is_private.then_some(PRIVATE_MODE))
+        self.add_private(&source.path, token.into_bytes())
     }
 
     /// Of two sources with the same path the later one wins.

@@ -1,9 +1,12 @@
 //! Volumes as a container finds them: set up from YAML, mounted, read through a mount table.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{Mode as RawMode, OFlags};
 
 use super::*;
-use crate::vfs::{Dir, Errno, FileKind, MountTable, OpenOptions, Opened};
+use crate::vfs::{Dir, FileKind, MountTable, OpenOptions, Opened};
 
 /// Objects by name; the namespace is always `ns`.
 #[derive(Default)]
@@ -58,7 +61,8 @@ struct Scene {
     objects: Objects,
     volumes: PodVolumes,
     fs_group: Option<u32>,
-    one_user: bool,
+    policy: GroupChangePolicy,
+    one_user: Option<u32>,
     now: Timestamp,
 }
 
@@ -68,7 +72,15 @@ impl Scene {
         let volumes = PodVolumes::new(&scratch.path().join("pod"));
         let mut objects = Objects { claims: vec!["data".to_owned()], ..Objects::default() };
         objects.secrets.insert("s".to_owned(), yaml("data: {user: YWRtaW4=, pass: aHVudGVyMg==}"));
-        let scene = Self { scratch, objects, volumes, fs_group: None, one_user: false, now: Timestamp::UNIX_EPOCH };
+        let scene = Self {
+            scratch,
+            objects,
+            volumes,
+            fs_group: None,
+            policy: GroupChangePolicy::Always,
+            one_user: None,
+            now: Timestamp::UNIX_EPOCH,
+        };
         scene.put("c", "{data: {a: A, b: B}, binaryData: {bin: AAE=}}");
         scene
     }
@@ -84,6 +96,7 @@ impl Scene {
             memory_limit: 1 << 20,
             mount_memory: None,
             fs_group: self.fs_group,
+            fs_group_change_policy: self.policy,
             one_user: self.one_user,
             now: self.now,
             sources: &self.objects,
@@ -95,17 +108,24 @@ impl Scene {
         self.volumes.set_up(&yaml(volume), &self.context()).map_err(|error| error.to_string())
     }
 
+    fn host_mounts(&self, mounts: &str) -> Result<Vec<HostMount>, String> {
+        self.volumes.host_mounts_for("main", &yaml::<Vec<_>>(mounts), &expand).map_err(|error| error.to_string())
+    }
+
     fn mounts(&self, mounts: &str) -> Result<Dir, String> {
-        let expand = |expression: &str| match expression {
-            "$(NAME)" => Ok("expanded".to_owned()),
-            _ => Err("missing value for X".to_owned()),
-        };
         let mounts: Vec<VolumeMount> = yaml(mounts);
         let mounts = self.volumes.mounts_for("main", &mounts, &expand).map_err(|error| error.to_string())?;
         let table = mounts
             .into_iter()
             .fold(MountTable::builder(TreeFs::in_memory(1 << 20)), |table, mount| mount.add_to(table));
         Ok(table.build().unwrap().root())
+    }
+}
+
+fn expand(expression: &str) -> Result<String, String> {
+    match expression {
+        "$(NAME)" => Ok("expanded".to_owned()),
+        _ => Err("missing value for X".to_owned()),
     }
 }
 
@@ -353,6 +373,8 @@ fn sub_paths_stay_in_their_volume() {
     let host = scene.scratch.path().join("host");
     fs::create_dir_all(host.join("d")).unwrap();
     fs::write(scene.scratch.path().join("secret"), "secret").unwrap();
+    fs::write(host.join("plain"), "").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(host.join("socket")).unwrap();
     for (target, name) in [("d", "inside"), ("..", "up"), ("/etc", "abs"), ("../secret", "file"), ("loop", "loop")] {
         std::os::unix::fs::symlink(target, host.join(name)).unwrap();
     }
@@ -362,6 +384,7 @@ fn sub_paths_stay_in_their_volume() {
     for (mount, expected) in [
         ("subPath: d", None),
         ("subPath: ./inside/new/", None),
+        ("subPath: plain", None),
         ("subPathExpr: $(NAME)", None),
         ("subPathExpr: $(OTHER)", Some("missing value for X".to_owned())),
         ("subPath: ../x", Some("unable to provision SubPath `../x`: must not contain '..'".to_owned())),
@@ -371,9 +394,16 @@ fn sub_paths_stay_in_their_volume() {
         ("subPath: abs", Some(format!("{prepare}path leads outside of the volume"))),
         ("subPath: file", Some(format!("{prepare}path leads outside of the volume"))),
         ("subPath: loop", Some(format!("{prepare}too many levels of symbolic links"))),
+        ("subPath: plain/x", Some(format!("{prepare}not a directory"))),
     ] {
-        let result = scene.mounts(&format!("[{{name: v, mountPath: /v, {mount}}}]"));
-        assert_eq!(result.err(), expected, "{mount}");
+        let mounts = format!("[{{name: v, mountPath: /v, {mount}}}]");
+        assert_eq!(scene.mounts(&mounts).err(), expected, "{mount}");
+        assert_eq!(scene.host_mounts(&mounts).err(), expected, "{mount} of a native container");
+    }
+    assert!(!host.join("etc").exists() && !host.join("x").exists());
+    // Elsewhere there is no handle of what cannot be read.
+    if cfg!(target_os = "linux") {
+        assert!(scene.host_mounts("[{name: v, mountPath: /v, subPath: socket}]").is_ok());
     }
     assert!(host.join("d/new").is_dir());
     let mode = HostDirFs::open(&host.join("expanded")).map(|_| fs::metadata(host.join("expanded")).unwrap());
@@ -467,13 +497,187 @@ fn tokens_are_replaced_in_time_and_not_sooner() {
 
 #[test]
 fn a_token_is_for_the_one_user_or_group_alone() {
-    for (fs_group, one_user, mode) in [(None, true, 0o600), (Some(2000), false, 0o640), (None, false, 0o644)] {
+    let (own_user, own_group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let others = own_user + 1;
+    // Root, of the system or of a large enough namespace, may give files away.
+    let may_give = own_user == 0 && is_given(tempfile::NamedTempFile::new().unwrap().path(), others);
+    let by_right = |mode| if may_give { mode } else { 0o644 };
+    for (fs_group, one_user, mode) in [
+        (None, Some(own_user), 0o600),
+        (None, Some(others), by_right(0o600)),
+        (Some(own_group), None, 0o640),
+        (Some(others), None, by_right(0o640)),
+        (Some(own_group), Some(others), 0o640),
+        (None, None, 0o644),
+    ] {
         let mut scene = Scene::new();
         (scene.fs_group, scene.one_user) = (fs_group, one_user);
-        scene.set_up("{name: v, projected: {sources: [{serviceAccountToken: {path: token}}]}}").unwrap();
-        let root = scene.mounts("[{name: v, mountPath: /v}]").unwrap();
-        assert_eq!(root.stat_at("/v/token", true).unwrap().mode, mode);
+        let sources = "[{serviceAccountToken: {path: token}}, {configMap: {name: c}}]";
+        scene.set_up(&format!("{{name: v, projected: {{sources: {sources}}}}}")).unwrap();
+        let volume = scene.scratch.path().join("pod/volumes/kubernetes.io~projected/v");
+        let version = || fs::read_link(volume.join("..data")).unwrap();
+        let check = || {
+            let found = fs::metadata(volume.join("token")).unwrap();
+            let owner = one_user.filter(|user| may_give || *user == own_user).unwrap_or(own_user);
+            assert_eq!((found.mode() & 0o7777, found.uid()), (mode, owner), "{fs_group:?} {one_user:?}");
+            assert_eq!(fs::metadata(volume.join("a")).unwrap().uid(), own_user, "the token alone is private");
+        };
+        check();
+        let first = version();
+        assert!(scene.volumes.update(&scene.context()).is_empty());
+        assert_eq!(version(), first, "nothing has changed");
+        scene.now += jiff::SignedDuration::from_secs(3000);
+        assert!(scene.volumes.update(&scene.context()).is_empty());
+        assert_ne!(version(), first, "the token was replaced");
+        check();
     }
+}
+
+/// Whether the host lets files be given to a user.
+fn is_given(path: &Path, user: u32) -> bool {
+    std::os::unix::fs::chown(path, Some(user), None).is_ok()
+}
+
+/// What pods before have left on a claim is the next one's group's, down to any depth; links are not followed.
+#[test]
+fn a_claims_files_get_the_pods_group() {
+    let Some(group) = other_group("a_claims_files_get_the_pods_group") else { return };
+    let mut scene = Scene::new();
+    let (root, outside) = (scene.scratch.path().join("volumes/ns/data"), scene.scratch.path().join("outside"));
+    fs::create_dir_all(root.join("sub")).unwrap();
+    set_mode(&root, 0o755).unwrap();
+    set_mode(&root.join("sub"), 0o700).unwrap();
+    for (path, mode) in [("top", 0o600), ("sub/f", 0o4711)] {
+        fs::write(root.join(path), "").unwrap();
+        set_mode(&root.join(path), mode).unwrap();
+    }
+    fs::write(&outside, "").unwrap();
+    set_mode(&outside, 0o600).unwrap();
+    std::os::unix::fs::symlink(&outside, root.join("sub/link")).unwrap();
+    std::os::unix::fs::symlink("..", root.join("sub/up")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    let of = |path: &str| {
+        let found = fs::symlink_metadata(root.join(path)).unwrap();
+        (found.gid() == group, format!("{:o}", found.mode() & 0o7777))
+    };
+    let before = fs::metadata(&outside).unwrap();
+
+    scene.set_up("{name: none, persistentVolumeClaim: {claimName: data}}").unwrap();
+    scene.fs_group = Some(group);
+    scene.set_up("{name: reads, persistentVolumeClaim: {claimName: data, readOnly: true}}").unwrap();
+    assert_eq!((of(""), of("top")), ((false, "755".to_owned()), (false, "600".to_owned())), "nobody writes");
+
+    scene.set_up("{name: writes, persistentVolumeClaim: {claimName: data}}").unwrap();
+    let expected = [("", "2775"), ("sub", "2770"), ("top", "660"), ("sub/f", "4771")];
+    for (path, mode) in expected {
+        assert_eq!(of(path), (true, mode.to_owned()), "{path}");
+    }
+    assert!(of("sub/link").0 && of("sub/up").0 && of("socket").0);
+    let after = fs::metadata(&outside).unwrap();
+    assert_eq!((after.gid(), after.mode()), (before.gid(), before.mode()), "no link is followed");
+
+    set_mode(&root.join("top"), 0o600).unwrap();
+    scene.policy = GroupChangePolicy::OnRootMismatch;
+    scene.set_up("{name: trusts, persistentVolumeClaim: {claimName: data}}").unwrap();
+    assert_eq!(of("top").1, "600", "the root has the group already");
+    set_mode(&root, 0o755).unwrap();
+    scene.set_up("{name: looks, persistentVolumeClaim: {claimName: data}}").unwrap();
+    assert_eq!((of("").1, of("top").1), ("2775".to_owned(), "660".to_owned()));
+}
+
+/// A group other than that of new files, to which this user may give files. Where there is none, `test` cannot run.
+fn other_group(test: &str) -> Option<u32> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let own = file.as_file().metadata().unwrap().gid();
+    let groups = rustix::process::getgroups().unwrap().into_iter().map(|group| group.as_raw());
+    let may_give = |group: u32| std::os::unix::fs::chown(file.path(), None, Some(group)).is_ok();
+    let other = groups.chain([own + 1]).find(|group| *group != own && may_give(*group));
+    if other.is_none() {
+        let reason = format!("not run here: {test}: this user has one group only\n");
+        let _ = io::Write::write_all(&mut io::stderr(), reason.as_bytes());
+    }
+    other
+}
+
+#[test]
+fn a_group_that_the_host_lacks_keeps_no_volume_back() {
+    let mut scene = Scene::new();
+    // An ordinary user may not give it, and few user namespaces have it.
+    scene.fs_group = Some(u32::MAX - 1);
+    scene.set_up("{name: e, emptyDir: {}}").unwrap();
+    scene.set_up("{name: p, persistentVolumeClaim: {claimName: data}}").unwrap();
+    scene.set_up("{name: c, configMap: {name: c}}").unwrap();
+    let root = scene.mounts("[{name: e, mountPath: /e}, {name: p, mountPath: /p}]").unwrap();
+    open(&root, "/e/f", true).unwrap();
+    open(&root, "/p/f", true).unwrap();
+}
+
+#[test]
+fn claims_of_any_depth_get_the_group() {
+    let Some(group) = other_group("claims_of_any_depth_get_the_group") else { return };
+    let mut scene = Scene::new();
+    scene.set_up("{name: v, persistentVolumeClaim: {claimName: data}}").unwrap();
+    let claim = scene.scratch.path().join("volumes/ns/data");
+    // Deeper than any path can be named, and than there are descriptors.
+    let mut directory = rustix::fs::open(&claim, OFlags::DIRECTORY, RawMode::empty()).unwrap();
+    for _ in 0..3000 {
+        rustix::fs::mkdirat(&directory, "d", RawMode::RWXU).unwrap();
+        directory = rustix::fs::openat(&directory, "d", OFlags::DIRECTORY, RawMode::empty()).unwrap();
+    }
+    scene.fs_group = Some(group);
+    scene.set_up("{name: w, persistentVolumeClaim: {claimName: data}}").unwrap();
+    let last = fs::File::from(directory).metadata().unwrap();
+    assert_eq!((last.gid(), last.mode() & 0o7777), (group, 0o2770));
+    remove(&claim).unwrap();
+}
+
+#[test]
+fn places_of_mounts_are_taken_as_they_are_written() {
+    let scene = Scene::new();
+    scene.set_up("{name: v, configMap: {name: c}}").unwrap();
+    for (path, expected) in [
+        ("/tmp/../../x", Ok("/x")),
+        ("/a//b/./c/", Ok("/a/b/c")),
+        ("a/b", Ok("/a/b")),
+        ("/", Err("/")),
+        ("/a/..", Err("/a/..")),
+    ] {
+        let mounts = format!("[{{name: v, mountPath: {path}}}]");
+        let refusal =
+            |path| format!("volume \"v\" cannot be mounted at {path:?}: a container's root filesystem is its image's");
+        let native = scene.host_mounts(&mounts).map(|mounts| mounts[0].path.clone());
+        assert_eq!(native, expected.map(str::to_owned).map_err(refusal), "{path}");
+        match (scene.mounts(&mounts), expected) {
+            (Ok(root), Ok(at)) => assert_eq!(read(&root, &format!("{at}/a")).as_deref(), Ok("A"), "{path}"),
+            (mounted, expected) => {
+                assert_eq!(mounted.map(|_| ""), expected.map(|_| "").map_err(refusal), "{path}");
+            }
+        }
+    }
+}
+
+/// What a native container has by `subPath` is like the volume's root, and so its user can write there.
+#[test]
+fn directories_made_for_sub_paths_are_like_the_volumes_root() {
+    let mut scene = Scene::new();
+    scene.fs_group = Some(rustix::process::getegid().as_raw());
+    scene.set_up("{name: e, emptyDir: {}}").unwrap();
+    let mounts = scene.host_mounts("[{name: e, mountPath: /d, subPath: one/two}]").unwrap();
+    assert_eq!(mounts[0].sub_path.as_deref(), Some(Path::new("one/two")));
+    for path in ["one", "one/two"] {
+        let made = fs::metadata(mounts[0].source.join(path)).unwrap();
+        assert_eq!(format!("{:o}", made.mode() & 0o7777), "2777", "{path}");
+    }
+}
+
+#[test]
+fn a_directory_made_for_a_sub_path_does_not_hinder_updates() {
+    let scene = Scene::new();
+    scene.set_up("{name: v, configMap: {name: c}}").unwrap();
+    let root = scene.mounts("[{name: v, mountPath: /v}, {name: v, mountPath: /none, subPath: none}]").unwrap();
+    scene.put("c", "{data: {a: changed}}");
+    assert!(scene.volumes.update(&scene.context()).is_empty());
+    assert_eq!(read(&root, "/v/a").as_deref(), Ok("changed"));
 }
 
 /// Whoever removes may be killed at any moment, and the next one goes on from there.
@@ -486,4 +690,17 @@ fn a_removal_that_was_interrupted_is_finished_by_the_next() {
     }
     PodVolumes::tear_down_leftovers(scratch.path()).unwrap();
     assert!(!volumes.exists());
+}
+
+/// The host may put another directory in the place of one that a pod has as its volume.
+#[test]
+fn a_native_containers_sub_path_is_made_where_it_will_be_mounted() {
+    let scene = Scene::new();
+    let host = scene.scratch.path().join("host");
+    fs::create_dir(&host).unwrap();
+    scene.set_up(&format!("{{name: v, hostPath: {{path: {}}}}}", host.display())).unwrap();
+    fs::rename(&host, scene.scratch.path().join("before")).unwrap();
+    fs::create_dir(&host).unwrap();
+    scene.host_mounts("[{name: v, mountPath: /v, subPath: new}]").unwrap();
+    assert!(host.join("new").is_dir());
 }

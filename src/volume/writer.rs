@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 
 use super::payload::{Payload, PayloadFile};
-use super::{set_group, set_mode};
+use super::{ownership, set_mode};
 use crate::base::clock::Timestamp;
 
 const DATA: &str = "..data";
@@ -78,10 +78,17 @@ fn fill(version: &Path, files: &Payload) -> io::Result<()> {
             }
         }
         fs::write(&target, &file.contents)?;
-        set_group(&target, file.group)?;
-        set_mode(&target, file.mode)?;
+        give(&target, file)?;
     }
     Ok(())
+}
+
+/// Gives a file to whom it is for.
+fn give(target: &Path, file: &PayloadFile) -> io::Result<()> {
+    let has_group = file.group.map_or(Ok(false), |group| ownership::set_group(target, group))?;
+    let has_user = file.user.map_or(Ok(false), |user| ownership::set_user(target, user))?;
+    let is_given = has_group || has_user;
+    set_mode(target, file.mode_for_all.filter(|_| !is_given).unwrap_or(file.mode))
 }
 
 fn swap(directory: &Path, version: &str) -> io::Result<()> {
@@ -98,9 +105,12 @@ fn swap(directory: &Path, version: &str) -> io::Result<()> {
 fn link_names(directory: &Path, files: &Payload) -> io::Result<()> {
     let mut wanted: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
     for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         match name.to_str() {
             Some(name) if name.starts_with("..") || wanted.remove(name) => {}
+            // A subPath was made.
+            _ if entry.file_type()?.is_dir() => {}
             _ => fs::remove_file(directory.join(&name))?,
         }
     }
@@ -120,7 +130,7 @@ fn is_same(directory: &Path, files: &Payload) -> io::Result<bool> {
 
 fn is_same_file(path: &Path, file: &PayloadFile) -> io::Result<bool> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.len() != file.contents.len() as u64 || mode(&metadata, file) != file.mode => Ok(false),
+        Ok(metadata) if metadata.len() != file.contents.len() as u64 || !is_given(&metadata, file) => Ok(false),
         Ok(_) => Ok(fs::read(path)? == file.contents),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(error) => Err(error),
@@ -136,14 +146,18 @@ fn count_files(directory: &Path) -> io::Result<usize> {
     Ok(count)
 }
 
+/// Whether a file is as `give` leaves it.
 #[cfg(unix)]
-fn mode(metadata: &fs::Metadata, _file: &PayloadFile) -> u32 {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
+fn is_given(metadata: &fs::Metadata, file: &PayloadFile) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let mode = metadata.mode() & 0o7777;
+    let belongs = file.user.is_none_or(|user| user == metadata.uid()) || file.group == Some(metadata.gid());
+    mode == file.mode && belongs || Some(mode) == file.mode_for_all
 }
 
 #[cfg(not(unix))]
-fn mode(_metadata: &fs::Metadata, file: &PayloadFile) -> u32 {
-    file.mode
+fn is_given(_metadata: &fs::Metadata, _file: &PayloadFile) -> bool {
+    true
 }
 
 #[cfg(unix)]

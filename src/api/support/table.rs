@@ -312,8 +312,7 @@ pub const TABLE: &[Row] = &[
         "spec.securityContext.fsGroup",
         "files of volumes get the group, where the host permits, and its mode bits",
     ),
-    warned("spec.securityContext.fsGroupChangePolicy", NO_USERS)
-        .linux(Support::Warned("ignored: files of volumes get the group whenever a pod starts")),
+    yes("spec.securityContext.fsGroupChangePolicy"),
     warned("spec.securityContext.runAsUser", NO_USERS).native(),
     warned("spec.securityContext.runAsGroup", NO_USERS).native(),
     yes_because("spec.securityContext.runAsNonRoot", NON_ROOT),

@@ -175,7 +175,9 @@ impl Directory for HostDirectory {
     fn open_to_mount(&self, name: &str) -> Result<Found, Errno> {
         let reading = OpenOptions { read: true, ..OpenOptions::default() };
         let options = OpenOptions { write: !system::REOPENS, ..reading };
-        self.open(name, options).or_else(|_| self.open(name, reading))
+        let opened = self.open(name, options).or_else(|_| self.open(name, reading));
+        // What cannot be read, such as a socket, can be mounted all the same.
+        opened.or_else(|_| self.found(system::open_handle(&self.directory, name)?, reading))
     }
 
     fn open_beneath(&self, path: &str, options: OpenOptions) -> Option<Result<Found, Errno>> {

@@ -193,6 +193,20 @@ mod unix {
         Ok((file.into(), kind))
     }
 
+    /// A handle of `name` for which it need be neither readable nor writable, where there is such a thing.
+    pub(in super::super) fn open_handle(directory: &Dir, name: &str) -> Result<HostOpened, Errno> {
+        let handle = rustix::fs::openat(
+            directory,
+            name,
+            WALK | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        match kind_of(&rustix::fs::fstat(&handle)?) {
+            FileKind::Symlink => Ok(HostOpened::Symlink(read_link(directory, name)?)),
+            _ => opened(handle),
+        }
+    }
+
     /// Opens the file behind a handle once more, only for what is asked for.
     pub(in super::super) fn reopen(file: &fs::File, options: OpenOptions) -> Result<fs::File, Errno> {
         let access = OpenOptions { read: options.read, write: options.write, ..OpenOptions::default() };
@@ -467,6 +481,10 @@ mod portable {
     }
 
     pub(in super::super) const REOPENS: bool = false;
+
+    pub(in super::super) fn open_handle(directory: &Dir, name: &str) -> Result<HostOpened, Errno> {
+        open(directory, name, OpenOptions { read: true, ..OpenOptions::default() })
+    }
 
     pub(in super::super) fn reopen(_file: &fs::File, _options: OpenOptions) -> Result<fs::File, Errno> {
         Err(Errno::Unsupported)

@@ -27,6 +27,18 @@ pub(super) fn open_plain(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedF
     Ok(openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
+/// Opens a path below `directory`, which no symbolic link may lead out of.
+pub(super) fn open_beneath(directory: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // As above. It was a container's doing, which may go on, but does not win every time.
+            Err(rustix::io::Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+}
+
 /// The most symbolic links to nothing that lead to one another.
 const MAX_LINKS: usize = 40;
 
@@ -37,11 +49,6 @@ pub(super) fn make(root: BorrowedFd<'_>, path: &Path, is_directory: bool) -> io:
         return Err(io::ErrorKind::InvalidInput.into());
     }
     make_behind(root, path, is_directory, MAX_LINKS)
-}
-
-/// The same for a directory to which no link leads that itself leads nowhere.
-pub(super) fn make_without_links(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    make_behind(root, path, true, 0)
 }
 
 fn make_behind(root: BorrowedFd<'_>, path: &Path, is_directory: bool, links: usize) -> io::Result<OwnedFd> {
@@ -83,6 +90,12 @@ fn make_behind(root: BorrowedFd<'_>, path: &Path, is_directory: bool, links: usi
         parent = opened;
     }
     Ok(parent)
+}
+
+/// Whether two are open on the same file.
+pub(super) fn is_same(one: &impl AsFd, other: &impl AsFd) -> io::Result<bool> {
+    let (one, other) = (fstat(one)?, fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// What kind of file an open one is.

@@ -41,6 +41,10 @@ pub(super) fn mount(
         sys::change_mount(tree.as_fd(), MountChange { set, clear: 0, propagation, recursive: true }).context(what)?;
     }
     let target = target::make(root, &mount.target, kind == FileType::Directory).context(what)?;
+    if target::is_same(&target, &root).context(what)? {
+        // It would lie beneath what the container sees.
+        return Err(Failure::failed(format!("{}: it is the container's root", what())));
+    }
     sys::attach_mount(tree.as_fd(), target.as_fd()).context(what)
 }
 
@@ -109,10 +113,11 @@ fn optional_fields(file: &OwnedFd) -> io::Result<Option<(String, String)>> {
     }))
 }
 
-/// A path in a volume, whatever links the volume has.
+/// A path in a volume. The agent has looked at it and made what was missing, but since then a container may have changed
+/// the volume.
 fn sub_path(volume: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    match target::open_in(volume.as_fd(), path, OFlags::PATH) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => target::make_without_links(volume.as_fd(), path),
-        result => result,
+    match target::open_beneath(volume.as_fd(), path) {
+        Err(rustix::io::Errno::XDEV) => Err(io::Error::other("path leads outside of the volume")),
+        result => Ok(result?),
     }
 }
