@@ -21,7 +21,7 @@ pub(super) fn build(images: &Arc<ImageStore>, args: BuildArgs) -> anyhow::Result
     let built = match images.build(&request) {
         // What an image is based on is pulled if it is not there.
         Err(BuildError::Base { base, error: ImageError::NotFound(_), .. }) if !pull => {
-            pull_base(images, base, quiet)?;
+            pull_base(images, *base, quiet)?;
             images.build(&request)?
         }
         built => built?,

@@ -25,7 +25,11 @@ impl Build<'_> {
             return Ok(());
         };
         self.from_scratch = false;
-        self.base(line.number, &base).map_err(|error| BuildError::Base { line: line.number, base, error })?;
+        self.base(line.number, &base).map_err(|error| BuildError::Base {
+            line: line.number,
+            base: Box::new(base),
+            error,
+        })?;
         // What the image is for is known better now.
         for (name, value) in self.platform_args() {
             if self.global_args.get(&name) == args.get(&name) {

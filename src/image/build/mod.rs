@@ -82,7 +82,7 @@ pub enum BuildError {
         /// Of the Dockerfile.
         line: usize,
         /// The image.
-        base: BuildBase,
+        base: Box<BuildBase>,
         /// Why; if it is [`ImageError::NotFound`], a registry may have it.
         error: ImageError,
     },

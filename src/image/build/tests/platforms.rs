@@ -48,11 +48,14 @@ fn other() -> &'static str {
     if host_platform() == "linux/arm64" { "linux/amd64" } else { "linux/arm64" }
 }
 
+/// What is there, what is wanted, and of which platform the base is then, or what is said.
+type Case<'a> = (&'a [&'a str], Option<&'a str>, Result<&'a str, &'a str>);
+
 #[test]
 fn a_base_is_taken_for_the_platform_that_is_wanted() {
     let host = host_platform();
     let all = ["wasip1/wasm", host.as_str(), other()];
-    let cases: &[(&[&str], Option<&str>, Result<&str, &str>)] = &[
+    let cases: &[Case<'_>] = &[
         (&all, Some(&host), Ok(&host)),
         (&all, Some(other()), Ok(other())),
         (&all, Some("wasip1/wasm"), Ok("wasip1/wasm")),
