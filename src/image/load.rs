@@ -224,7 +224,8 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn of(layout: &Layout, descriptor: Descriptor) -> Result<Self, ImageError> {
+    /// The manifest that a descriptor points to.
+    pub(super) fn of(layout: &Layout, descriptor: Descriptor) -> Result<Self, ImageError> {
         let digest = Sha256Hex::of_descriptor(&descriptor)?;
         Ok(Self { manifest: document(layout, &descriptor)?, descriptor, digest })
     }

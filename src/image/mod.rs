@@ -36,11 +36,11 @@ mod unpack;
 
 pub use self::archive::ArchiveError;
 pub use self::archives::SaveFormat;
-pub use self::build::{BuildError, BuildRequest};
+pub use self::build::{BuildBase, BuildError, BuildRequest, Built, MAX_DOCKERFILE};
 pub use self::builtin::tool_layers;
 pub use self::collect::{Collected, Prune};
 pub use self::inspect::HistoryEntry;
-pub use self::platform::{PlatformChoice, host_platform};
+pub use self::platform::{Platform, PlatformChoice, host_platform};
 pub use self::progress::{BlobProgress, BlobState, Phase, Progress};
 pub use self::pull::{Pull, PullRequest, Pulled};
 pub use self::push::{Push, PushError, Pushed};

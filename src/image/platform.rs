@@ -25,6 +25,8 @@ pub enum PlatformChoice {
     Wasm,
     /// This machine's Linux only.
     Linux,
+    /// This one only, or one whose programs it runs.
+    Exact(Platform),
 }
 
 impl PlatformChoice {
@@ -45,6 +47,11 @@ impl PlatformChoice {
             Self::WasmFirst | Self::AsWasm => wasm().or_else(linux).or_else(only),
             Self::Wasm => wasm().or_else(|| only().filter(|only| only.platform().is_none())),
             Self::Linux => linux().or_else(|| only().filter(|only| only.platform().is_none())),
+            Self::Exact(wanted) => {
+                let nearest = candidates.iter().copied().filter_map(|found| Some((wanted.distance_to(found)?, found)));
+                let nearest = nearest.min_by_key(|(distance, _)| *distance).map(|(_, found)| found);
+                nearest.or_else(|| only().filter(|only| only.platform().is_none()))
+            }
         }
     }
 
@@ -54,6 +61,7 @@ impl PlatformChoice {
             Self::WasmFirst | Self::AsWasm => true,
             Self::Wasm => is_wasm,
             Self::Linux => !is_wasm,
+            Self::Exact(wanted) => wanted.is_wasm() == is_wasm,
         }
     }
 
@@ -63,7 +71,137 @@ impl PlatformChoice {
             Self::WasmFirst | Self::AsWasm => format!("no WebAssembly platform and not {}", host_platform()),
             Self::Wasm => "no WebAssembly platform".to_owned(),
             Self::Linux => format!("no platform {}", host_platform()),
+            Self::Exact(wanted) => format!("no platform {wanted}"),
         }
+    }
+}
+
+/// Longest part of a platform's name.
+const MAX_PART: usize = 24;
+
+/// A platform by name, `os/architecture[/variant]`. It is as small as a choice that is copied has to be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Platform {
+    os: Part,
+    architecture: Part,
+    /// Empty if there is none.
+    variant: Part,
+}
+
+/// A word, with zeros after it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Part([u8; MAX_PART]);
+
+impl Part {
+    fn parse(text: &str) -> Option<Self> {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let mut part = Self::default();
+        part.0.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        (!text.is_empty() && text.bytes().all(is_part)).then_some(part)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default().trim_end_matches('\0')
+    }
+}
+
+impl Platform {
+    /// Reads a name. Architectures may be called as the kernel calls them.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<Option<Part>> = text.split('/').map(Part::parse).collect();
+        let (os, architecture, variant) = match parts[..] {
+            [Some(os), Some(architecture)] => (os, architecture, Part::default()),
+            [Some(os), Some(architecture), Some(variant)] => (os, architecture, variant),
+            _ => return Err(format!("platform {text:?} is not os/architecture or os/architecture/variant")),
+        };
+        let known = match architecture.as_str() {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Ok(Self { os, architecture: Part::parse(known).unwrap_or(architecture), variant })
+    }
+
+    /// Such as `linux` and `wasip1`.
+    pub fn os(&self) -> &str {
+        self.os.as_str()
+    }
+
+    /// Such as `amd64` and `wasm`.
+    pub fn architecture(&self) -> &str {
+        self.architecture.as_str()
+    }
+
+    /// Such as `v8`.
+    pub fn variant(&self) -> Option<&str> {
+        Some(self.variant.as_str()).filter(|variant| !variant.is_empty())
+    }
+
+    /// Whether it is WebAssembly's.
+    pub(super) fn is_wasm(&self) -> bool {
+        is_wasm(self.architecture())
+    }
+
+    /// Whether programs for another platform are as good.
+    pub(super) fn is_met_by(&self, other: &Self) -> bool {
+        self.distance(other).is_some()
+    }
+
+    fn distance_to(&self, found: &Descriptor) -> Option<usize> {
+        let platform = found.platform().as_ref()?;
+        let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        let offered = Self::parse(&format!("{}/{}{variant}", platform.os(), platform.architecture())).ok()?;
+        // One that says its platform for want of a better one comes after one that means it.
+        let by_notes = says_wasm(found.annotations().iter().flatten()) && !self.is_wasm();
+        Some(self.distance(&offered)? + if by_notes { NO_VARIANT } else { 0 })
+    }
+
+    /// How far another platform is from this one, whose programs can be run here; `None` if they cannot. A processor
+    /// runs programs for earlier variants (containerd `platforms.Only`); where no variant is named, any is taken.
+    fn distance(&self, offered: &Self) -> Option<usize> {
+        if self.is_wasm() && offered.is_wasm() {
+            let general = WASM_SYSTEMS[0];
+            let rank = || WASM_SYSTEMS.iter().position(|known| *known == offered.os()).unwrap_or(WASM_SYSTEMS.len());
+            return match (self.os(), offered.os()) {
+                (wanted, offered) if wanted == offered => Some(0),
+                (wanted, offered) if wanted == general || offered == general => Some(1 + rank()),
+                _ => None,
+            };
+        }
+        if (self.os(), self.architecture()) != (offered.os(), offered.architecture()) {
+            return None;
+        }
+        match (self.level(), offered.level()) {
+            (Some(wanted), Some(offered)) if offered <= wanted => Some(wanted - offered),
+            (_, offered) if self.variant().is_none() => Some(NO_VARIANT + offered.unwrap_or(0)),
+            _ => (self.variant() == offered.variant()).then_some(0),
+        }
+    }
+
+    /// The number of the variant, which is what it is where it is not said.
+    fn level(&self) -> Option<usize> {
+        match (self.architecture(), self.variant()) {
+            ("arm64", None) => Some(8),
+            ("arm", None) => Some(7),
+            ("amd64", None) => Some(1),
+            (_, variant) => variant?.strip_prefix('v')?.parse().ok().filter(|level| *level < NO_VARIANT),
+        }
+    }
+}
+
+/// Further than any variant.
+const NO_VARIANT: usize = 1000;
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.os(), self.architecture())?;
+        self.variant().map_or(Ok(()), |variant| write!(formatter, "/{variant}"))
+    }
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, formatter)
     }
 }
 
@@ -175,6 +313,36 @@ mod tests {
         ];
         for (choice, offered, expected) in cases {
             assert_eq!(chosen(choice, offered).as_deref(), expected, "{choice:?} of {offered:?}");
+        }
+    }
+
+    #[test]
+    fn an_exact_platform_is_taken_or_one_that_it_runs() {
+        let all = ["wasip1/wasm", "linux/amd64/v3", "linux/amd64", "linux/arm/v6", "linux/arm/v5", "linux/arm64/v8"];
+        let cases = [
+            ("linux/amd64", &all[..], Some("linux/amd64")),
+            ("linux/x86_64", &all[..2], Some("linux/amd64/v3")),
+            ("linux/amd64/v2", &all[..], Some("linux/amd64")),
+            ("linux/amd64/v4", &all[..], Some("linux/amd64/v3")),
+            ("linux/arm64", &all[..], Some("linux/arm64/v8")),
+            ("linux/arm/v7", &all[..], Some("linux/arm/v6")),
+            ("linux/arm", &all[..], Some("linux/arm/v6")),
+            ("linux/arm/v5", &all[..4], None),
+            ("wasi/wasm", &all[..], Some("wasip1/wasm")),
+            ("wasip1/wasm", &["wasip2/wasm", "wasi/wasm"], Some("wasi/wasm")),
+            ("wasip2/wasm", &all[..], None),
+            ("linux/s390x", &all[..], None),
+            ("linux/ppc64le/power9", &["linux/ppc64le", "linux/ppc64le/power9"], Some("linux/ppc64le/power9")),
+        ];
+        for (wanted, offered, expected) in cases {
+            let choice = PlatformChoice::Exact(Platform::parse(wanted).unwrap());
+            assert_eq!(chosen(choice, offered).as_deref(), expected, "{wanted} of {offered:?}");
+        }
+        assert_eq!(Platform::parse("linux/aarch64/v8").unwrap().to_string(), "linux/arm64/v8");
+        for bad in
+            ["linux", "linux/", "a/b/c/d", "linux/amd64,linux/arm64", "linux/a b", &format!("linux/{}", "x".repeat(25))]
+        {
+            assert!(Platform::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,15 +1,15 @@
 //! `husk image …`, and how images are opened and pulled by all verbs.
 
+mod build;
 mod transfer;
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 
 use crate::api::support::RuntimeKind;
 use crate::cli::image::ImageCommand;
-use crate::cli::image::build::BuildArgs;
 use crate::cli::image::history::HistoryArgs;
 use crate::cli::image::load::LoadArgs;
 use crate::cli::image::ls::LsArgs;
@@ -18,8 +18,8 @@ use crate::cli::image::save::{Format, SaveArgs};
 use crate::cli::output::table;
 use crate::cli::{Global, Switch};
 use crate::image::{
-    BuildError, BuildRequest, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune,
-    PullError, PullRequest, Pulled, Registries, SaveFormat, Settings,
+    ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune, PullError, PullRequest, Pulled, Registries,
+    SaveFormat, Settings,
 };
 
 use super::paths::Paths;
@@ -104,7 +104,7 @@ fn run_verb(images: &Arc<ImageStore>, command: ImageCommand) -> anyhow::Result<(
             save(images, &args)?;
         }
         ImageCommand::Prune(args) => prune(images, &args, &mut out)?,
-        ImageCommand::Build(args) => writeln!(out, "{}", build(images, args)?.reference)?,
+        ImageCommand::Build(args) => writeln!(out, "{}", build::build(images, args)?)?,
         ImageCommand::Pull(args) => {
             for pulled in transfer::pull(images, &args)? {
                 let line = if args.quiet { pulled.digest } else { pulled.reference };
@@ -205,27 +205,4 @@ fn prune(images: &ImageStore, args: &PruneArgs, out: &mut impl Write) -> anyhow:
         );
     }
     Ok(())
-}
-
-fn build(images: &Arc<ImageStore>, args: BuildArgs) -> anyhow::Result<ImageSummary> {
-    let pair = |text: &String| {
-        let (name, value) = text.split_once('=').with_context(|| format!("--build-arg {text:?} is not NAME=VALUE"))?;
-        Ok((name.to_owned(), value.to_owned()))
-    };
-    let request = BuildRequest {
-        args: args.build_arg.iter().map(pair).collect::<anyhow::Result<_>>()?,
-        context: args.directory,
-        file: args.file,
-        names: args.tags,
-        platform: args.platform,
-    };
-    match images.build(&request) {
-        // What an image is based on is pulled if it is not there.
-        Err(BuildError::Base { name, error: ImageError::NotFound(_), .. }) => {
-            let request_of_base = PullRequest { image: name, platform: Default::default(), keyring: Arc::default() };
-            transfer::pull_all(images, vec![request_of_base], false)?;
-            Ok(images.build(&request)?)
-        }
-        built => Ok(built?),
-    }
 }

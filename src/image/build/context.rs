@@ -15,7 +15,9 @@ use crate::image::layout::failed;
 pub(super) const MAX_FILES: usize = 200_000;
 /// Deepest directory.
 const MAX_DEPTH: usize = 128;
-/// Largest `.dockerignore`.
+/// The file that says what is not there.
+const IGNORE_FILE: &str = ".dockerignore";
+/// Largest such file.
 const MAX_IGNORE: u64 = 1024 * 1024;
 
 /// The directory that an image is built from.
@@ -53,11 +55,9 @@ impl Context {
     pub(super) fn open(root: &Path) -> Result<Self, ImageError> {
         let dir = Dir::open_ambient_dir(root, ambient_authority()).map_err(failed("cannot open", root))?;
         let mut context = Self { root: root.to_owned(), dir, ignored: Vec::new() };
-        if let Ok(file) = context.dir.open(".dockerignore") {
+        if let Ok(file) = context.dir.open(IGNORE_FILE) {
             let mut text = String::new();
-            file.take(MAX_IGNORE)
-                .read_to_string(&mut text)
-                .map_err(failed("cannot read", &root.join(".dockerignore")))?;
+            file.take(MAX_IGNORE).read_to_string(&mut text).map_err(failed("cannot read", &root.join(IGNORE_FILE)))?;
             context.ignored = text.lines().filter_map(Pattern::parse).collect();
         }
         Ok(context)
@@ -67,7 +67,11 @@ impl Context {
     pub(super) fn read(&self, path: &str, limit: u64) -> Result<Option<String>, ImageError> {
         let Ok(file) = self.dir.open(path) else { return Ok(None) };
         let mut text = String::new();
-        file.take(limit).read_to_string(&mut text).map_err(failed("cannot read", &self.root.join(path)))?;
+        let place = self.root.join(path);
+        file.take(limit + 1).read_to_string(&mut text).map_err(failed("cannot read", &place))?;
+        if text.len() as u64 > limit {
+            return Err(ImageError::Invalid(format!("{} is larger than {limit} bytes", place.display())));
+        }
         Ok(Some(text))
     }
 
@@ -76,7 +80,8 @@ impl Context {
         self.dir.open(path).map_err(failed("cannot open", &self.root.join(path)))
     }
 
-    /// What a source of `COPY` names, sorted; with wildcards, all that match. A source itself may be a symlink.
+    /// What a source of `COPY` names, sorted; with wildcards, all that match, and at least one. A source itself may be a
+    /// symlink.
     pub(super) fn matching(&self, source: &str) -> Result<Vec<String>, ImageError> {
         let source = clean(source)?;
         if !source.contains(['*', '?', '[']) {
@@ -100,14 +105,29 @@ impl Context {
             }
             matching = next;
         }
+        let all = matching.len();
         matching.retain(|path| !self.is_ignored(path));
         matching.sort();
-        Ok(matching)
+        match (matching.len(), all) {
+            (0, 0) => Err(ImageError::Invalid(format!("nothing matches {source:?}"))),
+            (0, _) => Err(ImageError::Invalid(format!("all that matches {source:?} is excluded by {IGNORE_FILE}"))),
+            _ => Ok(matching),
+        }
+    }
+
+    /// Why nothing is seen at a path.
+    pub(super) fn missing(&self, path: &str) -> ImageError {
+        let is_there = self.dir.symlink_metadata(path).is_ok();
+        ImageError::Invalid(if is_there && self.is_ignored(path) {
+            format!("{path:?} is excluded by {IGNORE_FILE}")
+        } else {
+            format!("{path:?} is not there")
+        })
     }
 
     /// What is at a path, a symlink followed; `None` if there is nothing, or nothing that may be seen.
     pub(super) fn look(&self, path: &str) -> Result<Option<Found>, ImageError> {
-        if !path.is_empty() && self.is_ignored(path) {
+        if !path.is_empty() && self.is_ignored(path) && !self.has_more(path)? {
             return Ok(None);
         }
         let at = if path.is_empty() { "." } else { path };
@@ -116,6 +136,12 @@ impl Context {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("cannot read", &self.root.join(path))(error)),
         }
+    }
+
+    /// Whether something in a directory that is ignored is not, for a later line takes it back.
+    fn has_more(&self, path: &str) -> Result<bool, ImageError> {
+        let takes_back = self.ignored.iter().any(|pattern| pattern.again);
+        Ok(takes_back && self.dir.metadata(path).is_ok_and(|found| found.is_dir()) && !self.walk(path)?.is_empty())
     }
 
     /// Everything in a directory, sorted, directories before what is in them.
@@ -329,6 +355,11 @@ mod tests {
         assert_eq!(found, ["README.md", "a.txt", "out", "target/keep"]);
         assert_eq!(context.matching("*.md").unwrap(), ["README.md"]);
         assert!(context.look("b.md").unwrap().is_none());
+        assert!(context.look("target").unwrap().is_some(), "some of it is there");
+        assert!(context.look("target/debug").unwrap().is_none());
+        assert!(context.missing("b.md").to_string().contains("excluded by .dockerignore"));
+        assert!(context.missing("c.md").to_string().contains("is not there"));
+        assert!(context.matching("b*").unwrap_err().to_string().contains("excluded by .dockerignore"));
         assert!(context.look("out").is_err(), "a symlink that leads outside");
         assert!(context.matching("../x").is_err());
     }

@@ -1,23 +1,22 @@
 //! Reading the part of the Dockerfile format that needs nothing to be run. What is not understood is refused with its
 //! line and the reason, never skipped.
 
-use std::collections::BTreeMap;
+use super::variables::{unquoted, words};
 
-/// Largest file.
-pub(super) const MAX_FILE: usize = 1024 * 1024;
 /// Most instructions of one file.
 const MAX_INSTRUCTIONS: usize = 1000;
-/// Longest value after variables were put in.
-const MAX_VALUE: usize = 64 * 1024;
 
 /// One instruction, with variables still in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Instruction {
-    From { image: String },
+    From {
+        image: String,
+        platform: Option<String>,
+    },
     Copy(CopyFiles),
     Env(Vec<(String, String)>),
     Label(Vec<(String, String)>),
-    Arg(String, Option<String>),
+    Arg(Vec<(String, Option<String>)>),
     Entrypoint(Vec<String>),
     Cmd(Vec<String>),
     Workdir(String),
@@ -25,6 +24,11 @@ pub(super) enum Instruction {
     Expose(Vec<String>),
     Volume(Vec<String>),
     StopSignal(String),
+    Maintainer(String),
+    /// What is to be run is not kept: images in the form of OCI have no place for it.
+    Healthcheck {
+        is_none: bool,
+    },
 }
 
 /// `COPY`, and `ADD` of local files.
@@ -52,7 +56,8 @@ pub(super) type Problem = (usize, String);
 /// Reads a whole file.
 pub(super) fn parse(text: &str) -> Result<Vec<Line>, Problem> {
     let mut lines = Vec::new();
-    for (number, text) in logical_lines(text)? {
+    // Editors of Windows begin files with a byte order mark.
+    for (number, text) in logical_lines(text.trim_start_matches('\u{feff}'))? {
         if lines.len() >= MAX_INSTRUCTIONS {
             return Err((number, format!("more than {MAX_INSTRUCTIONS} instructions")));
         }
@@ -94,19 +99,27 @@ fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, Problem> {
             continue;
         }
         let (start, mut joined) = current.take().unwrap_or((number, String::new()));
-        match trimmed.strip_suffix('\\') {
+        // Only an instruction's first line loses the spaces that it begins with.
+        let line = if joined.is_empty() { line.trim_start() } else { line };
+        match continued(line) {
             Some(begun) => {
                 joined.push_str(begun);
                 current = Some((start, joined));
             }
             None => {
-                joined.push_str(trimmed);
+                joined.push_str(line.trim_end());
                 lines.push((start, joined));
             }
         }
     }
     lines.extend(current);
     Ok(lines)
+}
+
+/// What a line has before the backslash by which it goes on in the next one. Two backslashes are one that is meant.
+fn continued(line: &str) -> Option<&str> {
+    let begun = line.trim_end_matches([' ', '\t']).strip_suffix('\\')?;
+    (!begun.ends_with('\\')).then_some(begun)
 }
 
 fn instruction(line: &str) -> Result<Instruction, String> {
@@ -122,16 +135,7 @@ fn instruction(line: &str) -> Result<Instruction, String> {
         "ADD" => Instruction::Copy(copy(rest, true)?),
         "ENV" => Instruction::Env(pairs(rest, true)?),
         "LABEL" => Instruction::Label(pairs(rest, true)?),
-        "ARG" => {
-            let (name, default) = match rest.split_once('=') {
-                Some((name, default)) => (name, Some(unquoted(default)?)),
-                None => (rest, None),
-            };
-            if name.contains(char::is_whitespace) {
-                return Err("ARG takes one name".to_owned());
-            }
-            Instruction::Arg(name.to_owned(), default)
-        }
+        "ARG" => Instruction::Arg(arguments(rest)?),
         "ENTRYPOINT" => Instruction::Entrypoint(command(rest)),
         "CMD" => Instruction::Cmd(command(rest)),
         "WORKDIR" => Instruction::Workdir(unquoted(rest)?),
@@ -147,27 +151,59 @@ fn instruction(line: &str) -> Result<Instruction, String> {
                     .to_owned(),
             );
         }
-        "HEALTHCHECK" => return Err("HEALTHCHECK is not supported: pods have probes".to_owned()),
-        "MAINTAINER" => {
-            return Err("MAINTAINER is not supported: use LABEL org.opencontainers.image.authors=…".to_owned());
-        }
+        "HEALTHCHECK" => healthcheck(rest)?,
+        "MAINTAINER" => Instruction::Maintainer(rest.to_owned()),
         "SHELL" | "ONBUILD" => return Err(format!("{keyword} is not supported")),
         _ => return Err(format!("unknown instruction {keyword:?}")),
     })
 }
 
 fn from(rest: &str) -> Result<Instruction, String> {
-    let mut words = rest.split_whitespace();
-    let image = words.next().unwrap_or_default();
-    if image.starts_with("--") {
-        return Err(format!("the option {image:?} of FROM is not supported: use --platform of the command"));
+    let (mut platform, mut rest) = (None, rest);
+    while let Some(option) = rest.strip_prefix("--") {
+        let (option, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
+        match option.split_once('=') {
+            Some(("platform", value)) => platform = Some(value.to_owned()),
+            _ => return Err(format!("the option --{option} of FROM is not supported")),
+        }
+        rest = after.trim_start();
     }
-    match (words.next(), words.next(), words.next()) {
-        (None, ..) => {}
-        (Some(keyword), Some(_), None) if keyword.eq_ignore_ascii_case("as") => {}
-        _ => return Err("FROM takes an image, and a name after AS".to_owned()),
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    match words[..] {
+        [image] => Ok(Instruction::From { image: image.to_owned(), platform }),
+        [image, keyword, _] if keyword.eq_ignore_ascii_case("as") => {
+            Ok(Instruction::From { image: image.to_owned(), platform })
+        }
+        _ => Err("FROM takes an image, and a name after AS".to_owned()),
     }
-    Ok(Instruction::From { image: image.to_owned() })
+}
+
+/// `NAME` and `NAME=default`, with variables still in the default.
+fn arguments(rest: &str) -> Result<Vec<(String, Option<String>)>, String> {
+    let split = |word: &String| {
+        let (name, default) = match word.split_once('=') {
+            Some((name, default)) => (name, Some(default.to_owned())),
+            None => (word.as_str(), None),
+        };
+        if name.is_empty() {
+            Err(format!("ARG of {word:?}, which has no name"))
+        } else {
+            Ok((unquoted(name)?, default))
+        }
+    };
+    words(rest)?.iter().map(split).collect()
+}
+
+fn healthcheck(rest: &str) -> Result<Instruction, String> {
+    let mut words = rest.split_whitespace().skip_while(|word| word.starts_with("--"));
+    let kind = words.next().unwrap_or_default();
+    if kind.eq_ignore_ascii_case("none") {
+        Ok(Instruction::Healthcheck { is_none: true })
+    } else if kind.eq_ignore_ascii_case("cmd") && words.next().is_some() {
+        Ok(Instruction::Healthcheck { is_none: false })
+    } else {
+        Err("HEALTHCHECK is NONE, or CMD and a command".to_owned())
+    }
 }
 
 fn copy(rest: &str, is_add: bool) -> Result<CopyFiles, String> {
@@ -183,6 +219,9 @@ fn copy(rest: &str, is_add: bool) -> Result<CopyFiles, String> {
                     "--from of {keyword} is not supported: there are no stages, and other images are not read"
                 ));
             }
+            // It is about a cache that is not there.
+            Some(("link", "true" | "false")) => {}
+            None if option == "link" => {}
             _ => return Err(format!("the option --{option} of {keyword} is not supported")),
         }
         rest = after.trim_start();
@@ -192,7 +231,7 @@ fn copy(rest: &str, is_add: bool) -> Result<CopyFiles, String> {
     }
     let mut words = match json_words(rest) {
         Some(words) => words,
-        None => rest.split_whitespace().map(str::to_owned).collect(),
+        None => words(rest)?,
     };
     let destination = words.pop().filter(|_| !words.is_empty());
     let destination = destination.ok_or_else(|| format!("{keyword} needs what to copy and where to"))?;
@@ -226,103 +265,6 @@ fn pairs(rest: &str, one_by_space: bool) -> Result<Vec<(String, String)>, String
     words.iter().map(split).collect()
 }
 
-/// Splits at spaces outside of quotes; quotes and escapes stay.
-fn words(text: &str) -> Result<Vec<String>, String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            (None, ' ' | '\t') => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-                continue;
-            }
-            (None, '"' | '\'') => quote = Some(character),
-            (Some(open), character) if open == character => quote = None,
-            (_, '\\') => {
-                word.push('\\');
-                word.extend(characters.next());
-                continue;
-            }
-            _ => {}
-        }
-        word.push(character);
-    }
-    if quote.is_some() {
-        return Err("a quote is not closed".to_owned());
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    Ok(words)
-}
-
-fn unquoted(text: &str) -> Result<String, String> {
-    expand(text, &BTreeMap::new(), true)
-}
-
-/// Takes quotes away and puts variables in: `$name`, `${name}`, `${name:-default}`, `${name:+other}`. Within single
-/// quotes nothing is put in. With `keep_variables` only quotes are taken away.
-pub(super) fn expand(text: &str, variables: &BTreeMap<String, String>, keep_variables: bool) -> Result<String, String> {
-    let mut out = String::new();
-    let mut quote = None;
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        rest = &rest[character.len_utf8()..];
-        match (quote, character) {
-            (None, '"' | '\'') => quote = Some(character),
-            (Some(open), character) if open == character => quote = None,
-            (None | Some('"'), '\\') => {
-                let escaped = rest.chars().next();
-                if let Some(escaped) = escaped {
-                    rest = &rest[escaped.len_utf8()..];
-                    if quote == Some('"') && !matches!(escaped, '"' | '\\' | '$') {
-                        out.push('\\');
-                    }
-                    out.push(escaped);
-                }
-            }
-            (None | Some('"'), '$') if !keep_variables => {
-                let (value, after) = variable(rest, variables)?;
-                out.push_str(&value);
-                rest = after;
-            }
-            _ => out.push(character),
-        }
-        if out.len() > MAX_VALUE {
-            return Err(format!("a value has more than {MAX_VALUE} bytes"));
-        }
-    }
-    Ok(out)
-}
-
-/// The value of the variable that `rest` begins with, and what follows.
-fn variable<'a>(rest: &'a str, variables: &BTreeMap<String, String>) -> Result<(String, &'a str), String> {
-    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    let value = |name: &str| variables.get(name).cloned().unwrap_or_default();
-    if let Some(inner) = rest.strip_prefix('{') {
-        let (inner, after) = inner.split_once('}').ok_or("a variable is not closed")?;
-        let end = inner.find(|character| !is_name(character)).unwrap_or(inner.len());
-        let (name, modifier) = inner.split_at(end);
-        let found = value(name);
-        let value = match modifier.get(..2) {
-            _ if modifier.is_empty() => found,
-            Some(":-") if found.is_empty() => modifier[2..].to_owned(),
-            Some(":-") => found,
-            Some(":+") if found.is_empty() => String::new(),
-            Some(":+") => modifier[2..].to_owned(),
-            _ => return Err(format!("${{{inner}}} is not supported")),
-        };
-        return Ok((value, after));
-    }
-    let end = rest.find(|character| !is_name(character)).unwrap_or(rest.len());
-    if end == 0 {
-        return Ok(("$".to_owned(), rest));
-    }
-    Ok((value(&rest[..end]), &rest[end..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,7 +277,7 @@ mod tests {
     fn what_is_supported_is_read() {
         let text = r#"
 # syntax=docker/dockerfile:1
-ARG VERSION=1.0
+ARG VERSION=1.0 OTHER
 from busybox:$VERSION AS base
 ENV A=1 B="two words" C=it\ is \
     # a comment in between
@@ -365,8 +307,8 @@ EXPOSE 80 53/udp
             is_add: true,
         };
         let expected = [
-            Instruction::Arg("VERSION".to_owned(), Some("1.0".to_owned())),
-            Instruction::From { image: "busybox:$VERSION".to_owned() },
+            Instruction::Arg(vec![("VERSION".to_owned(), Some("1.0".to_owned())), ("OTHER".to_owned(), None)]),
+            Instruction::From { image: "busybox:$VERSION".to_owned(), platform: None },
             Instruction::Env(vec![pair("A", "1"), pair("B", "\"two words\""), pair("C", "it\\ is"), pair("D", "4")]),
             Instruction::Env(vec![pair("OLD", "the old way")]),
             Instruction::Label(vec![pair("a.b", "\"c d\"")]),
@@ -385,7 +327,8 @@ EXPOSE 80 53/udp
             ("FROM a\nRUN make", 2, "RUN is not supported"),
             ("FROM a AS b\n\n# c\nFROM d", 4, "several FROM"),
             ("COPY a b", 1, "FROM must come first"),
-            ("FROM --platform=x a", 1, "--platform"),
+            ("FROM --pull=x a", 1, "--pull"),
+            ("FROM --platform=x", 1, "takes an image"),
             ("FROM a\nCOPY --from=b c d", 2, "--from"),
             ("FROM a\nADD https://x/y /z", 2, "only local files"),
             ("FROM a\nCOPY <<EOF /x\nEOF", 2, "here-documents"),
@@ -393,7 +336,9 @@ EXPOSE 80 53/udp
             ("FROM a\nENV A=\"x", 2, "quote"),
             ("FROM a\nENV A", 2, "no value"),
             ("FROM a\nFOO b", 2, "unknown instruction \"FOO\""),
-            ("FROM a\nHEALTHCHECK CMD x", 2, "probes"),
+            ("FROM a\nHEALTHCHECK x", 2, "HEALTHCHECK is NONE"),
+            ("FROM a\nARG =x", 2, "no name"),
+            ("FROM a\nCOPY --link=x c d", 2, "--link"),
             ("FROM a\nENV \\\n", 2, "needs an argument"),
             ("# escape=`\nFROM a", 1, "escape"),
             ("# nothing", 1, "no FROM"),
@@ -405,24 +350,29 @@ EXPOSE 80 53/udp
     }
 
     #[test]
-    fn variables_are_put_in_as_docker_does() {
-        let variables = BTreeMap::from([("A".to_owned(), "x y".to_owned()), ("EMPTY".to_owned(), String::new())]);
-        let cases = [
-            ("$A", "x y"),
-            ("${A}b", "x yb"),
-            ("\"$A\"", "x y"),
-            ("'$A'", "$A"),
-            ("\\$A", "$A"),
-            ("${B:-d}${EMPTY:-e}${A:-f}", "dex y"),
-            ("${A:+g}${B:+h}", "g"),
-            ("$", "$"),
-            ("$B.", "."),
-            ("\"a\\\"b\\c\"", "a\"b\\c"),
+    fn lines_go_on_as_docker_has_them() {
+        let text = "\u{feff}FROM a\nLABEL a=1\\\n      b=2\nENV M=\"one \\\n   two\"\nENV \\  \n\n# comment\n  N=1\\\\\n\
+                    COPY --link sp\\ ace/f /z\nMAINTAINER me <me@x>\nHEALTHCHECK NONE\nHEALTHCHECK --retries=2 CMD x\n\
+                    CMD a \\\n  b\n";
+        let word = str::to_owned;
+        let copied = CopyFiles {
+            sources: vec![word("sp\\ ace/f")],
+            destination: word("/z"),
+            chown: None,
+            chmod: None,
+            is_add: false,
+        };
+        let expected = [
+            Instruction::From { image: word("a"), platform: None },
+            Instruction::Label(vec![(word("a"), word("1")), (word("b"), word("2"))]),
+            Instruction::Env(vec![(word("M"), word("\"one    two\""))]),
+            Instruction::Env(vec![(word("N"), word("1\\\\"))]),
+            Instruction::Copy(copied),
+            Instruction::Maintainer(word("me <me@x>")),
+            Instruction::Healthcheck { is_none: true },
+            Instruction::Healthcheck { is_none: false },
+            Instruction::Cmd(vec![word("/bin/sh"), word("-c"), word("a   b")]),
         ];
-        for (text, expected) in cases {
-            assert_eq!(expand(text, &variables, false).unwrap(), expected, "{text}");
-        }
-        assert!(expand("${A", &variables, false).is_err());
-        assert!(expand("${A%b}", &variables, false).is_err());
+        assert_eq!(parsed(text), expected);
     }
 }

@@ -10,6 +10,7 @@ use tar::EntryType;
 use tempfile::NamedTempFile;
 
 use super::context::{Context, Found, FoundKind, MAX_FILES, join};
+use super::tree::Tree;
 use crate::image::archive::{Archive, ArchiveError, Entry};
 use crate::image::compression::Compression;
 use crate::image::layout::{HashingWriter, Sha256Hex, failed};
@@ -73,21 +74,6 @@ impl<'a> LayerBuilder<'a> {
         let file = BufWriter::with_capacity(256 * 1024, store.layout.temporary()?);
         let archive = tar::Builder::new(HashingWriter::new(file));
         Ok(Self { store, context, archive, programs: BTreeMap::new(), size: 0 })
-    }
-
-    /// All that is in a directory of the context, to a directory of the image.
-    pub(super) fn copy_tree(
-        &mut self,
-        source: &str,
-        destination: &str,
-        attributes: Option<Attributes>,
-    ) -> Result<(), ImageError> {
-        for found in self.context.walk(source)? {
-            let relative = found.path[source.len()..].trim_start_matches('/');
-            let to = join(destination, relative);
-            self.copy_file(&found, &to, attributes)?;
-        }
-        Ok(())
     }
 
     /// One file, directory or symlink, to a path of the image.
@@ -180,6 +166,7 @@ impl<'a> LayerBuilder<'a> {
         path: &str,
         destination: &str,
         attributes: Option<Attributes>,
+        tree: &mut Tree,
     ) -> Result<(), ImageError> {
         let bad = |error: ArchiveError| ImageError::Invalid(format!("{path}: {error}"));
         let mut archive = Archive::new(self.uncompressed(path)?);
@@ -189,8 +176,12 @@ impl<'a> LayerBuilder<'a> {
             if entries > MAX_FILES {
                 return Err(ImageError::Invalid(format!("{path} has more than {MAX_FILES} entries")));
             }
-            self.add_entry(&mut archive, &entry, destination, attributes)
-                .map_err(|error| ImageError::Invalid(format!("{path}: {error}")))?;
+            let added = inside(destination, &entry.path).and_then(|to| {
+                let Some(to) = to else { return Ok(()) };
+                self.add_entry(&mut archive, &entry, (destination, &to), attributes)?;
+                tree.put_unpacked(&to, entry.kind, &entry.link)
+            });
+            added.map_err(|error| ImageError::Invalid(format!("{path}: {error}")))?;
         }
         Ok(())
     }
@@ -199,11 +190,9 @@ impl<'a> LayerBuilder<'a> {
         &mut self,
         archive: &mut Archive<R>,
         entry: &Entry,
-        destination: &str,
+        (destination, to): (&str, &str),
         attributes: Option<Attributes>,
     ) -> Result<(), ImageError> {
-        let to = inside(destination, &entry.path)?;
-        let Some(to) = to else { return Ok(()) };
         let mut header = tar::Header::new_gnu();
         let owner = attributes.map_or((entry.uid, entry.gid), |attributes| attributes.owner);
         header.set_mode(attributes.and_then(|attributes| attributes.mode).unwrap_or(entry.mode & 0o7777));
@@ -218,16 +207,16 @@ impl<'a> LayerBuilder<'a> {
         });
         let xattrs: Vec<_> = xattrs.collect();
         let xattrs = xattrs.iter().map(|(name, value)| (name.as_str(), *value));
-        let cannot = |error| failed("cannot add", Path::new(&to))(error);
+        let cannot = |error| failed("cannot add", Path::new(to))(error);
         if !entry.xattrs.is_empty() {
             self.archive.append_pax_extensions(xattrs).map_err(cannot)?;
         }
         let added = match entry.kind {
             EntryType::Directory => self.archive.append_data(&mut header, format!("{to}/"), std::io::empty()),
-            EntryType::Symlink => self.archive.append_link(&mut header, &to, text(&entry.link)?),
+            EntryType::Symlink => self.archive.append_link(&mut header, to, text(&entry.link)?),
             EntryType::Link => {
                 let target = inside(destination, &entry.link)?.unwrap_or_default();
-                self.archive.append_link(&mut header, &to, target)
+                self.archive.append_link(&mut header, to, target)
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 header.set_entry_type(EntryType::Regular);
@@ -239,11 +228,11 @@ impl<'a> LayerBuilder<'a> {
                 let mut contents = EntryReader::new(archive, entry);
                 let mut start = Vec::new();
                 (&mut contents).take(8).read_to_end(&mut start).map_err(cannot)?;
-                self.note_program(&to, &start);
-                self.archive.append_data(&mut header, &to, start.as_slice().chain(contents))
+                self.note_program(to, &start);
+                self.archive.append_data(&mut header, to, start.as_slice().chain(contents))
             }
             EntryType::Fifo | EntryType::Char | EntryType::Block => {
-                self.archive.append_data(&mut header, &to, std::io::empty())
+                self.archive.append_data(&mut header, to, std::io::empty())
             }
             _ => Ok(()),
         };

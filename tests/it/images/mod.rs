@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 mod artifacts;
 #[cfg(target_os = "linux")]
+mod builds;
+#[cfg(target_os = "linux")]
 mod kills;
 #[cfg(target_os = "linux")]
 mod pods;

@@ -1,5 +1,9 @@
 //! Images built from directories, as a container sees them.
 
+mod copies;
+mod docker;
+mod platforms;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -10,6 +14,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::image::layout::MAX_DOCUMENT;
+use crate::image::platform::host_platform;
+use crate::image::{LayerContent, load};
 
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -110,7 +116,8 @@ fn a_dockerfile_is_followed() {
 ARG DIR=/srv
 FROM scratch
 ARG DIR
-ENV NAME=web GREETING="hello $NAME"
+ENV NAME=web
+ENV GREETING="hello $NAME"
 WORKDIR $DIR
 COPY --chmod=755 --chown=7:8 server.wasm ./bin/
 COPY site .
