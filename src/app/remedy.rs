@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 /// `timeoutSeconds` where a probe has none.
 const DEFAULT_TIMEOUT_SECONDS: i32 = 1;
 /// What to do when a command is a shell.
-const NO_SHELL: &str = "built-in images have no shell: name the program itself as the command";
+const NO_SHELL: &str = "the image has no such shell: name the program itself as the command";
 
 /// Which of a container's probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,19 @@ use super::{ImageError, ImageStore, Source, annotation, layout, load};
 pub struct Collected {
     /// The names that are gone.
     pub names: Vec<String>,
-    /// Bytes that were freed, by the sizes of blobs and archives.
+    /// Bytes that were freed, by the sizes of files.
     pub bytes: u64,
+    /// Images that are damaged, so that it cannot be told all that they need.
+    pub damaged: Vec<DamagedImage>,
+}
+
+/// An image of which something is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedImage {
+    /// Its name.
+    pub name: String,
+    /// What is wrong.
+    pub problem: String,
 }
 
 /// What `prune` removes.
@@ -46,9 +57,9 @@ impl ImageStore {
             });
             self.layout.write_index(&lock, index.clone())?;
         }
-        if let Some(kept) = self.needed(&index) {
-            collected.bytes = self.layout.delete_all_but(&lock, kept, true)?;
-        }
+        let kept;
+        (kept, collected.damaged) = self.needed(&index)?;
+        collected.bytes = self.layout.delete_all_but(&lock, kept, true)?;
         Ok(collected)
     }
 
@@ -63,12 +74,12 @@ impl ImageStore {
         let lock = self.layout.lock_for_change()?;
         let mut index = self.layout.read_index()?;
         // First what can be made again from what stays.
-        if let Some(mut kept) = self.needed(&index) {
-            for entry in &index {
-                load::unmark_copies(&self.layout, entry, &mut kept);
-            }
-            collected.bytes += self.layout.delete_all_but(&lock, kept, false)?;
+        let mut kept;
+        (kept, collected.damaged) = self.needed(&index)?;
+        for entry in &index {
+            load::unmark_copies(&self.layout, entry, &mut kept);
         }
+        collected.bytes += self.layout.delete_all_but(&lock, kept, false)?;
         let used = self.in_use()?;
         let mut candidates: Vec<Descriptor> =
             index.iter().filter(|entry| self.is_expendable(entry, &used)).cloned().collect();
@@ -80,7 +91,8 @@ impl ImageStore {
             index.retain(|entry| entry != &candidate);
             collected.names.extend(annotation(&candidate, layout::REFERENCE).map(str::to_owned));
             self.layout.write_index(&lock, index.clone())?;
-            let Some(kept) = self.needed(&index) else { break };
+            let kept;
+            (kept, collected.damaged) = self.needed(&index)?;
             collected.bytes += self.layout.delete_all_but(&lock, kept, false)?;
         }
         Ok(collected)
@@ -91,7 +103,7 @@ impl ImageStore {
     pub fn keep_to_limit(&self) {
         let Some(limit) = self.limit else { return };
         match self.collect_to_limit(limit) {
-            Ok(collected) if collected == Collected::default() => {}
+            Ok(collected) if collected.names.is_empty() && collected.bytes == 0 => {}
             Ok(collected) => {
                 tracing::info!(names = ?collected.names, bytes = collected.bytes, "images have made room");
             }
@@ -121,22 +133,38 @@ impl ImageStore {
 
     /// Deletes what no image of `index` needs.
     pub(super) fn collect_unnamed(&self, lock: &ChangeLock, index: &[Descriptor]) -> Result<(), ImageError> {
-        if let Some(kept) = self.needed(index) {
-            self.layout.delete_all_but(lock, kept, false)?;
+        match self.needed(index) {
+            Ok((kept, damaged)) => {
+                for DamagedImage { name: image, problem } in damaged {
+                    tracing::debug!(image, problem, "an image is damaged");
+                }
+                self.layout.delete_all_but(lock, kept, false)?;
+            }
+            // The change of names that this follows is done.
+            Err(error) => tracing::warn!(%error, "unused image content is kept because images cannot be read"),
         }
         Ok(())
     }
 
-    /// What the images of `index` need. While one is damaged, what it needs is unknown, and nothing may be deleted.
-    fn needed(&self, index: &[Descriptor]) -> Option<HashSet<Sha256Hex>> {
-        let mut kept = HashSet::new();
+    /// What the images of `index` need, and which of them are damaged: of those, what is known of them. While something
+    /// cannot be read, nothing may be deleted, for it may be right all the same.
+    fn needed(&self, index: &[Descriptor]) -> Result<(HashSet<Sha256Hex>, Vec<DamagedImage>), ImageError> {
+        let (mut kept, mut damaged) = (HashSet::new(), Vec::new());
         for entry in index {
-            if let Err(error) = load::mark(&self.layout, entry, &mut kept) {
-                tracing::warn!(%error, "unused image content is kept because an image is damaged");
-                return None;
+            match load::mark(&self.layout, entry, &mut kept) {
+                Ok(()) => {}
+                Err(error @ ImageError::Io { .. }) => return Err(error),
+                Err(error) => {
+                    let name = annotation(entry, layout::REFERENCE).unwrap_or("<none>");
+                    let problem = match error {
+                        ImageError::Damaged { digest, problem, .. } => format!("blob {digest}: {problem}"),
+                        error => error.to_string(),
+                    };
+                    damaged.push(DamagedImage { name: name.to_owned(), problem });
+                }
             }
         }
-        Some(kept)
+        Ok((kept, damaged))
     }
 
     /// What anybody uses, in whatever process.

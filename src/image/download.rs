@@ -205,7 +205,10 @@ impl Download<'_> {
     async fn finish(&self, part: Part) -> Result<(), PullFailure> {
         let to = self.store.layout.blob_path(&self.digest);
         blocking(move || {
-            part.file.sync_all().map_err(failed("cannot write", &part.path))?;
+            if let Err(error) = part.file.sync_all() {
+                part.give_up_if_full(&error);
+                return Err(failed("cannot write", &part.path)(error));
+            }
             fs::rename(&part.path, &to).map_err(failed("cannot write", &to))
         })
         .await?;
@@ -264,6 +267,15 @@ impl Part {
         Ok(())
     }
 
+    /// Where there is no room left, what has come is in the way of everybody.
+    fn give_up_if_full(&self, error: &io::Error) {
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, "a part of a download could not be deleted");
+        }
+    }
+
     fn clear(&mut self) -> Result<(), ImageError> {
         let cleared = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         cleared.map_err(failed("cannot write", &self.path))?;
@@ -274,7 +286,10 @@ impl Part {
 
 fn write_all(mut part: Part, mut chunks: mpsc::Receiver<Bytes>) -> Result<Part, ImageError> {
     while let Some(chunk) = chunks.blocking_recv() {
-        part.file.write_all(&chunk).map_err(failed("cannot write", &part.path))?;
+        if let Err(error) = part.file.write_all(&chunk) {
+            part.give_up_if_full(&error);
+            return Err(failed("cannot write", &part.path)(error));
+        }
         part.hasher.update(&chunk);
         part.length += chunk.len() as u64;
     }
@@ -288,5 +303,20 @@ pub(super) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(panic) => Err(ImageError::Invalid(format!("an image operation failed: {panic}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_fills_the_disk_goes_and_another_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        for (kind, stays) in [(io::ErrorKind::StorageFull, false), (io::ErrorKind::ConnectionReset, true)] {
+            let part = Part::open(directory.path().join("part"), 10).unwrap().unwrap();
+            part.give_up_if_full(&kind.into());
+            assert_eq!(part.path.exists(), stays, "{kind}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use oci_spec::image::ImageManifest;
 use serde_json::{Value, json};
 
 use super::layout::MAX_DOCUMENT;
+use super::names::Named;
 use super::{ImageError, ImageStore, artifact, builtin, load};
 
 /// A step of how an image was made.
@@ -22,8 +23,8 @@ pub struct HistoryEntry {
 impl ImageStore {
     /// An image as a document, with the names of `docker image inspect` where there are such.
     pub fn inspect(&self, name: &str) -> Result<Value, ImageError> {
-        let reference = self.parse(name)?;
-        if self.find(&reference)?.is_none()
+        if self.find_named(name)?.is_none()
+            && let Ok(reference) = self.parse(name)
             && let Some(image) = builtin::find(&reference, self.use_aliases)
         {
             let env: Vec<_> = image.config.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -39,20 +40,26 @@ impl ImageStore {
                 "RootFS": { "Type": "layers", "Layers": image.layers.iter().map(|layer| &layer.diff_id).collect::<Vec<_>>() },
             }));
         }
-        let (entry, _lease) = self.stored(name)?;
-        let found = load::present_manifest(&self.layout, &entry)?;
-        let contents = self.layout.read_blob(found.manifest.config(), MAX_DOCUMENT)?;
+        let (Named { reference, entry, .. }, _lease) = self.stored_as(name)?;
+        let found = load::present_manifest(&self.layout, &entry).map_err(|error| error.about(&reference))?;
+        let contents = self.layout.read_blob(found.manifest.config(), MAX_DOCUMENT);
+        let contents = contents.map_err(|error| error.about(&reference))?;
         // The configuration of an artifact may be anything.
         let mut config: Value = serde_json::from_slice(&contents).unwrap_or(Value::Null);
         let summary = self.summary(&entry)?;
         let names = self.names(&entry)?;
-        let digests: Vec<_> = names
-            .iter()
-            .map(|name| {
-                let repository = super::Reference::parse(name).map_or_else(|_| name.clone(), |name| name.repository);
-                format!("{repository}@{}", entry.digest())
-            })
-            .collect();
+        let (mut tags, mut digests) = (Vec::new(), Vec::new());
+        for name in names {
+            let parsed = super::Reference::parse(&name).ok();
+            let repository = parsed.as_ref().map_or_else(|| name.clone(), |name| name.repository.clone());
+            let digest = format!("{repository}@{}", entry.digest());
+            if !digests.contains(&digest) {
+                digests.push(digest);
+            }
+            if parsed.is_none_or(|name| name.digest.is_none()) {
+                tags.push(name);
+            }
+        }
         let platforms: Vec<_> = load::manifests(&self.layout, &entry)?
             .iter()
             .filter_map(|manifest| {
@@ -62,7 +69,7 @@ impl ImageStore {
             .collect();
         Ok(json!({
             "Id": summary.id,
-            "RepoTags": names,
+            "RepoTags": tags,
             "RepoDigests": digests,
             "Created": config["created"].take(),
             "Added": summary.created.map(|at| at.to_string()),

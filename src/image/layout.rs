@@ -233,7 +233,7 @@ impl Layout {
         }
         let contents = fs::read(&path).map_err(failed("cannot read", &path))?;
         if Sha256Hex::of(&contents) != digest {
-            return Err(damaged(&digest, "its content does not match its digest"));
+            return Err(damaged(&digest, WRONG_CONTENT));
         }
         Ok(contents)
     }
@@ -250,13 +250,25 @@ impl Layout {
         }
     }
 
+    /// Opens a blob to be verified while it is read.
+    pub(super) fn open_verified(&self, descriptor: &Descriptor) -> Result<VerifiedBlob, ImageError> {
+        let path = self.checked_blob_path(descriptor)?;
+        let file = File::open(&path).map_err(failed("cannot open", &path))?;
+        Ok(VerifiedBlob { digest: Sha256Hex::of_descriptor(descriptor)?, file, hasher: Sha256::new() })
+    }
+
+    /// See [`drop_if_damaged`].
+    pub(super) fn drop_if_damaged(&self, path: &Path, digest: &Sha256Hex) -> Result<bool, ImageError> {
+        drop_if_damaged(path, digest)
+    }
+
     /// Whether a blob is there with the right size.
     pub(super) fn has_blob(&self, descriptor: &Descriptor) -> bool {
         self.checked_blob_path(descriptor).is_ok()
     }
 
     /// Deletes every blob and layer that is neither in `kept` nor leased, and what interrupted changes left behind. The
-    /// bytes of blobs and archives that are gone.
+    /// bytes that are gone.
     pub(super) fn delete_all_but(
         &self,
         _lock: &ChangeLock,
@@ -282,12 +294,12 @@ impl Layout {
                 }
             }
         }
-        self.clear_ingest(&kept, drop_parts)?;
-        Ok(freed)
+        Ok(freed + self.clear_ingest(&kept, drop_parts)?)
     }
 
-    /// Deletes what nobody writes any more.
-    fn clear_ingest(&self, kept: &HashSet<Sha256Hex>, drop_parts: bool) -> Result<(), ImageError> {
+    /// Deletes what nobody writes any more, and what was moved here to be deleted; how many bytes that was.
+    fn clear_ingest(&self, kept: &HashSet<Sha256Hex>, drop_parts: bool) -> Result<u64, ImageError> {
+        let mut freed = 0;
         for (path, name) in entries(&self.root.join(INGEST))? {
             let metadata = match fs::symlink_metadata(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -296,6 +308,7 @@ impl Layout {
             let digest = Sha256Hex::from_hex(&name);
             if metadata.is_dir() {
                 if !digest.is_ok_and(|digest| kept.contains(&digest)) {
+                    freed += tree_size(&path);
                     super::tree::remove(&path).map_err(failed("cannot delete", &path))?;
                 }
                 continue;
@@ -305,10 +318,11 @@ impl Layout {
                 continue;
             }
             if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+                freed += metadata.len();
                 fs::remove_file(&path).map_err(failed("cannot delete", &path))?;
             }
         }
-        Ok(())
+        Ok(freed)
     }
 
     /// A temporary file that can be renamed into the store.
@@ -369,7 +383,57 @@ pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 }
 
 pub(super) fn damaged(digest: &Sha256Hex, problem: &str) -> ImageError {
-    ImageError::Invalid(format!("blob {digest} is damaged: {problem}; remove the image and add it again"))
+    ImageError::Damaged { image: String::new(), digest: digest.to_string(), problem: problem.to_owned() }
+}
+
+/// What is wrong with content that its digest does not fit.
+const WRONG_CONTENT: &str = "its content does not match its digest";
+
+/// Deletes a blob, or the uncompressed copy of one, if it is not what its digest says, so that it can be had again;
+/// whether it was. What is not there is not damaged.
+pub(super) fn drop_if_damaged(path: &Path, digest: &Sha256Hex) -> Result<bool, ImageError> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(failed("cannot open", path))?,
+    };
+    let mut writer = HashingWriter::new(io::sink());
+    io::copy(&mut file, &mut writer).map_err(failed("cannot read", path))?;
+    let (found, _) = writer.finish();
+    if found == *digest {
+        return Ok(false);
+    }
+    // Another process may have mended it meanwhile.
+    if files::is_at(&file, path) {
+        tracing::warn!(%digest, "damaged content was deleted from the image store");
+        fs::remove_file(path).map_err(failed("cannot delete", path))?;
+    }
+    Ok(true)
+}
+
+/// A blob that is verified while it is read; [`Self::finish`] says whether it was right.
+pub(super) struct VerifiedBlob {
+    digest: Sha256Hex,
+    file: File,
+    hasher: Sha256,
+}
+
+impl VerifiedBlob {
+    /// After all was read: drops a blob that is damaged, so that it can be had again.
+    pub(super) fn finish(self, layout: &Layout) -> Result<(), ImageError> {
+        if Sha256Hex::of_hash(self.hasher.finalize().as_slice()) == self.digest {
+            return Ok(());
+        }
+        layout.drop_if_damaged(&layout.blob_path(&self.digest), &self.digest)?;
+        Err(damaged(&self.digest, WRONG_CONTENT))
+    }
+}
+
+impl Read for VerifiedBlob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 /// A SHA-256 digest: 64 lower-case hexadecimal digits, and so also a safe file name.

@@ -146,7 +146,8 @@ pub(super) fn layers(manifest: &ImageManifest, configuration: &ImageConfiguratio
     let diff_ids = configuration.rootfs().diff_ids();
     let (found, named) = (manifest.layers().len(), diff_ids.len());
     if found != named || found > MAX_LAYERS {
-        return Err(format!("has {found} layers and {named} diff IDs"));
+        let most = if found > MAX_LAYERS { format!(": no more than {MAX_LAYERS} are possible") } else { String::new() };
+        return Err(format!("has {found} layers and {named} diff IDs{most}"));
     }
     let mut layers: Vec<Layer> = Vec::with_capacity(found);
     for (descriptor, diff_id) in manifest.layers().iter().zip(diff_ids) {
@@ -166,28 +167,123 @@ pub(super) fn id_and_size(layout: &Layout, descriptor: &Descriptor) -> Result<(S
     Ok((id.to_string(), size))
 }
 
-/// Adds to `kept` the digests of all blobs and layers that `descriptor` needs.
+/// Adds to `kept` the digests of all blobs and layers that `descriptor` needs, as far as that can be told: what is wrong
+/// with one of its documents is the error, after everything else was added.
 pub(super) fn mark(layout: &Layout, descriptor: &Descriptor, kept: &mut HashSet<Sha256Hex>) -> Result<(), ImageError> {
     kept.insert(Sha256Hex::of_descriptor(descriptor)?);
-    for descriptor in manifests(layout, descriptor)? {
-        let digest = Sha256Hex::of_descriptor(&descriptor)?;
-        // An index may name platforms that were never copied here.
-        if !layout.blob_path(&digest).exists() {
-            continue;
+    let (manifests, mut result) = match manifests(layout, descriptor) {
+        Ok(manifests) => (manifests, Ok(())),
+        Err(error @ ImageError::Io { .. }) => return Err(error),
+        Err(error) => {
+            let index: Option<ImageIndex> = as_it_is(layout, descriptor);
+            let manifests = index.map(|index| index.manifests().iter().take(MAX_PLATFORMS).cloned().collect());
+            (manifests.unwrap_or_default(), Err(error))
         }
-        kept.insert(digest);
-        let manifest: ImageManifest = document(layout, &descriptor)?;
-        for blob in manifest.layers().iter().chain([manifest.config()]) {
-            kept.insert(Sha256Hex::of_descriptor(blob)?);
+    };
+    for descriptor in manifests {
+        match mark_manifest(layout, &descriptor, kept) {
+            Ok(()) => {}
+            // What cannot be read now may be right all the same: nothing may be deleted for it.
+            Err(error @ ImageError::Io { .. }) => return Err(error),
+            Err(error) => result = Err(error),
         }
-        if artifact::is_ordinary(&manifest) {
-            let configuration: ImageConfiguration = document(layout, manifest.config())?;
-            for layer in layers(&manifest, &configuration).map_err(ImageError::Invalid)? {
-                kept.extend([layer.diff_id, layer.chain_id]);
+    }
+    result
+}
+
+/// As [`mark`], for what somebody is about to use: what is wrong shows when it is read.
+pub(super) fn mark_readable(
+    layout: &Layout,
+    descriptor: &Descriptor,
+    kept: &mut HashSet<Sha256Hex>,
+) -> Result<(), ImageError> {
+    match mark(layout, descriptor, kept) {
+        Err(error @ ImageError::Io { .. }) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn mark_manifest(layout: &Layout, descriptor: &Descriptor, kept: &mut HashSet<Sha256Hex>) -> Result<(), ImageError> {
+    let digest = Sha256Hex::of_descriptor(descriptor)?;
+    // An index may name platforms that were never copied here.
+    if !layout.blob_path(&digest).exists() {
+        return Ok(());
+    }
+    kept.insert(digest);
+    let found = document::<ImageManifest>(layout, descriptor);
+    let named = match &found {
+        Ok(manifest) => Some(manifest.clone()),
+        Err(_) => as_it_is(layout, descriptor),
+    };
+    if let Some(manifest) = named {
+        let blobs = manifest.layers().iter().chain([manifest.config()]);
+        kept.extend(blobs.filter_map(|blob| Sha256Hex::of_descriptor(blob).ok()));
+    }
+    for layer in ordinary_layers(layout, &found?)? {
+        kept.extend([layer.diff_id, layer.chain_id]);
+    }
+    Ok(())
+}
+
+/// The layers of a manifest if it is an ordinary image's, with its documents checked; of others, which may be anything,
+/// none.
+fn ordinary_layers(layout: &Layout, manifest: &ImageManifest) -> Result<Vec<Layer>, ImageError> {
+    if !artifact::is_ordinary(manifest) {
+        return Ok(Vec::new());
+    }
+    let configuration: ImageConfiguration = document(layout, manifest.config())?;
+    layers(manifest, &configuration).map_err(ImageError::Invalid)
+}
+
+/// Makes sure that an image which is about to get a name is one that can be used: each of its manifests that is here has
+/// a valid configuration, and layers that fit it.
+pub(super) fn validate(layout: &Layout, reference: &Reference, descriptor: &Descriptor) -> Result<(), ImageError> {
+    let checked = manifests(layout, descriptor)?.iter().try_for_each(|manifest| {
+        let counts = layout.has_blob(manifest) && !platform::is_attestation(manifest);
+        if counts { validate_manifest(layout, manifest) } else { Ok(()) }
+    });
+    match checked {
+        Err(ImageError::Invalid(problem)) => Err(ImageError::Invalid(format!("image {reference} {problem}"))),
+        // Of what was there before, which is mended by a pull.
+        Err(ImageError::Damaged { .. }) => Ok(()),
+        checked => checked,
+    }
+}
+
+fn validate_manifest(layout: &Layout, descriptor: &Descriptor) -> Result<(), ImageError> {
+    let said = |kind: &str, error: serde_json::Error| ImageError::Invalid(format!("has an invalid {kind}: {error}"));
+    let manifest = layout.read_blob(descriptor, MAX_DOCUMENT)?;
+    let manifest: ImageManifest = serde_json::from_slice(&manifest).map_err(|error| said("manifest", error))?;
+    if artifact::is_ordinary(&manifest) {
+        let configuration = layout.read_blob(manifest.config(), MAX_DOCUMENT)?;
+        let configuration: ImageConfiguration =
+            serde_json::from_slice(&configuration).map_err(|error| said("configuration", error))?;
+        for layer in layers(&manifest, &configuration).map_err(ImageError::Invalid)? {
+            let compression = Compression::of_media_type(layer.descriptor.media_type());
+            let plain = compression.is_ok_and(|compression| compression == Compression::None);
+            if plain && Sha256Hex::of_descriptor(&layer.descriptor)? != layer.diff_id {
+                let (blob, diff_id) = (layer.descriptor.digest(), &layer.diff_id);
+                return Err(ImageError::Invalid(format!(
+                    "has a layer {blob} that does not match its diff ID {diff_id}"
+                )));
             }
         }
     }
     Ok(())
+}
+
+/// The diff IDs of an image's layers, as far as they can be told.
+pub(super) fn diff_ids(layout: &Layout, manifest: &ImageManifest) -> Vec<Sha256Hex> {
+    let layers = ordinary_layers(layout, manifest).unwrap_or_default();
+    layers.into_iter().map(|layer| layer.diff_id).collect()
+}
+
+/// A document that may be damaged, if it can be read all the same: for what to keep, not for what to believe.
+fn as_it_is<T: DeserializeOwned>(layout: &Layout, descriptor: &Descriptor) -> Option<T> {
+    let path = layout.blob_path(&Sha256Hex::of_descriptor(descriptor).ok()?);
+    let mut contents = Vec::new();
+    File::open(path).ok()?.take(MAX_DOCUMENT).read_to_end(&mut contents).ok()?;
+    serde_json::from_slice(&contents).ok()
 }
 
 /// Takes out of `kept` what could be made again from blobs: layers uncompressed and unpacked.
@@ -239,7 +335,22 @@ impl Found {
 
 /// The manifest behind a descriptor, of the platform that is wanted.
 pub(super) fn manifest(layout: &Layout, descriptor: &Descriptor, choice: PlatformChoice) -> Result<Found, ImageError> {
-    Found::of(layout, choose(&manifests(layout, descriptor)?, choice)?)
+    Found::of(layout, choose_stored(layout, &manifests(layout, descriptor)?, choice)?)
+}
+
+/// Of the manifests behind a descriptor, the one to take of those that are stored; if none of them will do, the one that
+/// would be taken if all were.
+pub(super) fn choose_stored(
+    layout: &Layout,
+    offered: &[Descriptor],
+    choice: PlatformChoice,
+) -> Result<Descriptor, ImageError> {
+    let chosen = choose(offered, choice);
+    if chosen.as_ref().is_ok_and(|chosen| layout.has_blob(chosen)) {
+        return chosen;
+    }
+    let stored: Vec<_> = offered.iter().filter(|found| layout.has_blob(found)).cloned().collect();
+    choice.best(&stored).cloned().map_or(chosen, Ok)
 }
 
 /// Of the manifests behind a descriptor, the one to take.
@@ -350,7 +461,7 @@ fn uncompressed(
     let mut writer = HashingWriter::new(temporary.as_file_mut());
     let copied = io::copy(&mut contents, &mut writer);
     let (found, size) = writer.finish();
-    check_layer(layer, compression, copied.map(|_| ()), (&found, size))?;
+    check_layer(layout, layer, compression, copied.map(|_| ()), (&found, size))?;
     layout.extend(lease, [&layer.diff_id])?;
     layout.publish(temporary, &path)?;
     Ok(path)
@@ -367,8 +478,10 @@ pub(super) fn open_layer(
     Ok(compression.reader(BufReader::with_capacity(READ_BUFFER, file)).take(MAX_LAYER + 1))
 }
 
-/// Whether a layer that was read to its end is what it should be: how reading ended, and the digest and size found.
+/// Whether a layer that was read to its end is what it should be: how reading ended, and the digest and size found. A
+/// blob that is damaged is dropped, so that it can be had again; one that is not was published so.
 pub(super) fn check_layer(
+    layout: &Layout,
     layer: &Layer,
     compression: Compression,
     read: io::Result<()>,
@@ -381,13 +494,25 @@ pub(super) fn check_layer(
     }
     match read {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(damaged(&blob, &format!("it is no {} stream", compression.name())));
+            return Err(wrong_layer(layout, &blob, &format!("is no {} stream", compression.name())));
         }
         Err(error) => return Err(ImageError::Io { context: format!("cannot uncompress blob {blob}"), error }),
         Ok(()) => {}
     }
     if *digest != layer.diff_id {
-        return Err(damaged(&blob, "its content does not match its diff ID"));
+        return Err(wrong_layer(layout, &blob, "does not match its diff ID"));
     }
     Ok(())
+}
+
+/// The error for a layer that cannot be used: that of its blob, if that is not what its digest says, and else that of
+/// whoever published it.
+pub(super) fn wrong_layer(layout: &Layout, blob: &Sha256Hex, problem: &str) -> ImageError {
+    match layout.drop_if_damaged(&layout.blob_path(blob), blob) {
+        Ok(true) => damaged(blob, "its content does not match its digest"),
+        Ok(false) => ImageError::Invalid(format!(
+            "layer {blob} {problem}: it is as it was published, so that only its publisher can mend it"
+        )),
+        Err(error) => error,
+    }
 }

@@ -3,6 +3,7 @@
 //! [`ImageStore`] is what others use. Names become complete in `reference`; `layout` is the store on disk, `lease` says
 //! what of it is in use and `collect` deletes what is not; `load` turns what is in it into an [`Image`]; `artifact` and
 //! `program` know WebAssembly programs, `platform` chooses among platforms, `builtin` holds the images in the binary.
+//! `names` finds stored images by name and ID, and gives and takes names.
 //! `registry` talks to registries; `pull` and `download` bring images from there, and tell of it by `progress`.
 //!
 //! Layers are handed out as archives, which a container of WebAssembly reads in place. For native containers, `unpack`
@@ -20,6 +21,7 @@ mod inspect;
 mod layout;
 mod lease;
 mod load;
+mod names;
 mod platform;
 mod program;
 mod progress;
@@ -38,7 +40,7 @@ pub use self::archive::ArchiveError;
 pub use self::archives::SaveFormat;
 pub use self::build::{BuildBase, BuildError, BuildRequest, Built, MAX_DOCKERFILE};
 pub use self::builtin::tool_layers;
-pub use self::collect::{Collected, Prune};
+pub use self::collect::{Collected, DamagedImage, Prune};
 pub use self::inspect::HistoryEntry;
 pub use self::platform::{Platform, PlatformChoice, host_platform};
 pub use self::progress::{BlobProgress, BlobState, Phase, Progress};
@@ -123,6 +125,19 @@ pub struct ImageLayer {
     pub content: LayerContent,
 }
 
+impl ImageLayer {
+    /// For a layer that cannot be read: whether that is because its file is not what it should be. Then it is deleted, so
+    /// that it can be had again.
+    pub fn drop_if_damaged(&self) -> bool {
+        let LayerContent::TarFile(path) = &self.content else { return false };
+        let dropped = Sha256Hex::parse(&self.diff_id).and_then(|digest| layout::drop_if_damaged(path, &digest));
+        dropped.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a layer that cannot be read was left as it is");
+            false
+        })
+    }
+}
+
 /// Where the content of a layer is.
 #[derive(Debug, Clone)]
 pub enum LayerContent {
@@ -161,7 +176,17 @@ pub enum ImageError {
         /// What there is.
         offered: String,
     },
-    /// The store is damaged or cannot be read or written.
+    /// Content of the store is not what it should be.
+    #[error("{}", Damage { image, digest, problem })]
+    Damaged {
+        /// The image, where it is known.
+        image: String,
+        /// Which content.
+        digest: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The store cannot be read or written.
     #[error("{context}: {error}")]
     Io {
         /// What was being done, with the path.
@@ -172,6 +197,42 @@ pub enum ImageError {
     /// A file that is no image or program, or an image that is not as OCI says.
     #[error("{0}")]
     Invalid(String),
+}
+
+impl ImageError {
+    /// With the image that it is about, where that was not known deeper down.
+    fn about(self, reference: &Reference) -> Self {
+        match self {
+            Self::Damaged { image, digest, problem } if image.is_empty() => {
+                Self::Damaged { image: reference.to_string(), digest, problem }
+            }
+            error => error,
+        }
+    }
+}
+
+/// What is damaged, and what to do about it.
+struct Damage<'a> {
+    image: &'a str,
+    digest: &'a str,
+    problem: &'a str,
+}
+
+impl std::fmt::Display for Damage<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { image, digest, problem } = self;
+        if image.is_empty() {
+            return write!(
+                formatter,
+                "blob {digest} is damaged: {problem}; pull the image again, or remove it and add it again"
+            );
+        }
+        write!(
+            formatter,
+            "image {image}: blob {digest} is damaged: {problem}; pull the image again (husk image pull {image}), or \
+             remove it and add it again"
+        )
+    }
 }
 
 /// Where an image comes from.
@@ -280,6 +341,16 @@ impl ImageStore {
         Reference::parse(&self.registries.expand(name))
     }
 
+    /// What a name means to those who run images: it may also be the full ID of a stored one. The beginning of an ID will
+    /// not do here, for another image could be made to have it.
+    fn meant(&self, name: &str) -> Result<Reference, ImageError> {
+        if names::is_full_id(name) {
+            let found = self.find_id(&self.layout.read_index()?, name)?;
+            return found.map(|named| named.reference).ok_or_else(|| ImageError::NotFound(name.to_owned()));
+        }
+        self.parse(name)
+    }
+
     /// Finds an image by name, of WebAssembly's platform if it has one and else of this machine's.
     pub fn resolve(&self, name: &str) -> Result<Image, ImageError> {
         self.resolve_for(name, PlatformChoice::default())
@@ -291,15 +362,15 @@ impl ImageStore {
         if let Some(image) = self.transient().get(name) {
             return Ok(image.clone());
         }
-        let reference = self.parse(name)?;
+        let reference = self.meant(name)?;
         if let Some(image) = self.transient().get(&reference.to_string()) {
             return Ok(image.clone());
         }
         if !reference.is_built_in()
             && let Some((entry, lease)) = self.find_and_lease(&reference, platform)?
         {
-            let image =
-                load::image(&self.layout, &load::Wanted { reference: &reference, entry: &entry, platform }, lease)?;
+            let wanted = load::Wanted { reference: &reference, entry: &entry, platform };
+            let image = load::image(&self.layout, &wanted, lease).map_err(|error| error.about(&reference))?;
             self.touch(&entry);
             if !platform.accepts(image.is_wasm()) {
                 return Err(ImageError::Platform {
@@ -314,7 +385,7 @@ impl ImageStore {
 
     /// Whether an image is WebAssembly, without a look at its layers; `None` if it is not here.
     pub fn is_wasm(&self, name: &str, platform: PlatformChoice) -> Result<Option<bool>, ImageError> {
-        let reference = self.parse(name)?;
+        let reference = self.meant(name)?;
         let transient = self.transient();
         if let Some(image) = transient.get(name).or_else(|| transient.get(&reference.to_string())) {
             return Ok(Some(image.is_wasm()));
@@ -341,14 +412,15 @@ impl ImageStore {
 
     /// Where an image is, if it is here at all.
     pub fn presence(&self, name: &str, platform: PlatformChoice) -> Result<Presence, ImageError> {
-        let reference = self.parse(name)?;
+        let reference = self.meant(name)?;
         if self.transient().contains_key(&reference.to_string()) || self.transient().contains_key(name) {
             return Ok(Presence::Local);
         }
         if let Some((entry, _lease)) = self.find_and_lease(&reference, platform)? {
             return Ok(match Source::of(&entry) {
-                Source::Registry { .. } => Presence::Pulled,
-                Source::Local => Presence::Local,
+                // Registries know no IDs.
+                Source::Registry { .. } if !names::is_full_id(name) => Presence::Pulled,
+                Source::Registry { .. } | Source::Local => Presence::Local,
             });
         }
         let built_in = self.built_in(&reference, platform).is_some();
@@ -368,10 +440,12 @@ impl ImageStore {
         }
         let key = |entry: &Descriptor| {
             let offered = load::manifests(&self.layout, entry)?;
-            let chosen = load::choose(&offered, platform)?;
+            let chosen = load::choose_stored(&self.layout, &offered, platform)?;
             // An index may have been pulled for another of its platforms.
-            let is_there = entry == &chosen || self.layout.has_blob(&chosen);
-            Ok::<_, ImageError>(is_there.then(|| chosen.digest().to_string()))
+            let is_there = entry.digest() == chosen.digest() || self.layout.has_blob(&chosen);
+            // What was damaged is gone; what came from a registry can be had again.
+            let is_whole = || Source::of(entry) == Source::Local || self.is_whole(&chosen);
+            Ok::<_, ImageError>((is_there && is_whole()).then(|| chosen.digest().to_string()))
         };
         let Some(known) = key(&entry)? else { return Ok(None) };
         if let Some(lease) = self.leases().get(&known).and_then(Weak::upgrade) {
@@ -382,7 +456,7 @@ impl ImageStore {
             let mut digests = HashSet::new();
             found = self.find(reference)?;
             if let Some(entry) = &found {
-                load::mark(&self.layout, entry, &mut digests)?;
+                load::mark_readable(&self.layout, entry, &mut digests)?;
             }
             Ok(digests)
         })?;
@@ -393,6 +467,12 @@ impl ImageStore {
         leases.retain(|_, lease| lease.strong_count() > 0);
         leases.insert(key, Arc::downgrade(&lease));
         Ok(Some((entry, lease)))
+    }
+
+    /// Whether all blobs of a manifest are stored, as far as their sizes tell. What cannot be read is found out later.
+    fn is_whole(&self, manifest: &Descriptor) -> bool {
+        let Ok(found) = load::document::<oci_spec::image::ImageManifest>(&self.layout, manifest) else { return true };
+        found.layers().iter().chain([found.config()]).all(|blob| self.layout.has_blob(blob))
     }
 
     /// Whether an image that came from a registry is signed as the user wants it now: if not, it counts as not there, and
@@ -434,10 +514,11 @@ impl ImageStore {
         Ok(())
     }
 
-    /// Makes an image of a WebAssembly program and stores it under `name`, replacing what had that name.
+    /// Makes an image of a WebAssembly program and stores it under `name`, replacing what had that name. `-` is standard
+    /// input.
     pub fn import_wasm(&self, file: &Path, name: &str) -> Result<ImageSummary, ImageError> {
         let reference = Reference::parse_for_storing(name)?;
-        let (contents, kind) = program::read(file)?;
+        let (contents, kind) = if file == Path::new("-") { program::read_input()? } else { program::read(file)? };
         let lease = self.layout.new_lease()?;
         let manifest = program::store(&self.layout, &lease, &reference, &contents, kind)?;
         self.name(&lease, Source::Local, vec![(reference, manifest)])?.remove(0)
@@ -451,6 +532,9 @@ impl ImageStore {
         source: Source,
         named: Vec<(Reference, Descriptor)>,
     ) -> Result<Vec<Result<ImageSummary, ImageError>>, ImageError> {
+        for (reference, manifest) in &named {
+            load::validate(&self.layout, reference, manifest)?;
+        }
         let lock = self.layout.lock_for_change()?;
         let mut index = self.layout.read_index()?;
         let mut added = Vec::new();
@@ -481,56 +565,17 @@ impl ImageStore {
         Ok(images)
     }
 
-    /// Gives a stored image another name.
-    pub fn tag(&self, name: &str, new_name: &str) -> Result<ImageSummary, ImageError> {
-        let reference = Reference::parse_for_storing(new_name)?;
-        let (entry, lease) = self.stored(name)?;
-        self.name(&lease, Source::Local, vec![(reference, entry)])?.remove(0)
-    }
-
-    /// Removes a stored image by name, and what no other image needs. A pod that runs it keeps its files.
-    pub fn remove(&self, name: &str) -> Result<(), ImageError> {
-        let reference = self.parse(name)?;
-        if self.find(&reference)?.is_none() {
-            return Err(self.not_stored(&reference, name));
-        }
-        let lock = self.layout.lock_for_change()?;
-        let mut index = self.layout.read_index()?;
-        index.retain(|entry| !is_named(entry, &reference));
-        self.layout.write_index(&lock, index.clone())?;
-        self.collect_unnamed(&lock, &index)
-    }
-
-    /// The entry of a stored image and a lease of all that is stored of it.
-    fn stored(&self, name: &str) -> Result<(Descriptor, Lease), ImageError> {
-        let reference = self.parse(name)?;
-        let mut found = None;
-        let lease = self.layout.lease(|| {
-            let mut digests = HashSet::new();
-            found = self.find(&reference)?;
-            if let Some(entry) = &found {
-                load::mark(&self.layout, entry, &mut digests)?;
-            }
-            Ok(digests)
-        })?;
-        match found {
-            Some(entry) => Ok((entry, lease)),
-            None => Err(self.not_stored(&reference, name)),
-        }
-    }
-
-    fn not_stored(&self, reference: &Reference, name: &str) -> ImageError {
-        match builtin::find(reference, self.use_aliases) {
-            Some(_) => ImageError::Invalid(format!("image {name:?} is part of husk and cannot be changed or removed")),
-            None => ImageError::NotFound(name.to_owned()),
-        }
-    }
-
-    /// All names of the image that an entry of the index is.
-    fn names(&self, entry: &Descriptor) -> Result<Vec<String>, ImageError> {
-        let index = self.layout.read_index()?;
-        let same = index.iter().filter(|other| other.digest() == entry.digest());
-        Ok(same.filter_map(|entry| annotation(entry, layout::REFERENCE)).map(str::to_owned).collect())
+    /// Of [`Self::list`], the images of a repository, or with one tag of it if `name` has one.
+    pub fn list_named(&self, name: &str) -> Result<Vec<ImageSummary>, ImageError> {
+        let wanted = self.parse(name)?;
+        // A tag that was not given is not wanted.
+        let any_tag = self.parse(&format!("{name}:any")).is_ok();
+        let is_wanted = |image: &ImageSummary| {
+            let tag = Some(&image.tag) == wanted.tag.as_ref() || image.tag == "*";
+            image.repository == wanted.repository
+                && (any_tag || tag && wanted.digest.is_none() || wanted.digest.as_ref() == Some(&image.digest))
+        };
+        Ok(self.list()?.into_iter().filter(is_wanted).collect())
     }
 
     fn transient(&self) -> MutexGuard<'_, HashMap<String, Image>> {
@@ -546,7 +591,9 @@ impl ImageStore {
         // A damaged image is listed, so that it can be seen and removed.
         let (id, size) = load::id_and_size(&self.layout, entry).unwrap_or_else(|_| ("<damaged>".to_owned(), 0));
         let (repository, tag) = match Reference::parse(&reference) {
-            Ok(Reference { repository, tag, .. }) => (repository, tag.unwrap_or_else(|| "<none>".to_owned())),
+            // A digest is what counts of a name that has one: the tag beside it names nothing here.
+            Ok(Reference { repository, tag, digest: None }) => (repository, tag.unwrap_or_else(|| "<none>".to_owned())),
+            Ok(Reference { repository, .. }) => (repository, "<none>".to_owned()),
             Err(_) => (reference.clone(), "<none>".to_owned()),
         };
         let created = annotation(entry, layout::CREATED).and_then(|time| time.parse().ok());

@@ -32,6 +32,18 @@ pub enum PlatformChoice {
 impl PlatformChoice {
     /// The one of `offered` to take; an index with a single platform has nothing to choose from.
     pub(super) fn choose<'a>(&self, offered: &'a [Descriptor]) -> Option<&'a Descriptor> {
+        let only = || {
+            let mut candidates = offered.iter().filter(|found| !is_attestation(found));
+            candidates.next().filter(|_| candidates.next().is_none())
+        };
+        self.best(offered).or_else(|| match self {
+            Self::WasmFirst | Self::AsWasm => only(),
+            Self::Wasm | Self::Linux | Self::Exact(_) => only().filter(|only| only.platform().is_none()),
+        })
+    }
+
+    /// The one of `offered` that is for a platform to take.
+    pub(super) fn best<'a>(&self, offered: &'a [Descriptor]) -> Option<&'a Descriptor> {
         let candidates: Vec<_> = offered.iter().filter(|found| !is_attestation(found)).collect();
         let linux = || {
             candidates.iter().copied().filter(|found| linux_rank(found).is_some()).min_by_key(|found| linux_rank(found))
@@ -39,18 +51,13 @@ impl PlatformChoice {
         let wasm = || {
             candidates.iter().copied().filter(|found| wasm_rank(found).is_some()).min_by_key(|found| wasm_rank(found))
         };
-        let only = || match candidates[..] {
-            [only] => Some(only),
-            _ => None,
-        };
         match self {
-            Self::WasmFirst | Self::AsWasm => wasm().or_else(linux).or_else(only),
-            Self::Wasm => wasm().or_else(|| only().filter(|only| only.platform().is_none())),
-            Self::Linux => linux().or_else(|| only().filter(|only| only.platform().is_none())),
+            Self::WasmFirst | Self::AsWasm => wasm().or_else(linux),
+            Self::Wasm => wasm(),
+            Self::Linux => linux(),
             Self::Exact(wanted) => {
                 let nearest = candidates.iter().copied().filter_map(|found| Some((wanted.distance_to(found)?, found)));
-                let nearest = nearest.min_by_key(|(distance, _)| *distance).map(|(_, found)| found);
-                nearest.or_else(|| only().filter(|only| only.platform().is_none()))
+                nearest.min_by_key(|(distance, _)| *distance).map(|(_, found)| found)
             }
         }
     }
@@ -250,7 +257,7 @@ pub(super) fn is_index(media_type: &MediaType) -> bool {
 }
 
 /// Notes of build tools about an image are in its index as manifests of no platform.
-fn is_attestation(found: &Descriptor) -> bool {
+pub(super) fn is_attestation(found: &Descriptor) -> bool {
     found.platform().as_ref().is_some_and(|platform| platform.os().to_string() == "unknown")
 }
 

@@ -63,11 +63,20 @@ pub(super) fn read(path: &Path) -> Result<(Bytes, ProgramKind), ImageError> {
     if metadata.is_dir() {
         return Err(failed("cannot read", path)(io::ErrorKind::IsADirectory.into()));
     }
-    if metadata.len() > MAX_PROGRAM {
+    whole(file, path)
+}
+
+/// As [`read`], from standard input.
+pub(super) fn read_input() -> Result<(Bytes, ProgramKind), ImageError> {
+    whole(io::stdin().lock(), Path::new("standard input"))
+}
+
+fn whole(source: impl Read, path: &Path) -> Result<(Bytes, ProgramKind), ImageError> {
+    let mut contents = Vec::new();
+    source.take(MAX_PROGRAM + 1).read_to_end(&mut contents).map_err(failed("cannot read", path))?;
+    if contents.len() as u64 > MAX_PROGRAM {
         return Err(ImageError::Invalid(format!("{} is larger than {MAX_PROGRAM} bytes", path.display())));
     }
-    let mut contents = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    file.take(MAX_PROGRAM).read_to_end(&mut contents).map_err(failed("cannot read", path))?;
     let kind = ProgramKind::of(&contents)
         .map_err(|problem| ImageError::Invalid(format!("{} is {problem}", path.display())))?;
     Ok((Bytes::from(contents), kind))

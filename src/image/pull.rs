@@ -15,6 +15,7 @@ use super::download::{Download, PullFailure, blocking};
 use super::layout::{MAX_DOCUMENT, Sha256Hex};
 use super::lease::Lease;
 use super::load::{self, MAX_LAYERS};
+use super::names::is_full_id;
 use super::platform::{PlatformChoice, is_index};
 use super::progress::{BlobProgress, BlobState, Phase, Progress, Reporter};
 use super::reference::Reference;
@@ -37,6 +38,8 @@ pub struct PullRequest {
     pub platform: PlatformChoice,
     /// Who is asking.
     pub keyring: Arc<Keyring>,
+    /// Whether to read again what is stored already: what is damaged of it is loaded anew.
+    pub verify: bool,
 }
 
 /// What was pulled. It stays for as long as any copy of this lives.
@@ -60,7 +63,7 @@ type Outcome = Option<Result<Pulled, PullError>>;
 #[derive(Debug, Default)]
 pub(super) struct Pulls(Mutex<HashMap<Key, Weak<Flight>>>);
 
-type Key = (String, PlatformChoice, Arc<Keyring>);
+type Key = (String, PlatformChoice, Arc<Keyring>, bool);
 
 /// A pull that goes on for as long as somebody holds this.
 #[derive(Debug)]
@@ -106,6 +109,10 @@ impl ImageStore {
         if self.keyring != Keyring::default() {
             Arc::make_mut(&mut request.keyring).extend(self.keyring.clone());
         }
+        if is_full_id(&request.image) {
+            let detail = "registries know no image IDs, and no stored image has this one".to_owned();
+            return Err(PullError::InvalidName { name: request.image, detail });
+        }
         let reference = self.parse(&request.image).map_err(|error| invalid_name(&request.image, error))?;
         let image = reference.to_string();
         if reference.is_built_in() {
@@ -114,7 +121,7 @@ impl ImageStore {
         }
         let endpoints =
             self.registries.endpoints(&reference).ok_or_else(|| PullError::Blocked { image: image.clone() })?;
-        let key = (image.clone(), request.platform, Arc::clone(&request.keyring));
+        let key = (image.clone(), request.platform, Arc::clone(&request.keyring), request.verify);
         let mut pulls = self.pulls.0.lock().unwrap_or_else(PoisonError::into_inner);
         pulls.retain(|_, flight| flight.strong_count() > 0);
         let going_on = pulls.get(&key).and_then(Weak::upgrade).filter(|flight| flight.outcome.borrow().is_none());
@@ -132,6 +139,19 @@ impl ImageStore {
         let flight = Arc::new(Flight { progress, outcome, task: task.abort_handle() });
         pulls.insert(key, Arc::downgrade(&flight));
         Ok(Pull { image, flight })
+    }
+}
+
+impl ImageStore {
+    /// Reads what is stored of an image, and drops what is damaged.
+    fn drop_damaged(&self, manifest: &ImageManifest, blobs: &[Sha256Hex]) -> Result<(), ImageError> {
+        for digest in blobs {
+            self.layout.drop_if_damaged(&self.layout.blob_path(digest), digest)?;
+        }
+        for copy in load::diff_ids(&self.layout, manifest) {
+            self.layout.drop_if_damaged(&self.layout.uncompressed_path(&copy), &copy)?;
+        }
+        Ok(())
     }
 }
 
@@ -218,6 +238,11 @@ impl Puller {
             let index: ImageIndex = parse(&contents, &entry)?;
             let chosen = load::choose(index.manifests(), self.request.platform)?;
             check_size(&chosen)?;
+            if is_index(chosen.media_type()) {
+                let (inner, outer) = (chosen.digest(), entry.digest());
+                let problem = "an index inside of another, which is not supported: pull that one, or name one platform";
+                return Err(ImageError::Invalid(format!("{inner} in index {outer} is {problem}")).into());
+            }
             Some(chosen)
         } else {
             None
@@ -304,7 +329,12 @@ impl Puller {
         let blobs = blobs(&resolved.manifest)?;
         let digests = blobs.iter().map(Sha256Hex::of_descriptor).collect::<Result<Vec<_>, _>>()?;
         let (lease, leased) = (Arc::clone(&resolved.lease), digests.clone());
-        self.on_store(move |store| store.layout.extend(&lease, &leased)).await?;
+        let verify = self.request.verify.then(|| resolved.manifest.clone());
+        self.on_store(move |store| {
+            store.layout.extend(&lease, &leased)?;
+            verify.map_or(Ok(()), |manifest| store.drop_damaged(&manifest, &leased))
+        })
+        .await?;
         let waiting = |blob: &Descriptor| BlobProgress {
             digest: blob.digest().to_string(),
             size: blob.size(),
@@ -341,7 +371,10 @@ impl Puller {
 /// The configuration and layers of a manifest, each once.
 fn blobs(manifest: &ImageManifest) -> Result<Vec<Descriptor>, ImageError> {
     if manifest.layers().len() > MAX_LAYERS {
-        return Err(ImageError::Invalid(format!("the image has more than {MAX_LAYERS} layers")));
+        let layers = manifest.layers().len();
+        return Err(ImageError::Invalid(format!(
+            "the image has {layers} layers, and no more than {MAX_LAYERS} are possible"
+        )));
     }
     check_size(manifest.config())?;
     let mut blobs: Vec<Descriptor> = Vec::with_capacity(manifest.layers().len() + 1);

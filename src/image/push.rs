@@ -7,9 +7,10 @@ use oci_spec::image::Descriptor;
 use tokio::sync::watch;
 
 use super::download::blocking;
-use super::layout::{MAX_DOCUMENT, Sha256Hex};
+use super::layout::{MAX_DOCUMENT, Sha256Hex, damaged};
 use super::lease::Lease;
 use super::load;
+use super::names::Named;
 use super::platform::is_index;
 use super::progress::{BlobProgress, BlobState, Phase, Progress, Reporter};
 use super::reference::Reference;
@@ -67,8 +68,28 @@ pub struct Push {
     progress: watch::Receiver<Progress>,
 }
 
+/// Whose fault it is that something was not sent.
+enum Failure {
+    Registry(RegistryError),
+    Store(ImageError),
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        Self::Store(error)
+    }
+}
+
 /// What is read of the store before anything is sent.
 struct Prepared {
+    /// What the image is called here.
+    own: Reference,
     reference: Reference,
     entry: Descriptor,
     /// Configurations and layers.
@@ -90,16 +111,19 @@ impl ImageStore {
     }
 
     fn prepare_push(&self, name: &str, target: &str) -> Result<Prepared, ImageError> {
+        let (Named { reference: own, entry, id }, lease) = self.stored_as(name)?;
+        if id.is_some() && name == target {
+            return Err(ImageError::Invalid("an ID names no registry: say where to push the image".to_owned()));
+        }
         let reference = Reference::parse_for_storing(&self.registries.expand(target))?;
-        let (entry, lease) = self.stored(name)?;
-        let entry = self.complete(&entry)?;
+        let entry = self.complete(&entry).map_err(|error| error.about(&own))?;
         let mut manifests = load::manifests(&self.layout, &entry)?;
         if is_index(entry.media_type()) {
             manifests.push(entry.clone());
         }
         let mut blobs = self.blobs_of(&entry)?;
         blobs.retain(|blob| !manifests.iter().any(|manifest| manifest.digest() == blob.digest()));
-        Ok(Prepared { reference, entry, blobs, manifests, lease })
+        Ok(Prepared { own, reference, entry, blobs, manifests, lease })
     }
 }
 
@@ -119,13 +143,15 @@ impl Push {
         let endpoints = self.store.registries.endpoints(&prepared.reference);
         let endpoint = endpoints.and_then(|mut endpoints| endpoints.pop());
         let endpoint = endpoint.ok_or_else(|| PushError::Blocked { name: reference.clone() })?;
-        let sent = self.send(endpoint, &prepared).await;
-        let sent = sent.map_err(|error| PushError::Registry { name: reference.clone(), error })?;
+        let sent = self.send(endpoint, &prepared).await.map_err(|failure| match failure {
+            Failure::Registry(error) => PushError::Registry { name: reference.clone(), error },
+            Failure::Store(error) => PushError::Image { name: self.name.clone(), error: error.about(&prepared.own) },
+        })?;
         self.reporter.phase(Phase::Done);
         Ok(Pushed { reference, digest: prepared.entry.digest().to_string(), sent })
     }
 
-    async fn send(&self, endpoint: Endpoint, prepared: &Prepared) -> Result<u64, RegistryError> {
+    async fn send(&self, endpoint: Endpoint, prepared: &Prepared) -> Result<u64, Failure> {
         self.reporter.phase(Phase::Transferring { registry: endpoint.registry.clone() });
         let waiting = |blob: &Descriptor| BlobProgress {
             digest: blob.digest().to_string(),
@@ -137,11 +163,10 @@ impl Push {
         let client = Client::new(endpoint, Arc::clone(&self.keyring)).await?;
         let blobs = futures::stream::iter(prepared.blobs.iter().enumerate());
         let sent = blobs.map(|(number, blob)| self.send_blob(&client, number, blob)).buffer_unordered(PARALLEL);
-        let sent = sent.try_fold(0, |sum, sent| async move { Ok(sum + sent) }).await?;
+        let sent = sent.try_fold(0, |sum, sent| async move { Ok::<_, Failure>(sum + sent) }).await?;
         self.reporter.phase(Phase::Finishing);
         for manifest in &prepared.manifests {
-            let contents = self.store.layout.read_blob(manifest, MAX_DOCUMENT);
-            let contents = contents.map_err(|error| client.unexpected(error.to_string()))?;
+            let contents = self.store.layout.read_blob(manifest, MAX_DOCUMENT)?;
             let is_entry = manifest.digest() == prepared.entry.digest();
             let tag = prepared.reference.tag.clone().filter(|_| is_entry);
             let name = tag.unwrap_or_else(|| manifest.digest().to_string());
@@ -150,9 +175,8 @@ impl Push {
         Ok(sent)
     }
 
-    async fn send_blob(&self, client: &Client, number: usize, blob: &Descriptor) -> Result<u64, RegistryError> {
-        let unexpected = |error: ImageError| client.unexpected(error.to_string());
-        let digest = Sha256Hex::of_descriptor(blob).map_err(unexpected)?;
+    async fn send_blob(&self, client: &Client, number: usize, blob: &Descriptor) -> Result<u64, Failure> {
+        let digest = Sha256Hex::of_descriptor(blob)?;
         let done =
             |state| self.reporter.blob(number, |progress| (progress.state, progress.done) = (state, blob.size()));
         if client.has_blob(&digest).await? {
@@ -160,7 +184,12 @@ impl Push {
             return Ok(0);
         }
         self.reporter.blob(number, |progress| progress.state = BlobState::Transferring);
-        let path = self.store.layout.checked_blob_path(blob).map_err(unexpected)?;
+        let path = self.store.layout.checked_blob_path(blob)?;
+        // What is damaged here is no fault of the registry, which would refuse it.
+        let (store, file, wanted) = (Arc::clone(&self.store), path.clone(), digest.clone());
+        if blocking(move || store.layout.drop_if_damaged(&file, &wanted)).await? {
+            return Err(Failure::Store(damaged(&digest, "its content does not match its digest")));
+        }
         client.push_blob(&digest, &path, blob.size()).await?;
         done(BlobState::Complete);
         Ok(blob.size())

@@ -44,7 +44,7 @@ pub(super) async fn find(
             started(missing).await;
             let begun = Instant::now();
             let keyring = Arc::new(keyring);
-            let pull = config.images.pull(PullRequest { image: image.to_owned(), platform, keyring });
+            let pull = config.images.pull(PullRequest { image: image.to_owned(), platform, keyring, verify: false });
             let pulled = match pull {
                 Ok(pull) => pull.wait().await,
                 Err(error) => Err(error),
@@ -134,6 +134,8 @@ fn failure(error: &ImageError) -> ImageFailure {
         ImageError::InvalidName { detail, .. } => ImageFailure::InvalidName(detail.clone()),
         // No registry would have another one of the same digest.
         ImageError::NotFound(_) | ImageError::Platform { .. } => ImageFailure::Pull(error.to_string()),
-        ImageError::Io { .. } | ImageError::Invalid(_) => ImageFailure::Inspect(error.to_string()),
+        ImageError::Damaged { .. } | ImageError::Io { .. } | ImageError::Invalid(_) => {
+            ImageFailure::Inspect(error.to_string())
+        }
     }
 }

@@ -27,7 +27,7 @@ impl LayerCache {
         if let Some(stack) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&image.id) {
             return Ok(Arc::clone(stack));
         }
-        let layers = image.layers.iter().map(open_layer).collect::<Result<_, _>>()?;
+        let layers = image.layers.iter().map(|layer| open_layer(image, layer)).collect::<Result<_, _>>()?;
         let stack = LayerStack::new(layers)
             .map_err(|error| StartError::create(format!("image {}: {error}", image.reference)))?;
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,8 +39,17 @@ impl LayerCache {
     }
 }
 
-fn open_layer(layer: &ImageLayer) -> Result<Arc<Layer>, StartError> {
-    let failed = |error: std::io::Error| StartError::create(format!("image layer {}: {error}", layer.diff_id));
+fn open_layer(image: &Image, layer: &ImageLayer) -> Result<Arc<Layer>, StartError> {
+    let failed = |error: std::io::Error| {
+        let (name, diff_id) = (&image.reference, &layer.diff_id);
+        if layer.drop_if_damaged() {
+            return StartError::create(format!(
+                "image {name}: layer {diff_id} is damaged: pull the image again (husk image pull {name}), or remove it and \
+                 add it again"
+            ));
+        }
+        StartError::create(format!("image {name}: layer {diff_id}: {error}"))
+    };
     match &layer.content {
         LayerContent::TarFile(path) => {
             let file = File::open(path).map_err(failed)?;

@@ -76,6 +76,6 @@ fn standard_input() -> anyhow::Result<String> {
 }
 
 fn pull_base(images: &Arc<ImageStore>, base: BuildBase, quiet: bool) -> anyhow::Result<()> {
-    let request = PullRequest { image: base.name, platform: base.platform, keyring: Arc::default() };
+    let request = PullRequest { image: base.name, platform: base.platform, keyring: Arc::default(), verify: false };
     transfer::pull_all(images, vec![request], quiet).map(drop)
 }

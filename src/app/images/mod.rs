@@ -3,25 +3,28 @@
 mod build;
 mod transfer;
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
 
 use crate::api::support::RuntimeKind;
+use crate::base::clock::Timestamp;
 use crate::cli::image::ImageCommand;
 use crate::cli::image::history::HistoryArgs;
 use crate::cli::image::load::LoadArgs;
 use crate::cli::image::ls::LsArgs;
 use crate::cli::image::prune::PruneArgs;
+use crate::cli::image::rm::RmArgs;
 use crate::cli::image::save::{Format, SaveArgs};
 use crate::cli::output::table;
 use crate::cli::{Global, Switch};
 use crate::image::{
-    ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune, PullError, PullRequest, Pulled, Registries,
-    SaveFormat, Settings,
+    DamagedImage, ImageError, ImageKind, ImageStore, ImageSummary, Keyring, PlatformChoice, Prune, PullError,
+    PullRequest, Pulled, Registries, SaveFormat, Settings,
 };
 
+use super::client::is_broken_pipe;
 use super::paths::Paths;
 
 /// Opens the user's images, with what the user says about registries.
@@ -51,7 +54,7 @@ pub(super) fn pull_each<'a>(
 ) -> anyhow::Result<Vec<Result<Pulled, PullError>>> {
     let request = |(name, platform): (&str, _)| {
         let image = name.to_owned();
-        PullRequest { image, platform, keyring: Arc::default() }
+        PullRequest { image, platform, keyring: Arc::default(), verify: false }
     };
     transfer::pull_each(images, wanted.map(request).collect(), quiet)
 }
@@ -65,7 +68,11 @@ pub(super) fn run(global: &Global, command: ImageCommand) -> anyhow::Result<u8> 
         tracing::debug!(%error, "there is no user namespace");
     }
     let images = open(global, &Paths::new(global)?)?;
-    run_verb(&images, command)?;
+    match run_verb(&images, command) {
+        // Whoever reads the output may have seen enough.
+        Err(error) if is_broken_pipe(&error) => return Ok(0),
+        done => done?,
+    }
     if let Some((size, limit)) = images.excess() {
         let (size, limit) = (bytes(size), bytes(limit));
         writeln!(
@@ -81,12 +88,7 @@ fn run_verb(images: &Arc<ImageStore>, command: ImageCommand) -> anyhow::Result<(
     match command {
         ImageCommand::Import(args) => writeln!(out, "{}", images.import_wasm(&args.file, &args.name)?.reference)?,
         ImageCommand::Ls(args) => write!(out, "{}", list(images, &args)?)?,
-        ImageCommand::Rm(args) => {
-            for name in args.names {
-                images.remove(&name)?;
-                writeln!(out, "{name}")?;
-            }
-        }
+        ImageCommand::Rm(args) => remove(images, &args, &mut out)?,
         ImageCommand::Tag(args) => writeln!(out, "{}", images.tag(&args.name, &args.new_name)?.reference)?,
         ImageCommand::Inspect(args) => {
             let found = args.names.iter().map(|name| images.inspect(name)).collect::<Result<Vec<_>, _>>()?;
@@ -106,10 +108,14 @@ fn run_verb(images: &Arc<ImageStore>, command: ImageCommand) -> anyhow::Result<(
         ImageCommand::Prune(args) => prune(images, &args, &mut out)?,
         ImageCommand::Build(args) => writeln!(out, "{}", build::build(images, args)?)?,
         ImageCommand::Pull(args) => {
+            let mut failed = Vec::new();
             for pulled in transfer::pull(images, &args)? {
-                let line = if args.quiet { pulled.digest } else { pulled.reference };
-                writeln!(out, "{line}")?;
+                match pulled {
+                    Ok(pulled) => writeln!(out, "{}", if args.quiet { pulled.digest } else { pulled.reference })?,
+                    Err(error) => failed.push(error),
+                }
             }
+            all_told(failed)?;
         }
         ImageCommand::Push(args) => {
             let pushed = transfer::push(images, &args)?;
@@ -120,15 +126,42 @@ fn run_verb(images: &Arc<ImageStore>, command: ImageCommand) -> anyhow::Result<(
     Ok(())
 }
 
+/// Tells of all that failed of several things, the last as the error of the whole.
+fn all_told(mut failed: Vec<impl std::error::Error + Send + Sync + 'static>) -> anyhow::Result<()> {
+    let Some(last) = failed.pop() else { return Ok(()) };
+    for error in failed {
+        writeln!(std::io::stderr(), "error: {error}")?;
+    }
+    Err(last.into())
+}
+
+fn remove(images: &ImageStore, args: &RmArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
+    for name in &args.names {
+        let removed = if args.force { images.remove_all_names(name) } else { images.remove(name) };
+        match removed {
+            Ok(()) => writeln!(out, "{name}")?,
+            Err(ImageError::NotFound(_)) if args.force => {}
+            Err(error) => failed.push(error),
+        }
+    }
+    all_told(failed)
+}
+
+/// Longest answer that is read.
+const MAX_ANSWER: u64 = 1024;
 /// Digits of an image ID that a table shows.
 const SHORT_ID: usize = 12;
 
 fn list(images: &ImageStore, args: &LsArgs) -> anyhow::Result<String> {
-    let listed = images.list()?;
+    let listed = match &args.name {
+        Some(name) => images.list_named(name)?,
+        None => images.list()?,
+    };
     if args.quiet {
         return Ok(listed.iter().map(|image| format!("{}\n", image.id)).collect());
     }
-    let mut header = vec!["REPOSITORY", "TAG", "IMAGE ID", "KIND", "SIZE"];
+    let mut header = vec!["REPOSITORY", "TAG", "IMAGE ID", "KIND", "ADDED", "SIZE"];
     if args.digests {
         header.insert(2, "DIGEST");
     }
@@ -144,12 +177,18 @@ fn row(image: &ImageSummary, digests: bool) -> Vec<String> {
         ImageKind::BuiltIn => "built-in".to_owned(),
         ImageKind::Alias { of } => format!("alias of {of}"),
     };
-    let mut row =
-        vec![image.repository.clone(), image.tag.clone(), id.chars().take(SHORT_ID).collect(), kind, bytes(image.size)];
+    let id = id.chars().take(SHORT_ID).collect();
+    let added = image.created.map_or_else(|| "-".to_owned(), ago);
+    let mut row = vec![image.repository.clone(), image.tag.clone(), id, kind, added, bytes(image.size)];
     if digests {
         row.insert(2, if image.digest.is_empty() { "<none>".to_owned() } else { image.digest.clone() });
     }
     row
+}
+
+fn ago(time: Timestamp) -> String {
+    let age = Timestamp::now().duration_since(time).try_into().unwrap_or_default();
+    format!("{} ago", indicatif::HumanDuration(age))
 }
 
 fn bytes(count: u64) -> String {
@@ -188,7 +227,35 @@ fn save(images: &ImageStore, args: &SaveArgs) -> anyhow::Result<()> {
     Ok(images.save(&args.names, format, &args.output)?)
 }
 
+/// Asks a person whether images may go that may exist nowhere else; scripts have said so.
+fn may_prune(images: &ImageStore, args: &PruneArgs) -> anyhow::Result<bool> {
+    let nobody_to_ask = !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal();
+    if !args.all || args.force || nobody_to_ask {
+        return Ok(true);
+    }
+    let own: Vec<_> = images.list()?.into_iter().filter(|image| image.kind == ImageKind::Stored).collect();
+    if own.is_empty() {
+        return Ok(true);
+    }
+    let mut stderr = std::io::stderr();
+    writeln!(
+        stderr,
+        "Images that were built, imported or loaded may exist nowhere else. Of these, what nothing uses goes:"
+    )?;
+    for image in own {
+        writeln!(stderr, "  {}", image.reference)?;
+    }
+    write!(stderr, "Remove them? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+}
+
 fn prune(images: &ImageStore, args: &PruneArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    if !may_prune(images, args)? {
+        bail!("nothing was removed");
+    }
     let collected = match args.to {
         Some(limit) => images.collect_to_limit(limit)?,
         None => images.prune(if args.all { Prune::Unused } else { Prune::Unnamed })?,
@@ -197,6 +264,13 @@ fn prune(images: &ImageStore, args: &PruneArgs, out: &mut impl Write) -> anyhow:
         writeln!(out, "{name}")?;
     }
     writeln!(std::io::stderr(), "{} freed", bytes(collected.bytes))?;
+    for DamagedImage { name, problem } in &collected.damaged {
+        writeln!(
+            std::io::stderr(),
+            "warning: image {name} is damaged, so that only what is known of it was kept ({problem}): pull it again, or \
+             remove it (husk image rm {name})"
+        )?;
+    }
     if let Some(limit) = args.to.filter(|limit| images.size() > *limit) {
         let size = bytes(images.size());
         bail!(

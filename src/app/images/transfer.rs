@@ -25,14 +25,14 @@ const REDRAW: Duration = Duration::from_millis(100);
 const RETELL: Duration = Duration::from_secs(10);
 
 /// `husk image pull`.
-pub(super) fn pull(images: &Arc<ImageStore>, args: &PullArgs) -> anyhow::Result<Vec<Pulled>> {
+pub(super) fn pull(images: &Arc<ImageStore>, args: &PullArgs) -> anyhow::Result<Vec<Result<Pulled, PullError>>> {
     let platform = match args.platform {
         Platform::Auto => PlatformChoice::WasmFirst,
         Platform::Wasm => PlatformChoice::Wasm,
         Platform::Linux => PlatformChoice::Linux,
     };
-    let request = |name: &String| PullRequest { image: name.clone(), platform, keyring: Arc::default() };
-    pull_all(images, args.names.iter().map(request).collect(), args.quiet)
+    let request = |name: &String| PullRequest { image: name.clone(), platform, keyring: Arc::default(), verify: true };
+    pull_each(images, args.names.iter().map(request).collect(), args.quiet)
 }
 
 /// Pulls images, all at the same time; fails if one does.

@@ -5,7 +5,7 @@ use clap::Args;
 /// Which image.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// The image's name
-    #[arg(value_name = "NAME[:TAG]")]
+    /// The image's name or ID
+    #[arg(value_name = "NAME[:TAG]|ID")]
     pub name: String,
 }

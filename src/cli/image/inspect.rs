@@ -5,7 +5,7 @@ use clap::Args;
 /// Which images.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The images' names
-    #[arg(required = true, value_name = "NAME[:TAG]")]
+    /// The images' names or IDs
+    #[arg(required = true, value_name = "NAME[:TAG]|ID")]
     pub names: Vec<String>,
 }

@@ -11,4 +11,7 @@ pub struct LsArgs {
     /// Show the digests by which registries know images, too
     #[arg(long)]
     pub digests: bool,
+    /// Only images of this repository, or with this tag of it
+    #[arg(value_name = "NAME[:TAG]")]
+    pub name: Option<String>,
 }

@@ -37,7 +37,7 @@ pub enum ImageCommand {
     Pull(pull::PullArgs),
     /// Push an image to a registry
     Push(push::PushArgs),
-    /// Remove images by name
+    /// Remove images by name or ID
     #[command(visible_alias = "remove")]
     Rm(rm::RmArgs),
     /// Save images to an archive or OCI layout

@@ -8,6 +8,9 @@ pub struct PruneArgs {
     /// Remove every image that nothing uses, not only content that no image needs
     #[arg(short, long)]
     pub all: bool,
+    /// Don't ask before images are removed that may exist nowhere else
+    #[arg(short, long)]
+    pub force: bool,
     /// Remove pulled images, those first that were not used for longest, until the store has no more than this
     #[arg(long, value_name = "BYTES", conflicts_with = "all", value_parser = size)]
     pub to: Option<u64>,

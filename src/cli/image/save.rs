@@ -13,8 +13,8 @@ pub struct SaveArgs {
     /// Where to: a file, or a directory for oci-dir
     #[arg(short, long, default_value = "-", hide_default_value = true, value_name = "FILE")]
     pub output: PathBuf,
-    /// The images' names
-    #[arg(required = true, value_name = "NAME[:TAG]")]
+    /// The images' names or IDs
+    #[arg(required = true, value_name = "NAME[:TAG]|ID")]
     pub names: Vec<String>,
 }
 

@@ -5,8 +5,8 @@ use clap::Args;
 /// Which image, and its new name.
 #[derive(Debug, Args)]
 pub struct TagArgs {
-    /// The image's name
-    #[arg(value_name = "NAME[:TAG]")]
+    /// The image's name or ID
+    #[arg(value_name = "NAME[:TAG]|ID")]
     pub name: String,
     /// Another name for it
     #[arg(value_name = "NEW-NAME[:TAG]")]

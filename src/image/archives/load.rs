@@ -37,13 +37,13 @@ struct Loading<'a> {
     store: &'a ImageStore,
     source: Source,
     lease: Lease,
-    /// The name for an image without one.
+    /// The name for the only image, or for one without a name.
     name: Option<Reference>,
 }
 
 impl ImageStore {
-    /// Loads every image of an archive or OCI layout; `-` is standard input. `name` is for an image that has none, or a
-    /// tag alone.
+    /// Loads every image of an archive or OCI layout; `-` is standard input. `name` is for the only image there, or
+    /// for the tags of several.
     pub fn load(&self, path: &Path, name: Option<&str>) -> Result<Vec<ImageSummary>, ImageError> {
         let name = name.map(Reference::parse_for_storing).transpose()?;
         let lease = self.layout.new_lease()?;
@@ -69,10 +69,18 @@ impl ImageStore {
 impl Loading<'_> {
     fn oci(&self, index: &[u8]) -> Result<Vec<(Reference, Descriptor)>, ImageError> {
         let index: ImageIndex = parse("index.json", index)?;
+        let entries: Vec<_> = index.manifests().iter().take(MAX_IMAGES).collect();
+        let is_named =
+            |entry: &&&Descriptor| annotation(entry, layout::REFERENCE).is_some() || full_name(entry).is_some();
+        // Beside images that have names, those without are signatures and other things that refer to one.
+        let mut images: Vec<_> = entries.iter().filter(is_named).copied().collect();
+        if images.is_empty() {
+            images = entries;
+        }
+        self.check_name(images.iter().filter_map(|entry| full_name(entry)), images.len())?;
         let mut named = Vec::new();
-        for entry in index.manifests().iter().take(MAX_IMAGES) {
-            // Not an image: signatures and other things that refer to one.
-            let name = self.name_of(entry, index.manifests().len())?;
+        for entry in &images {
+            let name = self.name_of(entry, images.len())?;
             self.copy_tree(entry, true)?;
             let mut descriptor = Sha256Hex::of_descriptor(entry)?.descriptor(entry.media_type().clone(), entry.size());
             descriptor.set_platform(None);
@@ -81,15 +89,25 @@ impl Loading<'_> {
         Ok(named)
     }
 
+    /// Whether the name that was given, if one was, can be that of what is loaded: the only image's, whatever it is called
+    /// in the archive, or the repository of tags.
+    fn check_name<'n>(&self, mut names: impl Iterator<Item = &'n str>, images: usize) -> Result<(), ImageError> {
+        match (&self.name, names.next()) {
+            (Some(name), Some(told)) if images > 1 => Err(ImageError::Invalid(format!(
+                "--name {name} cannot name {images} images, of which one is {told}: leave it out, and name them with husk image tag"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn name_of(&self, entry: &Descriptor, images: usize) -> Result<Reference, ImageError> {
-        let told = annotation(entry, CONTAINERD_NAME).or_else(|| annotation(entry, layout::REFERENCE));
-        // A tag alone says nothing of the repository.
-        let told = told.filter(|told| annotation(entry, CONTAINERD_NAME).is_some() || told.contains(['/', ':']));
-        if let Some(name) = told {
+        if let Some(name) = self.name.as_ref().filter(|_| images == 1) {
+            return Ok(name.clone());
+        }
+        if let Some(name) = full_name(entry) {
             return Reference::parse_for_storing(name);
         }
         match (&self.name, annotation(entry, layout::REFERENCE)) {
-            (Some(name), _) if images == 1 => Ok(name.clone()),
             (Some(name), Some(tag)) => Reference::parse_for_storing(&format!("{}:{tag}", name.repository)),
             (None, Some(tag)) => Reference::parse_for_storing(tag),
             (_, None) => {
@@ -128,8 +146,10 @@ impl Loading<'_> {
 
     fn copy_blob(&self, blob: &Descriptor) -> Result<(), ImageError> {
         let digest = Sha256Hex::of_descriptor(blob)?;
-        self.store.layout.extend(&self.lease, [&digest])?;
-        if self.store.layout.has_blob(blob) {
+        let layout = &self.store.layout;
+        layout.extend(&self.lease, [&digest])?;
+        // What is damaged is mended by loading.
+        if layout.has_blob(blob) && !layout.drop_if_damaged(&layout.blob_path(&digest), &digest)? {
             return Ok(());
         }
         let Some((file, size)) = self.source.file(&blob_name(&digest))? else { return Err(missing(&digest)) };
@@ -156,10 +176,17 @@ impl Loading<'_> {
 
     fn docker(&self, manifest: &[u8]) -> Result<Vec<(Reference, Descriptor)>, ImageError> {
         let images: Vec<DockerImage> = parse("manifest.json", manifest)?;
+        let has_name = |image: &&DockerImage| image.repo_tags.as_ref().is_some_and(|tags| !tags.is_empty());
+        let mut images: Vec<_> = images.iter().take(MAX_IMAGES).collect();
+        if images.iter().any(has_name) {
+            images.retain(has_name);
+        }
+        let told = images.iter().flat_map(|image| image.repo_tags.iter().flatten()).map(String::as_str);
+        self.check_name(told, images.len())?;
         let mut named = Vec::new();
-        for image in images.iter().take(MAX_IMAGES) {
+        for image in &images {
             let names = match (image.repo_tags.as_deref().unwrap_or_default(), &self.name) {
-                ([], Some(name)) if images.len() == 1 => vec![name.clone()],
+                (_, Some(name)) if images.len() == 1 => vec![name.clone()],
                 ([], _) => {
                     let config = &image.config;
                     return Err(ImageError::Invalid(format!(
@@ -217,6 +244,12 @@ impl Loading<'_> {
         }
         Ok(digest.descriptor(compression.media_type(), size))
     }
+}
+
+/// The name of an image in an OCI layout; a tag alone says nothing of the repository.
+fn full_name(entry: &Descriptor) -> Option<&str> {
+    let reference = annotation(entry, layout::REFERENCE).filter(|told| told.contains(['/', ':']));
+    annotation(entry, CONTAINERD_NAME).or(reference)
 }
 
 fn temporary_path() -> &'static Path {

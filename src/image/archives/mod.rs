@@ -3,6 +3,7 @@
 //! directory.
 
 mod load;
+mod output;
 mod save;
 mod source;
 

@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
+use std::path::Path;
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, MediaType};
 use serde_json::json;
-use tempfile::NamedTempFile;
 
+use super::output::to_file;
 use crate::image::compression::Compression;
 use crate::image::layout::{self, Sha256Hex, failed};
 use crate::image::lease::Lease;
 use crate::image::load::{self, Layer};
+use crate::image::names::Named;
 use crate::image::platform::is_index;
+use crate::image::reference::Reference;
 use crate::image::{ImageError, ImageStore, artifact};
 
 /// How images are saved.
@@ -29,7 +31,7 @@ pub enum SaveFormat {
 
 /// An image to save.
 struct Saved {
-    name: String,
+    reference: Reference,
     entry: Descriptor,
     #[expect(dead_code, reason = "keeps what is read from being deleted")]
     lease: Lease,
@@ -40,15 +42,20 @@ impl ImageStore {
     /// directory must not be there yet, or be empty.
     pub fn save(&self, names: &[String], format: SaveFormat, output: &Path) -> Result<(), ImageError> {
         let saved = names.iter().map(|name| {
-            let (entry, lease) = self.stored(name)?;
-            let name = self.parse(name)?.to_string();
-            Ok(Saved { name, entry: self.complete(&entry)?, lease })
+            let (Named { reference, entry, .. }, lease) = self.stored_as(name)?;
+            let entry = self.complete(&entry).map_err(|error| error.about(&reference))?;
+            Ok(Saved { reference, entry, lease })
         });
         let saved = saved.collect::<Result<Vec<_>, ImageError>>()?;
-        match format {
+        let done = match format {
             SaveFormat::OciDir => self.save_directory(&saved, output),
             SaveFormat::OciArchive => to_file(output, |out| self.write_oci(&saved, out)),
             SaveFormat::DockerArchive => to_file(output, |out| self.write_docker(&saved, out)),
+        };
+        // Which of several is damaged is told by the blob.
+        match &saved[..] {
+            [only] => done.map_err(|error| error.about(&only.reference)),
+            _ => done,
         }
     }
 
@@ -78,14 +85,14 @@ impl ImageStore {
         Ok(blobs)
     }
 
-    fn all_blobs(&self, saved: &[Saved]) -> Result<Vec<(Descriptor, PathBuf)>, ImageError> {
+    fn all_blobs(&self, saved: &[Saved]) -> Result<Vec<Descriptor>, ImageError> {
         let mut seen = HashSet::new();
         let mut blobs = Vec::new();
         for image in saved {
             for blob in self.blobs_of(&image.entry)? {
                 if seen.insert(blob.digest().to_string()) {
-                    let path = self.layout.checked_blob_path(&blob)?;
-                    blobs.push((blob, path));
+                    self.layout.checked_blob_path(&blob)?;
+                    blobs.push(blob);
                 }
             }
         }
@@ -102,9 +109,12 @@ impl ImageStore {
         }
         let blobs = output.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(failed("cannot create", &blobs))?;
-        for (blob, path) in self.all_blobs(saved)? {
+        for blob in self.all_blobs(saved)? {
             let to = blobs.join(Sha256Hex::of_descriptor(&blob)?.hex());
-            fs::copy(&path, &to).map_err(failed("cannot write", &to))?;
+            let mut contents = self.layout.open_verified(&blob)?;
+            let mut file = File::create_new(&to).map_err(failed("cannot write", &to))?;
+            io::copy(&mut contents, &mut file).map_err(failed("cannot write", &to))?;
+            contents.finish(&self.layout)?;
         }
         let put = |name: &str, contents: &[u8]| {
             let path = output.join(name);
@@ -117,9 +127,11 @@ impl ImageStore {
     fn write_oci(&self, saved: &[Saved], out: &mut dyn Write) -> Result<(), ImageError> {
         let mut archive = TarWriter::new(out);
         archive.contents("oci-layout", OCI_LAYOUT)?;
-        for (blob, path) in self.all_blobs(saved)? {
-            let file = File::open(&path).map_err(failed("cannot open", &path))?;
-            archive.file(&format!("blobs/sha256/{}", Sha256Hex::of_descriptor(&blob)?.hex()), file, blob.size())?;
+        for blob in self.all_blobs(saved)? {
+            let mut contents = self.layout.open_verified(&blob)?;
+            let name = format!("blobs/sha256/{}", Sha256Hex::of_descriptor(&blob)?.hex());
+            archive.file(&name, &mut contents, blob.size())?;
+            contents.finish(&self.layout)?;
         }
         archive.contents("index.json", &oci_index(saved)?)?;
         archive.finish()
@@ -132,7 +144,7 @@ impl ImageStore {
         for image in saved {
             let found = load::present_manifest(&self.layout, &image.entry)?;
             if !artifact::is_ordinary(&found.manifest) {
-                let name = &image.name;
+                let name = &image.reference;
                 return Err(ImageError::Invalid(format!(
                     "image {name} is a WebAssembly artifact, which Docker's archive cannot hold: save it as an OCI archive"
                 )));
@@ -150,7 +162,11 @@ impl ImageStore {
                 archive.contents(&format!("{}.json", config.hex()), &contents)?;
             }
             let files = layers.iter().map(|layer| format!("{}.tar", layer.diff_id.hex())).collect();
-            images.entry(config.hex().to_owned()).or_insert_with(|| (Vec::new(), files)).0.push(image.name.clone());
+            images
+                .entry(config.hex().to_owned())
+                .or_insert_with(|| (Vec::new(), files))
+                .0
+                .push(image.reference.to_string());
         }
         let manifest = images.iter().map(|(config, (names, layers))| {
             json!({ "Config": format!("{config}.json"), "RepoTags": names, "Layers": layers })
@@ -163,15 +179,17 @@ impl ImageStore {
     fn write_docker_layer(&self, archive: &mut TarWriter<'_>, layer: &Layer) -> Result<(), ImageError> {
         let name = format!("{}.tar", layer.diff_id.hex());
         let compression = Compression::of_media_type(layer.descriptor.media_type())?;
-        let mut plain = load::open_layer(&self.layout, layer, compression)?;
         if compression == Compression::None {
-            return archive.file(&name, plain, layer.descriptor.size());
+            let mut contents = self.layout.open_verified(&layer.descriptor)?;
+            archive.file(&name, &mut contents, layer.descriptor.size())?;
+            return contents.finish(&self.layout);
         }
+        let mut plain = load::open_layer(&self.layout, layer, compression)?;
         let mut file = self.layout.nameless()?;
         let mut writer = layout::HashingWriter::new(&mut file);
         let copied = io::copy(&mut plain, &mut writer).map(|_| ());
         let (digest, size) = writer.finish();
-        load::check_layer(layer, compression, copied, (&digest, size))?;
+        load::check_layer(&self.layout, layer, compression, copied, (&digest, size))?;
         io::Seek::rewind(&mut file).map_err(failed("cannot read", Path::new(&name)))?;
         archive.file(&name, file, size)
     }
@@ -181,7 +199,7 @@ fn oci_index(saved: &[Saved]) -> Result<Vec<u8>, ImageError> {
     let entries = saved.iter().map(|image| {
         let mut entry = image.entry.clone();
         // The annotation is what tools find an image by; skopeo and podman want the name as it is.
-        entry.set_annotations(Some([(layout::REFERENCE.to_owned(), image.name.clone())].into()));
+        entry.set_annotations(Some([(layout::REFERENCE.to_owned(), image.reference.to_string())].into()));
         entry
     });
     let mut index = ImageIndex::default();
@@ -190,32 +208,6 @@ fn oci_index(saved: &[Saved]) -> Result<Vec<u8>, ImageError> {
 }
 
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-
-/// Writes to a file that appears when it is complete, or to standard output.
-fn to_file(output: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), ImageError>) -> Result<(), ImageError> {
-    if output == Path::new("-") {
-        let mut out = BufWriter::new(io::stdout().lock());
-        write(&mut out)?;
-        return out.flush().map_err(failed("cannot write", output));
-    }
-    let directory = match output.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mut temporary = NamedTempFile::new_in(directory).map_err(failed("cannot write in", directory))?;
-    let mut out = BufWriter::with_capacity(256 * 1024, temporary.as_file_mut());
-    write(&mut out)?;
-    out.flush().map_err(failed("cannot write", output))?;
-    drop(out);
-    // As any file that a program makes for its user.
-    #[cfg(unix)]
-    {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        temporary.as_file().set_permissions(mode).map_err(failed("cannot write", output))?;
-    }
-    temporary.persist(output).map_err(|error| failed("cannot write", output)(error.error))?;
-    Ok(())
-}
 
 /// An archive of files that is the same whenever it is written.
 struct TarWriter<'a> {

@@ -47,11 +47,23 @@ impl Source {
         let file = if path == Path::new("-") {
             spooled(layout, BufReader::new(io::stdin()), Compression::None, path)?
         } else {
-            File::open(path).map_err(failed("cannot open", path))?
+            let file = File::open(path).map_err(failed("cannot open", path))?;
+            // What is no file cannot be read twice: a pipe, as of a shell's `<(…)`.
+            if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+                file
+            } else {
+                spooled(layout, BufReader::new(file), Compression::None, path)?
+            }
         };
         let mut start = Vec::new();
-        let read = (&file).take(4).read_to_end(&mut start).and_then(|_| (&file).seek(SeekFrom::Start(0)));
+        let read = (&file).take(6).read_to_end(&mut start).and_then(|_| (&file).seek(SeekFrom::Start(0)));
         read.map_err(failed("cannot read", path))?;
+        if let Some((name, tool)) = unsupported(&start) {
+            let path = path.display();
+            return Err(ImageError::Invalid(format!(
+                "{path} is compressed with {name}, which is not supported: uncompress it first ({tool} -dc FILE | husk image load)"
+            )));
+        }
         let file = match Compression::of_contents(&start) {
             Compression::None => file,
             compression => spooled(layout, BufReader::new(file), compression, path)?,
@@ -100,6 +112,17 @@ impl Source {
         let mut contents = Vec::new();
         file.take(limit).read_to_end(&mut contents).map_err(failed("cannot read", Path::new(name)))?;
         Ok(Some(contents))
+    }
+}
+
+/// Compressions that are known by the first bytes of a file and not supported: what they are called, and what undoes them.
+fn unsupported(start: &[u8]) -> Option<(&'static str, &'static str)> {
+    match start {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(("xz", "xz")),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(("bzip2", "bzip2")),
+        [b'L', b'Z', b'I', b'P', ..] => Some(("lzip", "lzip")),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Some(("lz4", "lz4")),
+        _ => None,
     }
 }
 

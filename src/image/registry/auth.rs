@@ -11,7 +11,7 @@ use url::Url;
 use super::client::{Access, Ask, Body};
 use super::config::Endpoint;
 use super::credentials::Credentials;
-use super::error::RegistryError;
+use super::error::{RegistryError, Said};
 use super::transport::{self, Transport};
 
 /// Largest answer of a token server.
@@ -114,12 +114,12 @@ struct TokenAnswer {
 }
 
 impl TokenRequest<'_> {
-    /// Asks for it; `None` if the credentials are refused.
+    /// Asks for it; what the token server said, if it refuses the credentials.
     pub(super) async fn fetch(
         &self,
         transport: &Transport,
         credentials: Option<&Credentials>,
-    ) -> Result<Option<String>, RegistryError> {
+    ) -> Result<Result<String, Said>, RegistryError> {
         let url = self.url()?;
         let ask = match credentials {
             Some(Credentials::Identity(token)) => self.refresh(url, token),
@@ -131,7 +131,9 @@ impl TokenRequest<'_> {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => {
-                return Ok(None);
+                let secrets: Vec<_> = credentials.iter().map(|credentials| credentials.secret()).collect();
+                let body = transport::read_bounded(response, MAX_TOKEN).await.unwrap_or_default();
+                return Ok(Err(Said::of(&body, &secrets)));
             }
             status => {
                 let cause = format!("its token server answered {status}");
@@ -142,7 +144,7 @@ impl TokenRequest<'_> {
         let answer: TokenAnswer =
             serde_json::from_slice(&body).map_err(|_| self.unexpected("its token server's answer is no JSON"))?;
         let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
-        if token.is_empty() { Err(self.unexpected("its token server gave no token")) } else { Ok(Some(token)) }
+        if token.is_empty() { Err(self.unexpected("its token server gave no token")) } else { Ok(Ok(token)) }
     }
 
     /// Where tokens come from. Credentials that go to a registry over TLS go to no token server without.

@@ -80,6 +80,8 @@ pub(in crate::image) struct Client {
     /// `https://host/v2/`, found out at the first request.
     base: OnceCell<Url>,
     credentials: Vec<Credentials>,
+    /// Why there may be fewer credentials than the user thinks.
+    problems: Vec<String>,
     session: Mutex<Session>,
 }
 
@@ -98,12 +100,16 @@ struct Authorization {
     had_for: Access,
     value: HeaderValue,
     had_at: Instant,
+    /// Whether it was taken once.
+    was_good: bool,
 }
 
 /// What to do about a refusal.
 enum Next {
     TryAgain,
     GiveUp(&'static str),
+    /// A token server refuses, and what it said.
+    Refused(&'static str, Said),
 }
 
 impl Client {
@@ -111,16 +117,16 @@ impl Client {
     pub(in crate::image) async fn new(endpoint: Endpoint, keyring: Arc<Keyring>) -> Result<Self, RegistryError> {
         let registry = endpoint.registry.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let credentials = keyring.find(&endpoint.registry, &endpoint.repository);
-            Transport::new(&endpoint).map(|transport| (endpoint, transport, credentials))
+            let found = keyring.find(&endpoint.registry, &endpoint.repository);
+            Transport::new(&endpoint).map(|transport| (endpoint, transport, found))
         });
-        let (endpoint, transport, credentials) = made
+        let (endpoint, transport, (credentials, problems)) = made
             .await
             .map_err(|panic| panic.to_string())
             .and_then(|made| made)
             .map_err(|cause| RegistryError::Tls { registry, cause })?;
         let session = Mutex::default();
-        Ok(Self { endpoint, transport, base: OnceCell::new(), credentials, session })
+        Ok(Self { endpoint, transport, base: OnceCell::new(), credentials, problems, session })
     }
 
     /// The manifest behind a tag or digest.
@@ -261,15 +267,21 @@ impl Client {
             let authorization = self.authorization(ask.access);
             let error = match self.transport.once(ask, authorization.clone()).await {
                 Ok(response) if is_refusal(response.status()) && refusals <= self.credentials.len() + 1 => {
-                    refusals += 1;
                     let challenge = Challenge::find(response.headers().get_all(WWW_AUTHENTICATE));
                     match self.prove(ask, challenge, authorization.as_ref()).await {
-                        Ok(Next::TryAgain) => continue,
-                        Ok(Next::GiveUp(problem)) => self.denied(problem, response).await,
+                        Ok(Next::TryAgain) => {
+                            refusals += 1;
+                            continue;
+                        }
+                        Ok(Next::GiveUp(problem)) => self.denied(problem, Said::default(), response).await,
+                        Ok(Next::Refused(problem, said)) => self.denied(problem, said, response).await,
                         Err(error) => error,
                     }
                 }
-                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) if response.status().is_success() => {
+                    self.note_good(authorization.as_ref());
+                    return Ok(response);
+                }
                 Ok(response) => self.failure(ask, response).await,
                 Err(cause) => cause.at(&self.endpoint.registry),
             };
@@ -297,6 +309,14 @@ impl Client {
         (found.had_for == access || found.had_for == Access::Push).then(|| found.value.clone())
     }
 
+    /// Notes that what was sent was taken.
+    fn note_good(&self, sent: Option<&HeaderValue>) {
+        let mut session = self.session();
+        if let Some(found) = session.authorization.as_mut().filter(|found| Some(&found.value) == sent) {
+            found.was_good = true;
+        }
+    }
+
     /// Gets what proves who one is, after a refusal of what was `sent`: with the credentials in use the first time,
     /// with the next ones when those were refused.
     async fn prove(
@@ -311,8 +331,9 @@ impl Client {
                 // Another request has found something better meanwhile.
                 return Ok(Next::TryAgain);
             }
-            // What was good for a while has expired; what never was is wrong.
-            let refused = session.authorization.take().filter(|found| found.had_at.elapsed() < EXPIRED_AFTER);
+            // What was good once has expired, as tokens do, some within seconds; what never was is wrong.
+            let refused = session.authorization.take();
+            let refused = refused.filter(|found| !found.was_good && found.had_at.elapsed() < EXPIRED_AFTER);
             session.current += usize::from(sent.is_some() && refused.is_some());
             session.current
         };
@@ -333,13 +354,13 @@ impl Client {
                     service: &service,
                 };
                 match wanted.fetch(&self.transport, credentials).await? {
-                    Some(token) => auth::bearer(&token),
-                    None if current + 1 < self.credentials.len() => {
+                    Ok(token) => auth::bearer(&token),
+                    Err(_) if current + 1 < self.credentials.len() => {
                         self.session().current += 1;
                         return Ok(Next::TryAgain);
                     }
-                    None if credentials.is_none() => return Ok(Next::GiveUp("no anonymous access")),
-                    None => return Ok(Next::GiveUp("the credentials were refused")),
+                    Err(said) if credentials.is_none() => return Ok(Next::Refused("no anonymous access", said)),
+                    Err(said) => return Ok(Next::Refused("the credentials were refused", said)),
                 }
             }
             (Some(Challenge::Basic), Some(Credentials::Basic { username, password })) => {
@@ -352,7 +373,8 @@ impl Client {
             (None, _) => return Ok(Next::GiveUp("access denied")),
         };
         let value = value.ok_or_else(|| self.unexpected("a token that is no header".to_owned()))?;
-        self.session().authorization = Some(Authorization { had_for: ask.access, value, had_at: Instant::now() });
+        self.session().authorization =
+            Some(Authorization { had_for: ask.access, value, had_at: Instant::now(), was_good: false });
         Ok(Next::TryAgain)
     }
 
@@ -365,8 +387,15 @@ impl Client {
         RegistryError::Unavailable { registry: self.name(), cause }
     }
 
-    async fn denied(&self, problem: &'static str, response: Response) -> RegistryError {
-        RegistryError::Denied { registry: self.name(), problem, said: self.said(response).await }
+    /// Why there is no way in: in the words of the token server, if it is that which refuses, and else of the registry.
+    async fn denied(&self, problem: &str, said: Said, response: Response) -> RegistryError {
+        let said = if said.is_empty() { self.said(response).await } else { said };
+        RegistryError::Denied { registry: self.name(), problem: self.with_problems(problem), said }
+    }
+
+    /// What went wrong with credentials explains most of what a registry refuses.
+    fn with_problems(&self, problem: &str) -> String {
+        if self.problems.is_empty() { problem.to_owned() } else { format!("{problem} ({})", self.problems.join("; ")) }
     }
 
     /// What an answer that is no success means.
@@ -376,9 +405,13 @@ impl Client {
         let said = self.said(response).await;
         let registry = self.name();
         match status {
-            StatusCode::NOT_FOUND => RegistryError::NotFound { registry, what: ask.what.clone(), said },
+            StatusCode::NOT_FOUND => {
+                // Registries that hide what one may not see call it missing.
+                let what = format!("{} of repository {}", ask.what, self.endpoint.repository);
+                RegistryError::NotFound { registry, what, said }
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                RegistryError::Denied { registry, problem: "access denied", said }
+                RegistryError::Denied { registry, problem: self.with_problems("access denied"), said }
             }
             StatusCode::TOO_MANY_REQUESTS => RegistryError::TooManyRequests { registry, retry_after, said },
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {

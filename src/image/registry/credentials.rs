@@ -22,6 +22,8 @@ const MAX_ENTRIES: usize = 1024;
 const HELPER_TIMEOUT: Duration = Duration::from_secs(20);
 /// What helpers give instead of a user's name when the secret is a refresh token.
 const TOKEN_USER: &str = "<token>";
+/// What helpers say when they have no credentials (docker-credential-helpers, `errCredentialsNotFoundMessage`).
+const NOTHING_FOUND: &[u8] = b"credentials not found";
 /// How Docker's configuration calls Docker Hub.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
@@ -68,6 +70,8 @@ pub struct Keyring {
     helpers: Vec<(Pattern, String)>,
     /// The program to ask for all others.
     store: Option<String>,
+    /// What could not be used, and for which registries if not for all. There are no secrets in it.
+    problems: Vec<(Option<Pattern>, String)>,
 }
 
 /// Which images an entry is for.
@@ -128,28 +132,48 @@ impl Keyring {
         for path in candidates.into_iter().flatten() {
             match read_config(&path) {
                 Ok(None) => {}
-                Ok(Some(contents)) => match Self::of_docker_config(&contents) {
-                    Ok(read) => keyring.extend(read),
-                    Err(problem) => {
-                        tracing::warn!(path = %path.display(), problem, "credentials of registries cannot be used")
+                Ok(Some(contents)) => {
+                    let mut read = Self::read_docker_config(&contents).unwrap_or_else(Self::unusable);
+                    for (_, problem) in &mut read.problems {
+                        tracing::warn!(path = %path.display(), problem, "credentials of registries cannot be used");
+                        *problem = format!("{}: {problem}", path.display());
                     }
-                },
+                    keyring.extend(read);
+                }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "credentials of registries cannot be read")
+                    tracing::warn!(path = %path.display(), %error, "credentials of registries cannot be read");
+                    keyring.extend(Self::unusable(format!("{} cannot be read: {error}", path.display())));
                 }
             }
         }
         keyring
     }
 
+    /// One of which nothing is known but what went wrong.
+    fn unusable(problem: String) -> Self {
+        Self { problems: vec![(None, problem)], ..Self::default() }
+    }
+
     /// The credentials in Docker's `config.json`, which is also what a Secret of type
     /// `kubernetes.io/dockerconfigjson` has.
     pub fn of_docker_config(contents: &[u8]) -> Result<Self, String> {
+        Self::read_docker_config(contents)?.whole()
+    }
+
+    /// Itself, if all of it can be used.
+    fn whole(self) -> Result<Self, String> {
+        match self.problems.first() {
+            Some((_, problem)) => Err(problem.clone()),
+            None => Ok(self),
+        }
+    }
+
+    /// As [`Self::of_docker_config`], with what can be used if not all can.
+    fn read_docker_config(contents: &[u8]) -> Result<Self, String> {
         // The parser's own message could quote a secret.
         let config: DockerConfig =
             serde_json::from_slice(contents).map_err(|error| format!("invalid at line {}", error.line()))?;
-        let mut keyring =
-            Self { store: config.store.filter(|name| is_helper(name)), ..Self::of_entries(config.auths)? };
+        let mut keyring = Self { store: config.store.filter(|name| is_helper(name)), ..Self::of_entries(config.auths) };
         let helpers = config.helpers.into_iter().take(MAX_ENTRIES).filter(|(_, name)| is_helper(name));
         keyring.helpers = helpers.map(|(key, name)| (Pattern::parse(&key), name)).collect();
         Ok(keyring)
@@ -162,7 +186,8 @@ impl Keyring {
 
     /// The credentials in a Secret of type `kubernetes.io/dockercfg`.
     pub fn of_dockercfg(contents: &[u8]) -> Result<Self, String> {
-        Self::of_entries(serde_json::from_slice(contents).map_err(|error| format!("invalid at line {}", error.line()))?)
+        let entries = serde_json::from_slice(contents).map_err(|error| format!("invalid at line {}", error.line()))?;
+        Self::of_entries(entries).whole()
     }
 
     /// Credentials for one registry or repository.
@@ -170,15 +195,19 @@ impl Keyring {
         Self { entries: vec![(Pattern::parse(registry), credentials)], ..Self::default() }
     }
 
-    fn of_entries(entries: BTreeMap<String, Entry>) -> Result<Self, String> {
+    fn of_entries(entries: BTreeMap<String, Entry>) -> Self {
         let mut keyring = Self::default();
         for (key, entry) in entries.into_iter().take(MAX_ENTRIES) {
             // An entry without credentials tells that a helper has them.
-            if let Some(credentials) = entry.credentials().map_err(|problem| format!("entry {key:?} {problem}"))? {
-                keyring.entries.push((Pattern::parse(&key), credentials));
+            match entry.credentials() {
+                Ok(None) => {}
+                Ok(Some(credentials)) => keyring.entries.push((Pattern::parse(&key), credentials)),
+                Err(problem) => {
+                    keyring.problems.push((Some(Pattern::parse(&key)), format!("entry {key:?} {problem}")));
+                }
             }
         }
-        Ok(keyring)
+        keyring
     }
 
     /// Adds what another keyring has, after what there is.
@@ -186,24 +215,31 @@ impl Keyring {
         self.entries.extend(other.entries);
         self.helpers.extend(other.helpers);
         self.store = self.store.take().or(other.store);
+        self.problems.extend(other.problems);
     }
 
-    /// The credentials for a repository, the most exact first; of no use more than once. May run helpers.
-    pub(in crate::image) fn find(&self, registry: &str, repository: &str) -> Vec<Credentials> {
+    /// The credentials for a repository, the most exact first; of no use more than once. And why there may be fewer than
+    /// the user thinks. May run helpers.
+    pub(in crate::image) fn find(&self, registry: &str, repository: &str) -> (Vec<Credentials>, Vec<String>) {
         let mut matching: Vec<_> =
             self.entries.iter().filter(|(pattern, _)| pattern.matches(registry, repository)).collect();
         matching.sort_by_key(|(pattern, _)| std::cmp::Reverse((pattern.path.len(), pattern.exactness())));
         let mut found: Vec<Credentials> = Vec::new();
+        let concerned = self
+            .problems
+            .iter()
+            .filter(|(pattern, _)| pattern.as_ref().is_none_or(|pattern| pattern.matches(registry, repository)));
+        let mut problems: Vec<_> = concerned.map(|(_, problem)| problem.clone()).collect();
         if let Some((pattern, helper)) = self.helpers.iter().find(|(pattern, _)| pattern.matches(registry, "")) {
-            found.extend(asked(helper, &pattern.written));
+            found.extend(asked(helper, &pattern.written, &mut problems));
         } else if let Some(helper) = &self.store {
             let key = if registry == "docker.io" { DOCKER_HUB } else { registry };
-            found.extend(asked(helper, key));
+            found.extend(asked(helper, key, &mut problems));
         }
         found.extend(matching.into_iter().map(|(_, credentials)| credentials.clone()));
         let mut seen = std::collections::HashSet::new();
         found.retain(|credentials| seen.insert(credentials.clone()));
-        found
+        (found, problems)
     }
 }
 
@@ -295,12 +331,20 @@ fn is_helper(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// What a helper knows of a registry. One that fails knows nothing.
-fn asked(helper: &str, registry: &str) -> Option<Credentials> {
+/// What a helper knows of a registry. One that fails knows nothing, and why is added to `problems`.
+fn asked(helper: &str, registry: &str, problems: &mut Vec<String>) -> Option<Credentials> {
     match ask(helper, registry) {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(helper, registry, %error, "a credential helper failed");
+            let program = format!("docker-credential-{helper}");
+            problems.push(match error.kind() {
+                std::io::ErrorKind::NotFound => format!("credential helper {program} is not installed"),
+                std::io::ErrorKind::TimedOut => {
+                    format!("credential helper {program} gave no answer within {} s", HELPER_TIMEOUT.as_secs())
+                }
+                _ => format!("credential helper {program} failed: {error}"),
+            });
             None
         }
     }
@@ -332,7 +376,8 @@ fn ask(helper: &str, registry: &str) -> std::io::Result<Option<Credentials>> {
     let answer = answer.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
     // A helper that has nothing says so and fails.
     if !status.success() {
-        return Ok(None);
+        let has_nothing = answer.windows(NOTHING_FOUND.len()).any(|found| found == NOTHING_FOUND);
+        return if has_nothing { Ok(None) } else { Err(std::io::Error::other(format!("it ended with {status}"))) };
     }
     let answer: HelperAnswer =
         serde_json::from_slice(&answer).map_err(|_| std::io::Error::other("its answer is no JSON"))?;
@@ -372,7 +417,7 @@ mod tests {
             ("prefix.x", "app", &["pre*.x"]),
         ];
         for (registry, repository, expected) in cases {
-            let found: Vec<_> = keyring.find(registry, repository);
+            let (found, _) = keyring.find(registry, repository);
             // The `auth` of a key with a colon has its first part as the user's name.
             let users = |key: &&str| basic(key.split(':').next().unwrap());
             let found: Vec<_> = found
@@ -403,18 +448,42 @@ mod tests {
             "d.example":{}
         }}"#;
         let keyring = Keyring::of_docker_config_json(text).unwrap();
-        let found = |registry| keyring.find(registry, "x").first().cloned();
+        let found = |registry| keyring.find(registry, "x").0.first().cloned();
         assert_eq!(found("a.example"), Some(Credentials::Basic { username: "u".into(), password: "hidden".into() }));
         assert_eq!(found("b.example"), Some(Credentials::Identity("hidden".into())));
         assert_eq!(found("c.example"), Some(Credentials::Registry("hidden".into())));
         assert_eq!(found("d.example"), None);
         assert!(!format!("{keyring:?}").contains("hidden"));
         let old = Keyring::of_dockercfg(br#"{"a.example":{"auth":"dTpwOnc="}}"#).unwrap();
-        assert_eq!(old.find("a.example", "x"), [Credentials::Basic { username: "u".into(), password: "p:w".into() }]);
+        assert_eq!(old.find("a.example", "x").0, [Credentials::Basic { username: "u".into(), password: "p:w".into() }]);
         let bad = Keyring::of_docker_config(br#"{"auths":{"a.example":{"auth":"c2VjcmV0"}}}"#).unwrap_err();
         assert_eq!(bad, "entry \"a.example\" has an auth without a colon");
         let broken = Keyring::of_docker_config(b"{\"auths\":{\"a\":\"hidden\"}}").unwrap_err();
         assert!(!broken.contains("hidden"), "{broken}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_of_a_users_credentials_is_told_where_it_matters() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join(".docker/config.json");
+        std::fs::create_dir(home.path().join(".docker")).unwrap();
+        let problems = |text: &str, registry: &str| {
+            std::fs::write(&config, text).unwrap();
+            let keyring = Keyring::of_user(|name| (name == "HOME").then(|| home.path().display().to_string()));
+            let (found, problems) = keyring.find(registry, "x");
+            (found.len(), problems.join("; "))
+        };
+        let auths = r#"{"auths":{"a.example":{"auth":"c2VjcmV0"},"b.example":{"auth":"dTpw"}}}"#;
+        let (found, problem) = problems(auths, "a.example");
+        assert!(
+            found == 0 && problem.ends_with("config.json: entry \"a.example\" has an auth without a colon"),
+            "{problem}"
+        );
+        assert_eq!(problems(auths, "b.example"), (1, String::new()), "one bad entry spoils no other");
+        let (_, problem) = problems("{\"auths\": secret", "a.example");
+        assert!(problem.ends_with("config.json: invalid at line 1"), "{problem}");
+        let (_, problem) = problems(r#"{"credsStore":"none-of-this-name"}"#, "a.example");
+        assert_eq!(problem, "credential helper docker-credential-none-of-this-name is not installed");
     }
 
     #[test]

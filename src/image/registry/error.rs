@@ -29,8 +29,8 @@ pub enum RegistryError {
     Denied {
         /// Who answered.
         registry: String,
-        /// Whether there were credentials.
-        problem: &'static str,
+        /// Whether there were credentials, and what went wrong in looking for them.
+        problem: String,
         /// What it said.
         said: Said,
     },
@@ -94,15 +94,30 @@ impl RegistryError {
 #[derive(Debug, Clone, Default)]
 pub struct Said(String);
 
+impl Said {
+    /// Whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl fmt::Display for Said {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
+/// An error of the distribution specification; token servers have it in forms of their own.
 #[derive(serde::Deserialize)]
 struct Envelope {
+    #[serde(default)]
     errors: Vec<EnvelopeError>,
+    /// OAuth's (RFC 6749, 5.2).
+    #[serde(default)]
+    error_description: String,
+    /// Docker Hub's.
+    #[serde(default)]
+    details: String,
 }
 
 #[derive(serde::Deserialize)]
@@ -117,11 +132,13 @@ impl Said {
     /// From the body of an answer. None of `secrets` will show.
     pub(super) fn of(body: &[u8], secrets: &[&str]) -> Self {
         let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else { return Self::default() };
-        let Some(first) = envelope.errors.first() else { return Self::default() };
-        let mut text = match (first.code.trim(), first.message.trim()) {
-            ("", message) => message.to_owned(),
-            (code, "") => code.to_lowercase(),
-            (code, message) => format!("{}: {message}", code.to_lowercase()),
+        let first = envelope.errors.first().map(|first| (first.code.trim(), first.message.trim()));
+        let mut text = match first {
+            Some(("", message)) => message.to_owned(),
+            Some((code, "")) => code.to_lowercase(),
+            Some((code, message)) => format!("{}: {message}", code.to_lowercase()),
+            None if envelope.error_description.is_empty() => envelope.details,
+            None => envelope.error_description,
         };
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             text = text.replace(secret, "…");
@@ -204,6 +221,8 @@ mod tests {
         );
         assert_eq!(said(r#"{"errors":[{"code":"DENIED"}]}"#), ": denied");
         assert_eq!(said(r#"{"errors":[{"message":"bad hunter2\u001b[31m"}]}"#), ": bad …[31m");
+        assert_eq!(said(r#"{"details":"incorrect username or password"}"#), ": incorrect username or password");
+        assert_eq!(said(r#"{"error":"denied","error_description":"no hunter2"}"#), ": no …");
         assert_eq!(said("<html>"), "");
         assert_eq!(said(r#"{"errors":[]}"#), "");
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(5000));

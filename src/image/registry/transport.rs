@@ -57,7 +57,11 @@ impl Cause {
         if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) =
             tls_error(error)
         {
-            return Self::Certificate(format!("its certificate is not trusted: {tls}"));
+            return Self::Certificate(format!(
+                "its certificate is not trusted: {}; if it is right, name it, or the authority that has signed it, as ca in \
+                 registries.toml",
+                certificate_problem(tls)
+            ));
         }
         if error.is_redirect() {
             return Self::Request(format!("a redirect was refused: {innermost}"));
@@ -81,6 +85,18 @@ impl Cause {
             Self::TooLarge(limit) => RegistryError::Unexpected { registry, detail: format!("more than {limit} bytes") },
             Self::Request(detail) => RegistryError::Unexpected { registry, detail },
         }
+    }
+}
+
+/// What is wrong with a certificate, in people's words where there are some.
+fn certificate_problem(error: &rustls::Error) -> String {
+    use rustls::CertificateError;
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => "nobody known has signed it".to_owned(),
+        rustls::Error::InvalidCertificate(CertificateError::Other(_)) => {
+            "it has signed itself, or is no certificate of a server".to_owned()
+        }
+        error => error.to_string(),
     }
 }
 

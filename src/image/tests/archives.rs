@@ -291,6 +291,8 @@ async fn where_signatures_are_wanted_only_good_ones_will_do() {
     let strict = || ImageStore::with_registries(&fixture.root(), true, Registries::parse(&text).unwrap());
     // What was pulled before it was wanted is not there any more.
     assert!(matches!(strict().resolve(&name), Err(ImageError::NotFound(_))));
+    let refused = strict().tag(&name, &format!("{}/team/app:2", registry.address)).unwrap_err().to_string();
+    assert!(refused.contains("is not signed as the registries file wants it"), "{refused}");
     let failed = async || pull(&strict(), &name, Keyring::default()).await.unwrap_err();
     let error = failed().await;
     assert!(matches!(error, PullError::Signature { .. }), "{error:?}");

@@ -2,6 +2,8 @@
 //! other tools have put into the layout.
 
 mod archives;
+mod damage;
+mod names;
 mod pull;
 #[allow(dead_code, reason = "some of it is for other tests")]
 mod registry;
@@ -281,7 +283,7 @@ fn tampered_or_missing_content_is_noticed() {
         let layer = layer_path(&fixture.open().resolve("app").unwrap());
         damage(&fixture, &summary, &layer);
         match fixture.open().resolve("app") {
-            Err(ImageError::Invalid(problem)) => assert!(problem.contains(expected), "{problem}"),
+            Err(error) => assert!(error.to_string().contains(expected), "{error}"),
             other => panic!("{expected}: {other:?}"),
         }
     }
@@ -463,6 +465,11 @@ fn of_several_platforms_the_webassembly_one_is_taken() {
     let problem = index(json!([native, other])).unwrap_err().to_string();
     assert!(problem.contains("no WebAssembly platform and not linux/"), "{problem}");
     assert!(problem.ends_with(", only linux/s390x, linux/mips"), "{problem}");
+    // Of what could be taken, what is stored is.
+    let mut host = wasm.clone();
+    host["platform"] = json!({ "architecture": platform::host_architecture(), "os": "linux" });
+    native["platform"] = json!({ "architecture": "wasm", "os": "wasi" });
+    assert_eq!(index(json!([native, host])).unwrap().config.entrypoint, ["/app"]);
 }
 
 #[test]

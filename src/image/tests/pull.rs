@@ -102,8 +102,12 @@ fn husk_keyring(registry: &str, password: &str) -> Keyring {
 }
 
 pub(super) async fn pull(store: &Arc<ImageStore>, image: &str, keyring: Keyring) -> Result<Pulled, PullError> {
-    let request =
-        PullRequest { image: image.to_owned(), platform: PlatformChoice::default(), keyring: Arc::new(keyring) };
+    let request = PullRequest {
+        image: image.to_owned(),
+        platform: PlatformChoice::default(),
+        keyring: Arc::new(keyring),
+        verify: false,
+    };
     tokio::time::timeout(ENOUGH, store.pull(request)?.wait()).await.expect("the pull took too long")
 }
 
@@ -209,6 +213,34 @@ async fn tokens_are_had_for_every_kind_of_credentials() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_server_that_fails_is_no_denial_and_one_that_denies_is_quoted() {
+    let made = MadeImage::new(&[("gzip", noise(1, 1000))]);
+    let failed = async |status, body| {
+        let rules = vec![Rule { path: "/token", times: usize::MAX, fault: Fault::Answer(status, Vec::new(), body) }];
+        let proxy = FaultyProxy::with_tokens_and(made.directory.path(), rules).await;
+        pull(&Fixture::new().open(), &format!("{}/app:1", proxy.address), Keyring::default()).await.unwrap_err()
+    };
+    let error = failed(500, "").await;
+    assert!(matches!(last(&error), RegistryError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("its token server answered 500"), "{error}");
+    let error = failed(403, r#"{"errors":[{"code":"DENIED","message":"your plan has ended"}]}"#).await;
+    assert!(matches!(last(&error), RegistryError::Denied { .. }), "{error:?}");
+    assert!(error.to_string().contains("no anonymous access: denied: your plan has ended"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_within_seconds_is_had_again() {
+    let made = MadeImage::new(&[("gzip", noise(1, 1000)), ("gzip", noise(2, 1000))]);
+    let refused = Fault::Answer(401, vec![("www-authenticate", "again".to_owned())], "");
+    let rules = vec![Rule { path: layer_path_part(&made), times: 1, fault: refused }];
+    let proxy = FaultyProxy::with_tokens_and(made.directory.path(), rules).await;
+    let credentials = Credentials::Basic { username: "husk".into(), password: "correct-horse".into() };
+    let keyring = Keyring::of(&proxy.address, credentials);
+    pull(&Fixture::new().open(), &format!("{}/app:1", proxy.address), keyring).await.unwrap();
+    assert_eq!(proxy.requests("GET", "/token").len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_said_in_the_registrys_words() {
     let Some(registry) = started(Wanted::default()) else { return };
@@ -218,7 +250,7 @@ async fn what_is_not_there_is_said_in_the_registrys_words() {
     let error = pull(&store, &name, Keyring::default()).await.unwrap_err();
     assert!(matches!(last(&error), RegistryError::NotFound { .. }), "{error:?}");
     let expected = format!(
-        "failed to pull image {name:?}: registry {}: manifest 2 not found: manifest_unknown: manifest unknown",
+        "failed to pull image {name:?}: registry {}: manifest 2 of repository app not found: manifest_unknown: manifest unknown",
         registry.address
     );
     assert_eq!(error.to_string(), expected);
@@ -343,7 +375,12 @@ async fn registries_that_stall_or_dribble_are_not_waited_for_for_ever() {
         let fixture = Fixture::new();
         let name = format!("{}/app:1", proxy.address);
         let begun = tokio::time::Instant::now();
-        let request = PullRequest { image: name.clone(), platform: PlatformChoice::default(), keyring: Arc::default() };
+        let request = PullRequest {
+            image: name.clone(),
+            platform: PlatformChoice::default(),
+            keyring: Arc::default(),
+            verify: false,
+        };
         let result = fixture.open().pull(request).unwrap().wait().await;
         if result.is_ok() {
             assert!(contents(&fixture.open().resolve(&name).unwrap(), 0) == content);
@@ -438,7 +475,7 @@ async fn mirrors_are_tried_first_and_their_failures_are_told() {
     pull(&store, "app:2", Keyring::default()).await.unwrap();
     assert!(store.resolve("app:2").is_ok() && store.resolve("example.test/team/app:2").is_ok());
     let error = pull(&store, "app:3", Keyring::default()).await.unwrap_err().to_string();
-    let said = [&mirror, &registry].map(|registry| format!("registry {}: manifest 3 not found", registry.address));
+    let said = [&mirror, &registry].map(|registry| format!("registry {}: manifest 3 of repository", registry.address));
     assert!(said.iter().all(|said| error.contains(said)), "{error}");
 }
 
@@ -453,6 +490,7 @@ async fn progress_is_told_and_a_pull_that_nobody_wants_ends() {
         image: format!("{}/app:1", registry.address),
         platform: PlatformChoice::default(),
         keyring: Arc::default(),
+        verify: false,
     };
     let begun = store.pull(request.clone()).unwrap();
     let mut progress = begun.progress();

@@ -197,7 +197,12 @@ impl FaultyProxy {
     /// As that of a layout, but it wants tokens, which it gives to whoever is `husk` with the password `correct-horse` or has
     /// the refresh token `refresh-horse`; to others only such as are good for nothing.
     pub(super) async fn with_tokens(layout: &Path) -> Self {
-        Self::before(Upstream::Tokens(layout.to_owned()), Vec::new()).await
+        Self::with_tokens_and(layout, Vec::new()).await
+    }
+
+    /// The same, with faults. An answer whose challenge is `again` has that of the token server in its place.
+    pub(super) async fn with_tokens_and(layout: &Path, rules: Vec<Rule>) -> Self {
+        Self::before(Upstream::Tokens(layout.to_owned()), rules).await
     }
 
     async fn before(upstream: Upstream, rules: Vec<Rule>) -> Self {
@@ -261,13 +266,20 @@ impl Proxy {
         Some(rule.fault.clone())
     }
 
+    fn challenge(&self) -> String {
+        format!("Bearer realm=\"http://{}/token\",service=\"tests\",scope=\"repository:app:pull\"", self.address)
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let range = request.headers().get("range").map(|range| range.to_str().unwrap().to_owned());
         self.seen.lock().unwrap().push((request.method().to_string(), request.uri().path().to_owned(), range));
         let fault = self.fault(&request);
         if let Some(Fault::Answer(status, headers, body)) = fault {
-            let response =
-                headers.into_iter().fold(Response::builder().status(status), |r, (name, value)| r.header(name, value));
+            let header = |response: http::response::Builder, (name, value)| match (name, value) {
+                ("www-authenticate", value) if value == "again" => response.header(name, self.challenge()),
+                (name, value) => response.header(name, value),
+            };
+            let response = headers.into_iter().fold(Response::builder().status(status), header);
             return response.body(full(body)).unwrap();
         }
         if matches!(fault, Some(Fault::NoHead)) {
@@ -285,11 +297,7 @@ impl Proxy {
             }
             Upstream::Tokens(root) if is_authorized(&parts) => of_layout(root, &parts),
             Upstream::Tokens(_) => {
-                let challenge = format!(
-                    "Bearer realm=\"http://{}/token\",service=\"tests\",scope=\"repository:app:pull\"",
-                    self.address
-                );
-                let refused = Response::builder().status(401).header("www-authenticate", challenge).body(());
+                let refused = Response::builder().status(401).header("www-authenticate", self.challenge()).body(());
                 (refused.unwrap().into_parts().0, br#"{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}"#.to_vec())
             }
         };

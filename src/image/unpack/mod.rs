@@ -20,7 +20,7 @@ use self::layer::LayerWriter;
 pub use self::ownership::Ownership;
 use super::archive::{Archive, ArchiveError};
 use super::compression::Compression;
-use super::layout::{Sha256Hex, failed};
+use super::layout::{Sha256Hex, damaged, failed};
 use super::load::{self, Layer, MAX_LAYER, MAX_UNCOMPRESSED};
 use super::platform::PlatformChoice;
 use super::{Image, ImageError, ImageStore, builtin, tree};
@@ -132,7 +132,7 @@ impl UnpackedImage {
 impl ImageStore {
     /// Finds an image by name and unpacks it. Reads and writes files.
     pub fn unpack(&self, name: &str, platform: PlatformChoice) -> Result<UnpackedImage, ImageError> {
-        let reference = self.parse(name)?;
+        let reference = self.meant(name)?;
         let ownership = Ownership::detect();
         if let Some((entry, lease)) = self.find_and_lease(&reference, platform)? {
             let (image, layers) = load::description(
@@ -146,7 +146,7 @@ impl ImageStore {
                 Ok((layer, Source::Blob(compression)))
             });
             let sources = sources.collect::<Result<Vec<_>, ImageError>>()?;
-            return self.unpack_layers(image, &sources, ownership);
+            return self.unpack_layers(image, &sources, ownership).map_err(|error| error.about(&reference));
         }
         let image = builtin::find(&reference, self.use_aliases).ok_or_else(|| ImageError::NotFound(name.to_owned()))?;
         Err(ImageError::Invalid(format!("image {} has programs for WebAssembly only", image.reference)))
@@ -219,10 +219,14 @@ impl ImageStore {
             Ok(report) => report,
             // A damaged stream is damage of the blob, whatever it looked like as an archive.
             Err(UnpackError::Archive(ArchiveError::Read(error))) => {
-                load::check_layer(layer, compression, Err(error), (&layer.diff_id, 0))?;
+                load::check_layer(&self.layout, layer, compression, Err(error), (&layer.diff_id, 0))?;
                 Report::default()
             }
             Err(error) => {
+                let blob = Sha256Hex::of_descriptor(&layer.descriptor)?;
+                if self.layout.drop_if_damaged(&self.layout.blob_path(&blob), &blob)? {
+                    return Err(damaged(&blob, "its content does not match its digest"));
+                }
                 return Err(ImageError::Invalid(format!("layer {} cannot be unpacked: {error}", layer.diff_id)));
             }
         };
@@ -231,7 +235,7 @@ impl ImageStore {
             Err(ArchiveError::Read(error)) => (Err(error), 0, layer.diff_id.clone()),
             Err(error) => return Err(ImageError::Invalid(error.to_string())),
         };
-        load::check_layer(layer, compression, read, (&digest, size))?;
+        load::check_layer(&self.layout, layer, compression, read, (&digest, size))?;
         Ok(report)
     }
 

@@ -9,6 +9,8 @@ mod kills;
 #[cfg(target_os = "linux")]
 mod pods;
 #[cfg(target_os = "linux")]
+mod store;
+#[cfg(target_os = "linux")]
 mod tools;
 
 /// Real registries, as the unit tests have them.

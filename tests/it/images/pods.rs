@@ -231,7 +231,7 @@ fn policies_credentials_and_failures_are_kubernetes() {
     has(&scene.events("never"), "ErrImageNeverPull", &message);
     has(&scene.events("never"), "Failed", "Error: ErrImageNeverPull");
     let [missing] = scene.waits("missing", &absent, "Always", &["right"], ["ErrImagePull"]);
-    assert!(missing.contains(&format!("registry {address}: manifest 9 not found: manifest_unknown")), "{missing}");
+    assert!(missing.contains(&format!("registry {address}: manifest 9 of repository")), "{missing}");
     let [invalid] = scene.waits("invalid", "UPPER", "Always", &[], ["InvalidImageName"]);
     let message = "Failed to apply default image tag \"UPPER\": invalid reference format";
     assert!(invalid.starts_with(message), "{invalid}");

@@ -273,6 +273,8 @@ fn credentials_come_from_files_and_helpers() {
         command.output().unwrap().into()
     };
     push("{}").exits(2).says("it wants credentials, and there are none");
+    push("{broken").exits(2).says("config.json: invalid at line 1");
+    push(r#"{"credsStore": "missing"}"#).exits(2).says("credential helper docker-credential-missing is not installed");
     push(r#"{"credHelpers": {"REGISTRY": "test"}}"#).exits(0);
     push(r#"{"credsStore": "test"}"#).exits(0);
     push(r#"{"credsStore": "missing", "auths": {"REGISTRY": {"auth": "aHVzazpjb3JyZWN0LWhvcnNl"}}}"#).exits(0);
