@@ -220,7 +220,9 @@ async fn resets_pass_both_ways_on_localhost() {
 
 #[tokio::test]
 async fn a_pod_with_the_hosts_network_is_reached_at_the_ports_it_serves() {
-    let switch = switch();
+    let kept_in = Switch::new(Egress::Deny).attach_host_network("node", None).await.unwrap_err();
+    assert!(kept_in.to_string().contains("reaches all that the host reaches"), "{kept_in}");
+    let switch = Switch::new(Egress::Allow);
     let host = switch.attach_host_network("node", None).await.unwrap();
     assert_eq!(host.ips()[0], switch.node_ip());
     let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
