@@ -186,7 +186,7 @@ async fn what_killed_agents_and_sandboxes_leave_is_removed_by_the_next() {
     handle.kill();
     kill_process(Pid::from_raw(handle.pid).unwrap(), Signal::KILL).unwrap();
     until("the sandbox ends", || !handle.runs()).await;
-    assert_eq!(!handle.groups().is_empty(), had_groups, "nobody has removed them");
+    // Nobody has removed its groups, but for agents of other tests that do just this.
     let runtime = new_runtime(env!("CARGO_BIN_EXE_husk"));
     let gone = async {
         while !handle.groups().is_empty() {
