@@ -107,7 +107,6 @@ impl Connection {
 
 /// The run that was talked to is not there any more.
 #[derive(Debug, thiserror::Error)]
-#[cfg_attr(not(unix), expect(dead_code, reason = "there are no sockets to reach one by"))]
 #[error("the `husk run` of process {0} has ended")]
 struct RunHasEnded(u32);
 
