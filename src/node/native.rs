@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSecurityCon
 
 use super::container::{StartError, TERMINATION_LOG_FILE};
 use super::context::{PodContext, host_network};
-use super::rootfs::image_volumes;
+use super::rootfs::{has_mount_at, image_volumes};
 use super::{NodeConfig, run_directory};
 use crate::api::qos::{QosClass, qos_class};
 use crate::api::quantity::Quantity;
@@ -94,9 +94,6 @@ fn managed_files(
     directory: &Path,
 ) -> std::io::Result<Vec<Mount>> {
     fs::create_dir_all(directory)?;
-    let taken = |path: &str| {
-        container.volume_mounts.iter().flatten().any(|mount| clean_path(&mount.mount_path) == clean_path(path))
-    };
     let own_network = !host_network(context.pod);
     let hosts = if own_network {
         dns::hosts_file(context.pod, parts.names, &context.facts.pod_ips)
@@ -114,7 +111,7 @@ fn managed_files(
         let source = directory.join(name);
         fs::write(&source, content)?;
         fs::set_permissions(&source, fs::Permissions::from_mode(mode))?;
-        if !taken(target) {
+        if !has_mount_at(container, target) {
             mounts.push(Mount { source, target: clean_path(target).into(), ..Mount::default() });
         }
     }

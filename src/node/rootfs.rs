@@ -105,9 +105,14 @@ pub(super) fn build(
 
 /// The image's own volumes, but where those of the pod are mounted. What is in them is the container's, and goes with it.
 pub(super) fn image_volumes<'a>(image: &'a Image, container: &'a ContainerSpec) -> impl Iterator<Item = String> {
-    let mounts = || container.volume_mounts.iter().flatten();
-    let is_mounted = move |path: &String| mounts().any(|mount| clean_path(&mount.mount_path) == *path);
-    image.config.volumes.iter().map(|path| clean_path(path)).filter(move |path| !is_mounted(path))
+    let paths = image.config.volumes.iter().map(|path| clean_path(path));
+    paths.filter(|path| !has_mount_at(container, path))
+}
+
+/// Whether a volume of the pod is mounted at a path.
+pub(super) fn has_mount_at(container: &ContainerSpec, path: &str) -> bool {
+    let path = clean_path(path);
+    container.volume_mounts.iter().flatten().any(|mount| clean_path(&mount.mount_path) == path)
 }
 
 /// The table of a container whose files its runtime has otherwise.
@@ -122,9 +127,7 @@ fn add_managed_files(
     container: &ContainerSpec,
     files: &ManagedFiles<'_>,
 ) -> MountTableBuilder {
-    let taken = |path: &str| {
-        container.volume_mounts.iter().flatten().any(|mount| clean_path(&mount.mount_path) == clean_path(path))
-    };
+    let taken = |path: &str| has_mount_at(container, path);
     let generated = [
         ("/etc/hosts", dns::hosts_file(context.pod, files.names, files.pod_ips)),
         ("/etc/hostname", dns::hostname_file(files.names)),

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{AppArmorProfile, Container, PodSpec, SeccompPro
 use super::errors::{BadValue, Errors, FieldPath};
 use super::volume::relative_path;
 use super::{formats, items};
+use crate::base::sysctl::{SysctlNamespace, namespace_of};
 
 const MAX_ID: i64 = i32::MAX as i64;
 const MAX_APP_ARMOR_PROFILE: usize = 4095;
@@ -66,11 +67,10 @@ fn sysctls(errors: &mut Errors, spec: &PodSpec, path: &FieldPath) {
         } else if !names.insert(name) {
             errors.duplicate(&path, name);
         }
-        let plain = name.replace('/', ".");
-        let of_ipc = plain.starts_with("kernel.shm") || plain.starts_with("kernel.msg") || plain == "kernel.sem";
-        if spec.host_network == Some(true) && plain.starts_with("net.") {
+        let namespace = namespace_of(&name.replace('/', "."));
+        if spec.host_network == Some(true) && namespace == Some(SysctlNamespace::Network) {
             errors.invalid(&path, name, "may not be specified when 'hostNetwork' is true");
-        } else if spec.host_ipc == Some(true) && (of_ipc || plain.starts_with("fs.mqueue.")) {
+        } else if spec.host_ipc == Some(true) && namespace == Some(SysctlNamespace::Ipc) {
             errors.invalid(&path, name, "may not be specified when 'hostIPC' is true");
         }
     }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use super::occupancy::{Insufficient, Occupancy, allocatable, requested};
 use super::placement;
 use crate::api::requests::host_ports;
+use crate::base::sysctl::namespace_of;
 
 /// Why a node does not run a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +44,7 @@ fn out_of(resource: &str) -> &'static str {
 /// Whether a sysctl is one of a pod's own: of its network, IPC or hostname. Differs from Kubernetes: those that a kubelet
 /// has to be told to allow (`--allowed-unsafe-sysctls`) are allowed.
 fn is_namespaced(sysctl: &str) -> bool {
-    let name = sysctl.replace('/', ".");
-    let prefixes = ["net.", "kernel.shm", "kernel.msg", "fs.mqueue."];
-    let names = ["kernel.sem", "kernel.hostname", "kernel.domainname"];
-    prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name.as_str())
+    namespace_of(&sysctl.replace('/', ".")).is_some()
 }
 
 /// Whether a node takes a pod beside those it has; the first reason if not.

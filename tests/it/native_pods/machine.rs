@@ -23,16 +23,7 @@ pub(super) enum User {
 
 /// A user's husk with these images; `None` where it cannot be had, which is said then.
 pub(super) fn husk(test: &str, user: User, images: &[Image]) -> Option<Husk> {
-    let husk = match launch(user) {
-        Ok(husk) => husk,
-        Err(reason) => return not_run(test, &reason),
-    };
-    for image in images {
-        if let Err(reason) = image.build(&husk) {
-            return not_run(test, &reason);
-        }
-    }
-    Some(husk)
+    with_images(test, launch(user), images)
 }
 
 /// An ordinary user's husk where no devices for packets can be made; likewise.
@@ -42,7 +33,12 @@ pub(super) fn husk_without_device(test: &str, images: &[Image]) -> Option<Husk> 
     }
     let script = "mount -t tmpfs none /dev/net; exec \"$@\"";
     let hidden = ["unshare", "--mount", "--", "sh", "-c", script, "sh"].map(OsString::from);
-    let husk = match launch_as_ordinary(hidden.into_iter().chain(become_ordinary()).collect()) {
+    with_images(test, launch_as_ordinary(hidden.into_iter().chain(become_ordinary()).collect()), images)
+}
+
+/// Builds the images for whoever it is, or says why not.
+fn with_images(test: &str, launched: Result<Husk, String>, images: &[Image]) -> Option<Husk> {
+    let husk = match launched {
         Ok(husk) => husk,
         Err(reason) => return not_run(test, &reason),
     };

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 use super::super::protocol::{Context, Failure, TunConfig};
 use super::super::sys;
 use super::netlink::Netlink;
+use crate::base::sysctl::{SysctlNamespace, namespace_of};
 use crate::runtime::LinuxPodSandboxConfig;
 
 /// Where TUN devices are made.
@@ -18,12 +19,6 @@ const TUN: &str = "/dev/net/tun";
 
 /// The network device every network namespace has.
 const LOOPBACK: &str = "lo";
-
-/// Sysctls that belong to a namespace of the pod's: of the network, IPC, hostname (kubelet v1.36 `sysctl.NewAllowlist` and its
-/// unsafe namespaced ones).
-const OF_NETWORK: [&str; 1] = ["net."];
-const OF_IPC: [&str; 4] = ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
-const OF_HOSTNAME: [&str; 2] = ["kernel.hostname", "kernel.domainname"];
 
 /// A socket of the pod's network.
 pub(super) fn socket(domain: u16, kind: u32, protocol: u32) -> Result<OwnedFd, Failure> {
@@ -91,15 +86,18 @@ pub(super) fn let_all_bind_low_ports() {
 
 /// Writes a sysctl of one of the pod's namespaces, and none of the host's.
 pub(super) fn write_sysctl(pod: &LinuxPodSandboxConfig, name: &str, value: &str) -> Result<(), Failure> {
-    let is_of = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    let is_the_hosts = (is_of(&OF_NETWORK) && pod.host_network) || (is_of(&OF_IPC) && pod.host_ipc);
+    let namespace = namespace_of(name);
+    let is_the_hosts = match namespace {
+        Some(SysctlNamespace::Network) => pod.host_network,
+        Some(SysctlNamespace::Ipc) => pod.host_ipc,
+        Some(SysctlNamespace::Uts) | None => false,
+    };
     if is_the_hosts {
         let what = format!("sysctl {name:?} is the host's in a pod with hostNetwork or hostIPC: it cannot be set");
         return Err(Failure::failed(what));
     }
-    let is_namespaced = is_of(&OF_NETWORK) || is_of(&OF_IPC) || is_of(&OF_HOSTNAME);
     let path = name.replace('.', "/");
-    if !is_namespaced || path.split('/').any(|part| part.is_empty() || part == "..") {
+    if namespace.is_none() || path.split('/').any(|part| part.is_empty() || part == "..") {
         return Err(Failure::failed(format!("sysctl {name:?} is not namespaced: it cannot be set for a pod")));
     }
     fs::write(format!("/proc/sys/{path}"), value).context(|| format!("cannot set the sysctl {name}"))

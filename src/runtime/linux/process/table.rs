@@ -108,13 +108,12 @@ impl Process {
             return;
         }
         for group in &self.cgroups {
-            // Files of the other hierarchy, and of other controllers, are not there.
-            for (file, unlimited) in [("cpu.max", "max"), ("cpu.cfs_quota_us", "-1")] {
-                let _ = std::fs::OpenOptions::new()
-                    .write(true)
-                    .open(group.directory.join(file))
-                    .and_then(|mut file| std::io::Write::write_all(&mut file, unlimited.as_bytes()));
-            }
+            let (file, unlimited) = if group.is_unified { ("cpu.max", "max") } else { ("cpu.cfs_quota_us", "-1") };
+            // Groups of other controllers have no such file.
+            let _ = std::fs::OpenOptions::new()
+                .write(true)
+                .open(group.directory.join(file))
+                .and_then(|mut file| std::io::Write::write_all(&mut file, unlimited.as_bytes()));
         }
     }
 

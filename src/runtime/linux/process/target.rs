@@ -59,7 +59,6 @@ fn make_behind(root: BorrowedFd<'_>, path: &Path, is_directory: bool, links: usi
     let last = names.len().saturating_sub(1);
     for (index, name) in names.into_iter().enumerate() {
         let name = name.as_os_str();
-        let before = reached.clone();
         reached.push(name);
         let wants_directory = index < last || is_directory;
         let flags = if wants_directory { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
@@ -76,7 +75,8 @@ fn make_behind(root: BorrowedFd<'_>, path: &Path, is_directory: bool, links: usi
                     Err(rustix::io::Errno::EXIST) => match readlinkat(&parent, name, Vec::new()) {
                         Ok(_) if links == 0 => return Err(rustix::io::Errno::LOOP.into()),
                         Ok(target) => {
-                            let target = before.join(OsStr::from_bytes(target.to_bytes()));
+                            let above = reached.parent().unwrap_or(Path::new(""));
+                            let target = above.join(OsStr::from_bytes(target.to_bytes()));
                             make_behind(root, &target, wants_directory, links - 1)?
                         }
                         // Another container of the pod has made it meanwhile.
